@@ -1,0 +1,1 @@
+"""What both services need: identifiers, money, signatures, idempotency, batching, delivery."""

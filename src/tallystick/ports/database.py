@@ -1,0 +1,294 @@
+"""The database port: hand-written statements on PostgreSQL, through asyncpg in production and psycopg in the simulation.
+
+The SQL text is the same for both drivers: `$1` parameters with explicit casts. What differs between the drivers is evened out
+here: `jsonb` travels as text both ways, `timestamptz` as aware UTC datetimes, errors as the tree below.
+
+    DatabaseError
+      DatabaseUnavailable     no connection, or it broke: whether a commit arrived is unknown
+      ConstraintViolated      a unique, check or foreign key constraint said no; `.constraint` names it
+      SerializationFailed     deadlock or serialization failure: the transaction may be run again
+      StatementRefused        anything else that the server refused: a fault of ours (or of a poison item)
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import asyncpg
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.string import StrDumperUnknown, TextLoader
+
+Record = Mapping[str, Any]
+
+ACQUIRE_TIMEOUT_S = 5.0  # how long a caller waits for a free connection before the service says 503
+STATEMENT_TIMEOUT_S = 30.0  # no statement of ours is meant to take longer; the server cancels it
+CONNECTIONS_MAX = 8  # per process; natural batching needs few
+
+
+class DatabaseError(Exception):
+    """Root of what the database port raises."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """No connection could be had, or it broke; whether a commit under way arrived is unknown."""
+
+
+class ConstraintViolated(DatabaseError):
+    """A constraint refused a row."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(f"constraint {constraint}")
+        self.constraint = constraint
+
+
+class SerializationFailed(DatabaseError):
+    """Deadlock or serialization failure; nothing was done, the transaction may be run again."""
+
+
+class StatementRefused(DatabaseError):
+    """The server refused the statement or a value in it. The text names SQLSTATE only, never the values."""
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__(f"SQLSTATE {sqlstate}")
+        self.sqlstate = sqlstate
+
+
+class Statement(str):
+    """The text of one statement and the name under which it stands in its `statements.sql`."""
+
+    __slots__ = ("name",)
+    name: str
+
+    def __new__(cls, name: str, text: str) -> "Statement":
+        statement = super().__new__(cls, text)
+        statement.name = name
+        return statement
+
+
+class Statements:
+    """The statements of one room, read from the `statements.sql` beside its code: `SQL.load_locked`.
+
+    A statement begins with a line `-- its_name`, then comment lines with at least one sentence, then the SQL up to the `;`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._by_name = {statement.name: statement for statement in parse_statements(path.read_text(encoding="utf-8"))}
+
+    @classmethod
+    def beside(cls, file: str, name: str = "statements.sql") -> "Statements":
+        """The statements in the file `name` of the folder in which the module `file` stands."""
+        return _load(Path(file).parent / name)
+
+    def __getattr__(self, name: str) -> Statement:
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise AttributeError(f"{self.path.name} has no statement {name}") from None
+
+    def __iter__(self) -> Any:
+        return iter(self._by_name.values())
+
+
+@cache
+def _load(path: Path) -> Statements:
+    return Statements(path)
+
+
+_STATEMENT = re.compile(r"^-- (?P<name>[a-z][a-z0-9_]*)\n(?P<text>(?:--[^\n]*\n)+.*?;)[ \t]*$", re.MULTILINE | re.DOTALL)
+
+
+def parse_statements(text: str) -> list[Statement]:
+    """Split a `.sql` file into its named statements."""
+    return [Statement(match["name"], _without_comments(match["text"])) for match in _STATEMENT.finditer(text)]
+
+
+def _without_comments(text: str) -> str:
+    lines = [line for line in text.split("\n") if not line.lstrip().startswith("--")]
+    return "\n".join(lines).rstrip().removesuffix(";")
+
+
+class Transaction(Protocol):
+    """Statements that commit together or not at all."""
+
+    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
+        """Run `statement` and give its rows, `row["column"]`."""
+        ...
+
+    async def execute(self, statement: Statement, *parameters: Any) -> int:
+        """Run `statement` and give the number of rows that it touched."""
+        ...
+
+
+class Database(Protocol):
+    """A PostgreSQL database. `rows` and `execute` run one statement with a commit of its own."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]: ...
+
+    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]: ...
+
+    async def execute(self, statement: Statement, *parameters: Any) -> int: ...
+
+    async def close(self) -> None: ...
+
+
+async def open_database(dsn: str, *, connections_max: int = CONNECTIONS_MAX) -> "AsyncpgDatabase":
+    """Connect to PostgreSQL by asyncpg. Raises DatabaseUnavailable."""
+    with _asyncpg_errors():
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=connections_max,
+            timeout=ACQUIRE_TIMEOUT_S,
+            command_timeout=STATEMENT_TIMEOUT_S,
+            statement_cache_size=512,
+            max_cached_statement_lifetime=0,
+            server_settings={
+                "timezone": "UTC",
+                "jit": "off",
+                "statement_timeout": str(int(STATEMENT_TIMEOUT_S * 1000)),
+                "idle_in_transaction_session_timeout": str(int(STATEMENT_TIMEOUT_S * 1000)),
+            },
+        )
+    return AsyncpgDatabase(pool)
+
+
+class AsyncpgTransaction:
+    """A transaction on an asyncpg connection."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
+        with _asyncpg_errors():
+            records: Sequence[Record] = await self._connection.fetch(statement, *parameters)
+        return records
+
+    async def execute(self, statement: Statement, *parameters: Any) -> int:
+        with _asyncpg_errors():
+            return _rows_touched(await self._connection.execute(statement, *parameters))
+
+
+class AsyncpgDatabase:
+    """The production database: an asyncpg pool."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        with _asyncpg_errors():
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+                async with connection.transaction():
+                    yield AsyncpgTransaction(connection)
+
+    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
+        with _asyncpg_errors():
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+                records: Sequence[Record] = await connection.fetch(statement, *parameters)
+        return records
+
+    async def execute(self, statement: Statement, *parameters: Any) -> int:
+        with _asyncpg_errors():
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+                return _rows_touched(await connection.execute(statement, *parameters))
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+
+def _rows_touched(tag: str) -> int:
+    """The row count of a command tag such as `UPDATE 3`; statements without one touched nothing."""
+    last = tag.rpartition(" ")[2]
+    return int(last) if last.isdigit() else 0
+
+
+@contextmanager
+def _asyncpg_errors() -> Any:
+    try:
+        yield
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise ConstraintViolated(error.constraint_name or "unnamed") from error
+    except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError) as error:
+        raise SerializationFailed(type(error).__name__) from error
+    except (
+        asyncpg.PostgresConnectionError,
+        asyncpg.OperatorInterventionError,
+        asyncpg.InsufficientResourcesError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.InterfaceError,
+        asyncpg.InvalidCatalogNameError,
+        asyncpg.InvalidAuthorizationSpecificationError,
+        ConnectionError,
+        FileNotFoundError,
+        asyncio.TimeoutError,
+    ) as error:
+        raise DatabaseUnavailable(type(error).__name__) from error
+    except asyncpg.PostgresError as error:
+        raise StatementRefused(error.sqlstate or "?????") from error
+
+
+class SynchronousTransaction:
+    """A transaction on a psycopg connection; its methods are coroutines that never wait."""
+
+    def __init__(self, connection: "psycopg.Connection[dict[str, Any]]") -> None:
+        self._connection = connection
+
+    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
+        with _psycopg_errors(), psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:
+            cursor.execute(statement.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    async def execute(self, statement: Statement, *parameters: Any) -> int:
+        with _psycopg_errors(), psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:
+            cursor.execute(statement.encode(), parameters)
+            return max(cursor.rowcount, 0)
+
+
+class SynchronousDatabase:
+    """The simulation's database: the same statements through psycopg in the loop's own thread (DESIGN §8)."""
+
+    def __init__(self, dsn: str) -> None:
+        with _psycopg_errors():
+            self._connection: psycopg.Connection[dict[str, Any]] = psycopg.connect(
+                dsn, autocommit=True, row_factory=dict_row, options="-c timezone=UTC -c jit=off"
+            )
+        adapters = self._connection.adapters
+        adapters.register_loader("jsonb", TextLoader)
+        adapters.register_loader("json", TextLoader)
+        adapters.register_dumper(str, StrDumperUnknown)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        with _psycopg_errors(), self._connection.transaction():
+            yield SynchronousTransaction(self._connection)
+
+    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
+        return await SynchronousTransaction(self._connection).rows(statement, *parameters)
+
+    async def execute(self, statement: Statement, *parameters: Any) -> int:
+        return await SynchronousTransaction(self._connection).execute(statement, *parameters)
+
+    async def close(self) -> None:
+        self._connection.close()
+
+
+@contextmanager
+def _psycopg_errors() -> Any:
+    try:
+        yield
+    except psycopg.IntegrityError as error:
+        raise ConstraintViolated(error.diag.constraint_name or "unnamed") from error
+    except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable) as error:
+        raise SerializationFailed(type(error).__name__) from error
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(type(error).__name__) from error
+    except psycopg.Error as error:
+        raise StatementRefused(error.sqlstate or "?????") from error
