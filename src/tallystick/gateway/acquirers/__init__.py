@@ -1,0 +1,1 @@
+"""The acquirer port, and the simulated acquirer behind it."""

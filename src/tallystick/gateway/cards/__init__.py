@@ -1,0 +1,1 @@
+"""Cards: types that cannot leak, brands, payment methods."""

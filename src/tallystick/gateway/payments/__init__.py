@@ -1,0 +1,1 @@
+"""Payment intents and their charges: the state machine, the commands, the routes."""

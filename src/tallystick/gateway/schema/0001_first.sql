@@ -1,0 +1,288 @@
+-- The gateway's tables. Every key begins with the owner (account_id) and the mode (livemode); ids are made by the application.
+-- COLLATE "C" on ids keeps their order the order of time, whatever the server's locale.
+
+CREATE TABLE account (
+    account_id          text COLLATE "C" PRIMARY KEY,
+    name                text NOT NULL,
+    default_api_version text,                       -- the first Stripe-Version seen
+    origins             text[] NOT NULL DEFAULT '{}', -- where return URLs may lead and embedded pages may stand
+    created_at          timestamptz NOT NULL
+);
+
+-- Directory: the hash of a key finds its owner. The one table whose key is not the owner.
+CREATE TABLE api_key (
+    key_hash   bytea PRIMARY KEY,
+    account_id text COLLATE "C" NOT NULL,
+    livemode   boolean NOT NULL,
+    kind       text NOT NULL CHECK (kind IN ('secret', 'publishable')),
+    hint       text NOT NULL,                       -- prefix and last four, for lists
+    created_at timestamptz NOT NULL,
+    revoked_at timestamptz
+);
+CREATE INDEX api_key_of_account ON api_key (account_id, created_at);
+
+CREATE TABLE idempotency_key (
+    owner_id     text COLLATE "C" NOT NULL,
+    mode         text NOT NULL CHECK (mode IN ('test', 'live')),
+    key          text COLLATE "C" NOT NULL,
+    fingerprint  bytea NOT NULL,
+    state        text NOT NULL CHECK (state IN ('running', 'done')),
+    recovery     text,                              -- what the holder recorded before it called outside
+    status       int,
+    body         bytea,
+    generation   int NOT NULL,
+    lease_until  timestamptz NOT NULL,
+    created_at   timestamptz NOT NULL,
+    PRIMARY KEY (owner_id, mode, key),
+    CHECK ((state = 'done') = (status IS NOT NULL AND body IS NOT NULL))
+) WITH (fillfactor = 80);
+
+CREATE TABLE payment_method (
+    account_id     text COLLATE "C" NOT NULL,
+    livemode       boolean NOT NULL,
+    id             text COLLATE "C" NOT NULL,
+    card_reference text NOT NULL,                   -- the acquirer's token for the card, never a number
+    brand          text NOT NULL,
+    first6         text NOT NULL CHECK (first6 ~ '^[0-9]{6}$'),
+    last4          text NOT NULL CHECK (last4 ~ '^[0-9]{4}$'),
+    exp_month      int NOT NULL CHECK (exp_month BETWEEN 1 AND 12),
+    exp_year       int NOT NULL CHECK (exp_year BETWEEN 2000 AND 2100),
+    fingerprint    text NOT NULL,
+    authentication_required boolean NOT NULL,       -- the card asks for 3DS
+    metadata       jsonb NOT NULL DEFAULT '{}',
+    created_at     timestamptz NOT NULL,
+    PRIMARY KEY (account_id, livemode, id)
+);
+
+CREATE TABLE payment_intent (
+    account_id          text COLLATE "C" NOT NULL,
+    livemode            boolean NOT NULL,
+    id                  text COLLATE "C" NOT NULL,
+    version             int NOT NULL,
+    status              text NOT NULL CHECK (status IN ('requires_payment_method', 'requires_confirmation', 'requires_action',
+                            'processing', 'requires_capture', 'succeeded', 'canceled')),
+    amount              bigint NOT NULL CHECK (amount BETWEEN 1 AND 999999999999),
+    currency            text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
+    capture_method      text NOT NULL CHECK (capture_method IN ('automatic', 'manual')),
+    amount_capturable   bigint NOT NULL DEFAULT 0 CHECK (amount_capturable BETWEEN 0 AND amount),
+    amount_received     bigint NOT NULL DEFAULT 0 CHECK (amount_received BETWEEN 0 AND amount),
+    payment_method      text COLLATE "C",
+    latest_charge       text COLLATE "C",
+    checkout_session    text COLLATE "C",
+    client_secret       text NOT NULL,
+    description         text,
+    metadata            jsonb NOT NULL DEFAULT '{}',
+    last_payment_error  jsonb,
+    next_action         jsonb,
+    return_url          text,
+    cancellation_reason text,
+    capture_before_at   timestamptz,
+    canceled_at         timestamptz,
+    created_at          timestamptz NOT NULL,
+    PRIMARY KEY (account_id, livemode, id),
+    CHECK ((status = 'canceled') = (canceled_at IS NOT NULL)),
+    CHECK (status = 'requires_capture' OR amount_capturable = 0)
+) WITH (fillfactor = 80);
+
+CREATE TABLE checkout_session (
+    account_id          text COLLATE "C" NOT NULL,
+    livemode            boolean NOT NULL,
+    id                  text COLLATE "C" NOT NULL,
+    version             int NOT NULL,
+    status              text NOT NULL CHECK (status IN ('open', 'complete', 'expired')),
+    payment_status      text NOT NULL CHECK (payment_status IN ('unpaid', 'paid')),
+    payment_intent      text COLLATE "C",
+    amount_total        bigint NOT NULL CHECK (amount_total BETWEEN 1 AND 999999999999),
+    currency            text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
+    line_items          jsonb NOT NULL,             -- [{"name", "amount", "quantity"}] in minor units
+    ui_mode             text NOT NULL CHECK (ui_mode IN ('hosted_page', 'embedded_page')),
+    success_url         text,
+    cancel_url          text,
+    return_url          text,
+    client_reference_id text,
+    client_secret       text,
+    metadata            jsonb NOT NULL DEFAULT '{}',
+    payment_intent_data jsonb NOT NULL DEFAULT '{}', -- capture_method, description, metadata for the intent to come
+    decline_count       int NOT NULL DEFAULT 0 CHECK (decline_count >= 0),
+    expires_at          timestamptz NOT NULL,
+    completed_at        timestamptz,
+    created_at          timestamptz NOT NULL,
+    PRIMARY KEY (account_id, livemode, id),
+    CHECK (payment_status = 'unpaid' OR status = 'complete')
+) WITH (fillfactor = 80);
+CREATE INDEX checkout_session_open ON checkout_session (expires_at) WHERE status = 'open';
+CREATE INDEX checkout_session_of_intent ON checkout_session (account_id, livemode, payment_intent) WHERE payment_intent IS NOT NULL;
+
+CREATE TABLE charge (
+    account_id          text COLLATE "C" NOT NULL,
+    livemode            boolean NOT NULL,
+    id                  text COLLATE "C" NOT NULL,  -- carries its account, so that the bare URL of a 3DS page finds it
+    version             int NOT NULL,
+    payment_intent      text COLLATE "C" NOT NULL,
+    payment_method      text COLLATE "C" NOT NULL,
+    state               text NOT NULL CHECK (state IN (
+                            'authenticating',       -- 3DS asked for; nothing at the acquirer yet
+                            'created',              -- committed, the acquirer not called yet
+                            'sent',                 -- the call is under way
+                            'unknown',              -- the call's outcome is not known
+                            'approved', 'declined', -- what the acquirer said
+                            'abandoned',            -- 3DS failed or was left; never sent
+                            'reversing', 'reversed')), -- approved when it no longer may: voided or refunded at once
+    amount              bigint NOT NULL CHECK (amount > 0),
+    currency            text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
+    capture_method      text NOT NULL CHECK (capture_method IN ('automatic', 'manual')),
+    amount_authorised   bigint NOT NULL DEFAULT 0 CHECK (amount_authorised >= 0),
+    amount_captured     bigint NOT NULL DEFAULT 0 CHECK (amount_captured BETWEEN 0 AND amount_authorised),
+    acquirer_key        text NOT NULL,              -- our reference at the acquirer: every call and inquiry carries it
+    acquirer_reference  text,
+    authentication      text,                       -- the acquirer's reference of the 3DS challenge
+    decline_code        text,
+    failure_code        text,
+    failure_message     text,
+    voided_at           timestamptz,
+    lease_until         timestamptz,
+    generation          int NOT NULL DEFAULT 0,
+    due_at              timestamptz,
+    created_at          timestamptz NOT NULL,
+    PRIMARY KEY (account_id, livemode, id),
+    UNIQUE (account_id, livemode, acquirer_key)
+) WITH (fillfactor = 80);
+CREATE UNIQUE INDEX charge_one_live ON charge (account_id, livemode, payment_intent)
+    WHERE state IN ('authenticating', 'created', 'sent', 'unknown', 'approved');
+CREATE INDEX charge_of_intent ON charge (account_id, livemode, payment_intent, id);
+
+-- Captures and voids at the acquirer: committed before the call, like charges.
+CREATE TABLE acquirer_request (
+    account_id         text COLLATE "C" NOT NULL,
+    livemode           boolean NOT NULL,
+    id                 text COLLATE "C" NOT NULL,   -- its own id is the key at the acquirer
+    charge             text COLLATE "C" NOT NULL,
+    payment_intent     text COLLATE "C" NOT NULL,
+    kind               text NOT NULL CHECK (kind IN ('capture', 'void')),
+    state              text NOT NULL CHECK (state IN ('created', 'sent', 'done', 'refused', 'unknown')),
+    amount             bigint NOT NULL CHECK (amount > 0),
+    final              boolean NOT NULL DEFAULT true,
+    acquirer_reference text,
+    refusal            text,
+    lease_until        timestamptz,
+    generation         int NOT NULL DEFAULT 0,
+    due_at             timestamptz,
+    created_at         timestamptz NOT NULL,
+    PRIMARY KEY (account_id, livemode, id)
+) WITH (fillfactor = 80);
+CREATE UNIQUE INDEX acquirer_request_one_open ON acquirer_request (account_id, livemode, payment_intent)
+    WHERE state IN ('created', 'sent', 'unknown');
+
+-- A ledger transaction is one row with its legs as arrays, so that zero-sum is a CHECK (RULES §10).
+CREATE FUNCTION ledger_sum(amounts bigint[]) RETURNS numeric
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS 'SELECT coalesce(sum(amount), 0) FROM unnest(amounts) AS leg(amount)';
+
+CREATE TABLE ledger_transaction (
+    account_id     text COLLATE "C" NOT NULL,
+    livemode       boolean NOT NULL,
+    id             text COLLATE "C" NOT NULL,
+    kind           text NOT NULL CHECK (kind IN ('charge', 'capture', 'void')),
+    reference      text COLLATE "C" NOT NULL,       -- what caused it, e.g. charge:ch_…; stops a second posting of the same cause
+    payment_intent text COLLATE "C",
+    charge         text COLLATE "C",
+    currency       text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
+    accounts       text[] NOT NULL,
+    amounts        bigint[] NOT NULL,               -- debit positive, credit negative, minor units
+    effective_at   timestamptz NOT NULL,
+    created_at     timestamptz NOT NULL,
+    PRIMARY KEY (account_id, livemode, id),
+    UNIQUE (account_id, livemode, reference),
+    CHECK (cardinality(accounts) = cardinality(amounts) AND cardinality(accounts) >= 2),
+    CHECK (ledger_sum(amounts) = 0),
+    CHECK (accounts <@ ARRAY['acquirer_receivable', 'merchant_pending', 'merchant_available', 'payout_in_transit', 'settlement_bank',
+        'refund_clearing', 'dispute_clearing', 'fee_revenue', 'acquirer_fees', 'rounding'])
+);
+
+CREATE TABLE event (
+    account_id      text COLLATE "C" NOT NULL,
+    livemode        boolean NOT NULL,
+    id              text COLLATE "C" NOT NULL,
+    type            text NOT NULL,
+    object_id       text COLLATE "C" NOT NULL,
+    object          text NOT NULL,                  -- JSON of data.object as it was, in our one shape
+    previous        text,                           -- JSON of data.previous_attributes
+    request_id      text,
+    idempotency_key text,
+    created_at      timestamptz NOT NULL,
+    PRIMARY KEY (account_id, livemode, id)
+);
+CREATE INDEX event_of_object ON event (account_id, livemode, object_id, id);
+
+CREATE TABLE webhook_endpoint (
+    account_id     text COLLATE "C" NOT NULL,
+    livemode       boolean NOT NULL,
+    id             text COLLATE "C" NOT NULL,
+    url            text NOT NULL,
+    status         text NOT NULL CHECK (status IN ('enabled', 'disabled')),
+    enabled_events text[] NOT NULL,
+    api_version    text,
+    description    text,
+    metadata       jsonb NOT NULL DEFAULT '{}',
+    secrets        text[] NOT NULL CHECK (cardinality(secrets) BETWEEN 1 AND 4), -- live signing secrets, newest first
+    created_at     timestamptz NOT NULL,
+    deleted_at     timestamptz,
+    PRIMARY KEY (account_id, livemode, id)
+);
+
+-- What is sent is what was signed: the bytes of a message, once per message and API version.
+CREATE TABLE message (
+    owner_id    text COLLATE "C" NOT NULL,
+    id          text COLLATE "C" NOT NULL,          -- the event's id: `webhook-id`, the same on every try
+    api_version text NOT NULL,
+    body        bytea NOT NULL,
+    PRIMARY KEY (owner_id, id, api_version)
+);
+
+-- One message to one endpoint (RULES §1 delivery); the engine in kernel/delivery claims, sends and records.
+CREATE TABLE delivery (
+    owner_id    text COLLATE "C" NOT NULL,
+    id          text COLLATE "C" NOT NULL,
+    livemode    boolean NOT NULL,
+    message     text COLLATE "C" NOT NULL,
+    api_version text NOT NULL,
+    endpoint    text COLLATE "C" NOT NULL,
+    state       text NOT NULL CHECK (state IN (
+                    'due',                          -- to be sent at due_at
+                    'delivered',                    -- answered 2xx
+                    'dead',                         -- tries exhausted: a dead letter
+                    'held')),                       -- its endpoint is disabled
+    tries       int NOT NULL DEFAULT 0 CHECK (tries >= 0),
+    due_at      timestamptz NOT NULL,
+    lease_until timestamptz,
+    generation  int NOT NULL DEFAULT 0,
+    reason      text,                               -- why it is dead or held
+    created_at  timestamptz NOT NULL,
+    finished_at timestamptz,
+    PRIMARY KEY (owner_id, id),
+    UNIQUE (owner_id, message, endpoint)
+) WITH (fillfactor = 80);
+CREATE INDEX delivery_due ON delivery (due_at) WHERE state = 'due';
+
+-- One HTTP try of a delivery (RULES §1 delivery attempt).
+CREATE TABLE delivery_attempt (
+    owner_id    text COLLATE "C" NOT NULL,
+    delivery    text COLLATE "C" NOT NULL,
+    number      int NOT NULL CHECK (number >= 1),
+    started_at  timestamptz NOT NULL,
+    duration_ms int NOT NULL CHECK (duration_ms >= 0),
+    status      int,                                -- null: no answer
+    reason      text,
+    answer      bytea,                              -- at most 16 KiB of what the receiver said
+    PRIMARY KEY (owner_id, delivery, number)
+);
+
+-- The simulated 3DS server's memory: it stands for the bank's side, so only test mode writes here.
+CREATE TABLE simulated_authentication (
+    account_id text COLLATE "C" NOT NULL,
+    reference  text COLLATE "C" NOT NULL,
+    charge     text COLLATE "C" NOT NULL,
+    state      text NOT NULL CHECK (state IN ('pending', 'succeeded', 'failed', 'canceled')),
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (account_id, reference)
+);

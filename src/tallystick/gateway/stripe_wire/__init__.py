@@ -1,0 +1,1 @@
+"""Stripe's wire: parameters in, objects and errors out."""

@@ -1,0 +1,1 @@
+"""Webhooks out: endpoints, events, their deliveries."""
