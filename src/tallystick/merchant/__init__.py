@@ -1,0 +1,1 @@
+"""The merchant service: owns the order (DESIGN §1)."""
