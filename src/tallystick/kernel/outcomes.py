@@ -1,5 +1,7 @@
 """How a call to the outside ends: done, refused, not sent, or unknown (DESIGN §2.8). Never a bare exception.
 
+Every call ends as one of
+
     Done(value)       the other side did it and said so
     Refused(...)      the other side said no; nothing happened there
     NotSent(reason)   the call never left; nothing happened

@@ -10,13 +10,12 @@ here: `jsonb` travels as text both ways, `timestamptz` as aware UTC datetimes, e
       StatementRefused        anything else that the server refused: a fault of ours (or of a poison item)
 """
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import asyncpg
 import psycopg
@@ -25,8 +24,12 @@ from psycopg.types.string import StrDumperUnknown, TextLoader
 
 Record = Mapping[str, Any]
 
-ACQUIRE_TIMEOUT_S = 5.0  # how long a caller waits for a free connection before the service says 503
-STATEMENT_TIMEOUT_S = 30.0  # no statement of ours is meant to take longer; the server cancels it
+ACQUIRE_TIMEOUT_S = (
+    5.0  # how long a caller waits for a free connection before the service says 503
+)
+STATEMENT_TIMEOUT_S = (
+    30.0  # no statement of ours is meant to take longer; the server cancels it
+)
 CONNECTIONS_MAX = 8  # per process; natural batching needs few
 
 
@@ -64,7 +67,7 @@ class Statement(str):
     __slots__ = ("name",)
     name: str
 
-    def __new__(cls, name: str, text: str) -> "Statement":
+    def __new__(cls, name: str, text: str) -> Self:
         statement = super().__new__(cls, text)
         statement.name = name
         return statement
@@ -78,7 +81,10 @@ class Statements:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._by_name = {statement.name: statement for statement in parse_statements(path.read_text(encoding="utf-8"))}
+        self._by_name = {
+            statement.name: statement
+            for statement in parse_statements(path.read_text(encoding="utf-8"))
+        }
 
     @classmethod
     def beside(cls, file: str, name: str = "statements.sql") -> "Statements":
@@ -100,12 +106,18 @@ def _load(path: Path) -> Statements:
     return Statements(path)
 
 
-_STATEMENT = re.compile(r"^-- (?P<name>[a-z][a-z0-9_]*)\n(?P<text>(?:--[^\n]*\n)+.*?;)[ \t]*$", re.MULTILINE | re.DOTALL)
+_STATEMENT = re.compile(
+    r"^-- (?P<name>[a-z][a-z0-9_]*)\n(?P<text>(?:--[^\n]*\n)+.*?;)[ \t]*$",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 def parse_statements(text: str) -> list[Statement]:
     """Split a `.sql` file into its named statements."""
-    return [Statement(match["name"], _without_comments(match["text"])) for match in _STATEMENT.finditer(text)]
+    return [
+        Statement(match["name"], _without_comments(match["text"]))
+        for match in _STATEMENT.finditer(text)
+    ]
 
 
 def _without_comments(text: str) -> str:
@@ -130,14 +142,18 @@ class Database(Protocol):
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]: ...
 
-    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]: ...
+    async def rows(
+        self, statement: Statement, *parameters: Any
+    ) -> Sequence[Record]: ...
 
     async def execute(self, statement: Statement, *parameters: Any) -> int: ...
 
     async def close(self) -> None: ...
 
 
-async def open_database(dsn: str, *, connections_max: int = CONNECTIONS_MAX) -> "AsyncpgDatabase":
+async def open_database(
+    dsn: str, *, connections_max: int = CONNECTIONS_MAX
+) -> "AsyncpgDatabase":
     """Connect to PostgreSQL by asyncpg. Raises DatabaseUnavailable."""
     with _asyncpg_errors():
         pool = await asyncpg.create_pool(
@@ -152,7 +168,9 @@ async def open_database(dsn: str, *, connections_max: int = CONNECTIONS_MAX) -> 
                 "timezone": "UTC",
                 "jit": "off",
                 "statement_timeout": str(int(STATEMENT_TIMEOUT_S * 1000)),
-                "idle_in_transaction_session_timeout": str(int(STATEMENT_TIMEOUT_S * 1000)),
+                "idle_in_transaction_session_timeout": str(
+                    int(STATEMENT_TIMEOUT_S * 1000)
+                ),
             },
         )
     return AsyncpgDatabase(pool)
@@ -168,7 +186,9 @@ class AsyncpgTransaction:
 
     async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
         with _asyncpg_errors():
-            records: Sequence[Record] = await self._connection.fetch(statement, *parameters)
+            records: Sequence[Record] = await self._connection.fetch(
+                statement, *parameters
+            )
         return records
 
     async def execute(self, statement: Statement, *parameters: Any) -> int:
@@ -185,14 +205,18 @@ class AsyncpgDatabase:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         with _asyncpg_errors():
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-                async with connection.transaction():
-                    yield AsyncpgTransaction(connection)
+            async with (
+                self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+                connection.transaction(),
+            ):
+                yield AsyncpgTransaction(connection)
 
     async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
         with _asyncpg_errors():
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-                records: Sequence[Record] = await connection.fetch(statement, *parameters)
+                records: Sequence[Record] = await connection.fetch(
+                    statement, *parameters
+                )
         return records
 
     async def execute(self, statement: Statement, *parameters: Any) -> int:
@@ -216,7 +240,11 @@ def _asyncpg_errors() -> Any:
         yield
     except asyncpg.IntegrityConstraintViolationError as error:
         raise ConstraintViolated(error.constraint_name or "unnamed") from error
-    except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError) as error:
+    except (
+        asyncpg.SerializationError,
+        asyncpg.DeadlockDetectedError,
+        asyncpg.LockNotAvailableError,
+    ) as error:
         raise SerializationFailed(type(error).__name__) from error
     except (
         asyncpg.PostgresConnectionError,
@@ -228,7 +256,7 @@ def _asyncpg_errors() -> Any:
         asyncpg.InvalidAuthorizationSpecificationError,
         ConnectionError,
         FileNotFoundError,
-        asyncio.TimeoutError,
+        TimeoutError,
     ) as error:
         raise DatabaseUnavailable(type(error).__name__) from error
     except asyncpg.PostgresError as error:
@@ -242,12 +270,18 @@ class SynchronousTransaction:
         self._connection = connection
 
     async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
-        with _psycopg_errors(), psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:
+        with (
+            _psycopg_errors(),
+            psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor,
+        ):
             cursor.execute(statement.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
 
     async def execute(self, statement: Statement, *parameters: Any) -> int:
-        with _psycopg_errors(), psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:
+        with (
+            _psycopg_errors(),
+            psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor,
+        ):
             cursor.execute(statement.encode(), parameters)
             return max(cursor.rowcount, 0)
 
@@ -258,7 +292,10 @@ class SynchronousDatabase:
     def __init__(self, dsn: str) -> None:
         with _psycopg_errors():
             self._connection: psycopg.Connection[dict[str, Any]] = psycopg.connect(
-                dsn, autocommit=True, row_factory=dict_row, options="-c timezone=UTC -c jit=off"
+                dsn,
+                autocommit=True,
+                row_factory=dict_row,
+                options="-c timezone=UTC -c jit=off",
             )
         adapters = self._connection.adapters
         adapters.register_loader("jsonb", TextLoader)
@@ -271,10 +308,14 @@ class SynchronousDatabase:
             yield SynchronousTransaction(self._connection)
 
     async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
-        return await SynchronousTransaction(self._connection).rows(statement, *parameters)
+        return await SynchronousTransaction(self._connection).rows(
+            statement, *parameters
+        )
 
     async def execute(self, statement: Statement, *parameters: Any) -> int:
-        return await SynchronousTransaction(self._connection).execute(statement, *parameters)
+        return await SynchronousTransaction(self._connection).execute(
+            statement, *parameters
+        )
 
     async def close(self) -> None:
         self._connection.close()
@@ -286,7 +327,11 @@ def _psycopg_errors() -> Any:
         yield
     except psycopg.IntegrityError as error:
         raise ConstraintViolated(error.diag.constraint_name or "unnamed") from error
-    except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable) as error:
+    except (
+        psycopg.errors.SerializationFailure,
+        psycopg.errors.DeadlockDetected,
+        psycopg.errors.LockNotAvailable,
+    ) as error:
         raise SerializationFailed(type(error).__name__) from error
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(type(error).__name__) from error

@@ -13,11 +13,16 @@ from typing import Protocol
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
+from yarl import URL
 
-CONNECT_TIMEOUT_S = 5.0  # a peer that takes longer to accept is as good as down; nothing was sent
+CONNECT_TIMEOUT_S = (
+    5.0  # a peer that takes longer to accept is as good as down; nothing was sent
+)
 CONNECTIONS_MAX = 256  # sockets to all peers together, per process
 CONNECTIONS_PER_PEER_MAX = 64
-ANSWER_BYTES_MAX = 1024 * 1024  # default cap on a body that we read; deliveries lower it
+ANSWER_BYTES_MAX = (
+    1024 * 1024
+)  # default cap on a body that we read; deliveries lower it
 
 
 class HttpRequest(Struct, frozen=True):
@@ -72,15 +77,24 @@ class _GuardedResolver(AbstractResolver):
     def __init__(self, allowed: Callable[[str], bool]) -> None:
         self._allowed = allowed
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, family=family, type=socket.SOCK_STREAM
+        )
         answers = []
         for kind, _, protocol, _, address in found:
             if not self._allowed(str(address[0])):
                 raise AddressRefused("address not allowed")
             answers.append(
                 ResolveResult(
-                    hostname=host, host=str(address[0]), port=int(address[1]), family=kind, proto=protocol, flags=socket.AI_NUMERICHOST
+                    hostname=host,
+                    host=str(address[0]),
+                    port=int(address[1]),
+                    family=kind,
+                    proto=protocol,
+                    flags=socket.AI_NUMERICHOST,
                 )
             )
         return answers
@@ -93,7 +107,12 @@ class AiohttpClient:
     """The production client. `address_allowed` is asked for every address before a connection is made, literal addresses
     included; None lets every address through (for peers that the operator configured, not for user-given ones)."""
 
-    def __init__(self, *, address_allowed: Callable[[str], bool] | None = None, ca_file: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        address_allowed: Callable[[str], bool] | None = None,
+        ca_file: str | None = None,
+    ) -> None:
         self._address_allowed = address_allowed
         self._tls = ssl.create_default_context(cafile=ca_file)
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -101,7 +120,11 @@ class AiohttpClient:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            guarded = _GuardedResolver(self._address_allowed) if self._address_allowed else None
+            guarded = (
+                _GuardedResolver(self._address_allowed)
+                if self._address_allowed
+                else None
+            )
             connector = aiohttp.TCPConnector(
                 limit=CONNECTIONS_MAX,
                 limit_per_host=CONNECTIONS_PER_PEER_MAX,
@@ -137,11 +160,22 @@ class AiohttpClient:
                 headers=request.headers,
                 data=request.body,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT_TIMEOUT_S, request.deadline_s)),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=min(CONNECT_TIMEOUT_S, request.deadline_s)
+                ),
             ) as answer:
                 body = await _read_capped(answer, request.answer_bytes_max)
-                return Answered(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL, AddressRefused) as error:
+                return Answered(
+                    answer.status,
+                    {name.lower(): value for name, value in answer.headers.items()},
+                    body,
+                )
+        except (
+            aiohttp.ClientConnectorError,
+            aiohttp.ConnectionTimeoutError,
+            aiohttp.InvalidURL,
+            AddressRefused,
+        ) as error:
             return NotSent(type(error).__name__)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Unknown(type(error).__name__)
@@ -151,7 +185,7 @@ class AiohttpClient:
         if self._address_allowed is None:
             return None
         try:
-            host = aiohttp.client.URL(url).host or ""
+            host = URL(url).host or ""
             socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
         except (ValueError, OSError):
             return None

@@ -1,0 +1,129 @@
+"""Natural batching: while one commit is in flight, what arrives forms the next batch (DESIGN §2.2).
+
+No timer and no added latency when idle: the first item starts a batch at the loop's next turn, so whatever arrived in the same
+turn shares it. A batch that fails as a whole is split until the culprit is alone, so one bad item never fails its neighbours.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from tallystick.ports.database import DatabaseUnavailable, SerializationFailed
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+ITEMS_MAX = 256  # rows per statement beyond which a batch gains nothing and its commit only gets slower
+WEIGHT_MAX = (
+    4 * 1024 * 1024
+)  # bytes per batch where items have a weight; keeps memory and statements small
+QUEUED_MAX = 10_000  # waiting items; beyond it callers are told to come back
+IN_FLIGHT_MAX = (
+    2  # one batch at the database while the next is prepared; more only lock each other
+)
+SERIALIZATION_TRIES_MAX = 5
+
+
+class QueueFull(Exception):
+    """More work is waiting than the batcher may hold; nothing was done for this item."""
+
+
+class Batcher(Generic[Item, Result]):
+    """Collects items of concurrent callers and hands them to `work` in batches.
+
+    `work` takes a list of items and returns as many results in the same order; a result that is an exception is raised to
+    the caller of that item alone. When `work` itself raises, nothing may have been committed: the batch is split and run
+    again, except when the database is unavailable, where every caller gets the error.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
+        *,
+        items_max: int = ITEMS_MAX,
+        in_flight_max: int = IN_FLIGHT_MAX,
+        queued_max: int = QUEUED_MAX,
+        weigh: Callable[[Item], int] | None = None,
+        weight_max: int = WEIGHT_MAX,
+    ) -> None:
+        assert items_max >= 1 and in_flight_max >= 1 and queued_max >= items_max
+        self._work = work
+        self._items_max = items_max
+        self._in_flight_max = in_flight_max
+        self._queued_max = queued_max
+        self._weigh = weigh
+        self._weight_max = weight_max
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def submit(self, item: Item) -> Result:
+        """The result of `item`, once the batch it fell into is committed. Raises QueueFull, or what `work` raised for it."""
+        if len(self._waiting) >= self._queued_max:
+            raise QueueFull
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if len(self._running) < self._in_flight_max:
+            self._start()
+        return await future
+
+    def _start(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._run())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _run(self) -> None:
+        while batch := self._take():
+            await self._settle(batch)
+
+    def _take(self) -> list[tuple[Item, "asyncio.Future[Result]"]]:
+        batch: list[tuple[Item, asyncio.Future[Result]]] = []
+        weight = 0
+        while self._waiting and len(batch) < self._items_max:
+            item, future = self._waiting[0]
+            if self._weigh is not None:
+                weight += self._weigh(item)
+                if batch and weight > self._weight_max:
+                    break
+            self._waiting.popleft()
+            if not future.cancelled():
+                batch.append((item, future))
+        return batch
+
+    async def _settle(self, batch: list[tuple[Item, "asyncio.Future[Result]"]]) -> None:
+        try:
+            results = await self._attempt([item for item, _ in batch])
+        except DatabaseUnavailable as error:
+            _fail(batch, error)
+        except Exception as error:  # noqa: BLE001 - whatever the work raises belongs to its callers, not to this loop
+            if len(batch) == 1:
+                _fail(batch, error)
+            else:
+                middle = len(batch) // 2
+                await self._settle(batch[:middle])
+                await self._settle(batch[middle:])
+        else:
+            assert len(results) == len(batch), "work returns one result for each item"
+            for (_, future), result in zip(batch, results, strict=True):
+                if future.done():
+                    continue
+                if isinstance(result, Exception):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
+
+    async def _attempt(self, items: list[Item]) -> Sequence[Result | Exception]:
+        for _ in range(SERIALIZATION_TRIES_MAX - 1):
+            try:
+                return await self._work(items)
+            except SerializationFailed:
+                continue
+        return await self._work(items)
+
+
+def _fail(
+    batch: Sequence[tuple[Item, "asyncio.Future[Result]"]], error: Exception
+) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)

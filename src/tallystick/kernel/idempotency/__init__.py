@@ -1,0 +1,27 @@
+"""Idempotency: one engine under every write of both services (RULES §5)."""
+
+from tallystick.kernel.idempotency.engine import (
+    Claim,
+    ClaimRequest,
+    Idempotency,
+    InUse,
+    LeaseLost,
+    Mismatch,
+    Replay,
+    Scope,
+)
+from tallystick.kernel.idempotency.key import KeyInvalid, fingerprint, parse_key
+
+__all__ = [
+    "Claim",
+    "ClaimRequest",
+    "Idempotency",
+    "InUse",
+    "KeyInvalid",
+    "LeaseLost",
+    "Mismatch",
+    "Replay",
+    "Scope",
+    "fingerprint",
+    "parse_key",
+]

@@ -1,0 +1,45 @@
+"""The key that the caller sends and the fingerprint of what it was sent with. Pure. RULES §5."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+KEY_CHARACTERS_MAX = 255
+
+
+class KeyInvalid(ValueError):
+    """The `Idempotency-Key` header cannot be used; the text says why and never repeats the header."""
+
+
+def parse_key(values: Sequence[bytes]) -> str | None:
+    """The key in the `Idempotency-Key` headers of one request, or None where there is none.
+
+    A key is 1–255 printable ASCII characters, bare or as a quoted string (RFC 8941 §3.3.3). Raises KeyInvalid.
+    """
+    if not values:
+        return None
+    if len(values) > 1:
+        raise KeyInvalid("Idempotency-Key was sent more than once")
+    raw = values[0].strip(b" \t")
+    if len(raw) >= 2 and raw.startswith(b'"') and raw.endswith(b'"'):
+        raw = raw[1:-1].replace(b'\\"', b'"').replace(b"\\\\", b"\\")
+    if not raw:
+        raise KeyInvalid("Idempotency-Key is empty")
+    if len(raw) > KEY_CHARACTERS_MAX:
+        raise KeyInvalid(
+            f"Idempotency-Key is longer than {KEY_CHARACTERS_MAX} characters"
+        )
+    if any(byte < 0x20 or byte > 0x7E for byte in raw):
+        raise KeyInvalid("Idempotency-Key may hold printable ASCII characters only")
+    return raw.decode("ascii")
+
+
+def fingerprint(method: str, route: str, fields: Any) -> bytes:
+    """SHA-256 of method, route and the sent fields, whatever the order of their members.
+
+    `fields` is what was sent, decoded (dicts, lists, texts, numbers), with card data already replaced by a keyed HMAC.
+    """
+    sent = msgspec.json.encode([method, route, fields], order="sorted")
+    return hashlib.sha256(sent).digest()

@@ -1,0 +1,67 @@
+-- claim_new
+-- Claim the keys that nobody holds yet; those that exist are left alone and not returned.
+INSERT INTO idempotency_key (owner_id, mode, key, fingerprint, state, generation, lease_until, created_at)
+SELECT c.owner_id, c.mode, c.key, c.fingerprint, 'running', 1, $6::timestamptz, $5::timestamptz
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS c(owner_id, mode, key, fingerprint)
+ ORDER BY c.owner_id, c.mode, c.key
+    ON CONFLICT DO NOTHING
+RETURNING owner_id, mode, key;
+
+-- find_keys
+-- What is known of keys that someone claimed before.
+SELECT k.owner_id, k.mode, k.key, k.fingerprint, k.state, k.status, k.body, k.generation, k.lease_until
+  FROM idempotency_key k
+  JOIN unnest($1::text[], $2::text[], $3::text[]) AS c(owner_id, mode, key)
+    ON (k.owner_id, k.mode, k.key) = (c.owner_id, c.mode, c.key)
+ ORDER BY k.owner_id, k.mode, k.key;
+
+-- take_over
+-- Become the holder of running keys whose lease has run out; a key that someone else took meanwhile is not returned.
+UPDATE idempotency_key k
+   SET generation = k.generation + 1, lease_until = $6::timestamptz
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::int[]) AS seen(owner_id, mode, key, generation)
+ WHERE (k.owner_id, k.mode, k.key, k.generation) = (seen.owner_id, seen.mode, seen.key, seen.generation)
+   AND k.state = 'running' AND k.lease_until <= $5::timestamptz
+RETURNING k.owner_id, k.mode, k.key, k.generation, k.recovery;
+
+-- record_recovery
+-- Note what a holder is about to do outside, so that whoever resumes the key does the same again.
+UPDATE idempotency_key k
+   SET recovery = held.recovery
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[]) AS held(owner_id, mode, key, generation, recovery)
+ WHERE (k.owner_id, k.mode, k.key, k.generation) = (held.owner_id, held.mode, held.key, held.generation)
+   AND k.state = 'running';
+
+-- finish
+-- Keep the answers of finished calls for their replay; a holder whose lease was taken over touches nothing.
+UPDATE idempotency_key k
+   SET state = 'done', status = held.status, body = held.body
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::int[], $6::bytea[])
+       AS held(owner_id, mode, key, generation, status, body)
+ WHERE (k.owner_id, k.mode, k.key, k.generation) = (held.owner_id, held.mode, held.key, held.generation)
+   AND k.state = 'running';
+
+-- release
+-- Forget a key whose call was refused before it did anything: the corrected call executes.
+DELETE FROM idempotency_key k
+ USING unnest($1::text[], $2::text[], $3::text[], $4::int[]) AS held(owner_id, mode, key, generation)
+ WHERE (k.owner_id, k.mode, k.key, k.generation) = (held.owner_id, held.mode, held.key, held.generation)
+   AND k.state = 'running' AND k.recovery IS NULL;
+
+-- suspend
+-- End the lease of a call that broke off, so that its retry resumes at once.
+UPDATE idempotency_key k
+   SET lease_until = $5::timestamptz
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::int[]) AS held(owner_id, mode, key, generation)
+ WHERE (k.owner_id, k.mode, k.key, k.generation) = (held.owner_id, held.mode, held.key, held.generation)
+   AND k.state = 'running';
+
+-- reap
+-- Drop finished keys that are older than the published time and its margin; an unfinished key is never dropped.
+DELETE FROM idempotency_key k
+ USING (SELECT owner_id, mode, key
+          FROM idempotency_key
+         WHERE state = 'done' AND created_at < $1::timestamptz
+         ORDER BY owner_id, mode, key
+         LIMIT $2::int) AS old
+ WHERE (k.owner_id, k.mode, k.key) = (old.owner_id, old.mode, old.key) AND k.state = 'done';
