@@ -69,10 +69,10 @@ def verify_stripe(secrets: Sequence[str], headers: Headers, body: bytes, at: dat
     timestamps: list[bytes] = []
     given: list[bytes] = []
     for item in _one_header(headers, b"stripe-signature").split(b","):
-        scheme, _, value = item.partition(b"=")
+        scheme, equals, value = item.partition(b"=")
         if scheme == b"v1":
             given.append(value)
-        elif scheme == b"t":
+        elif scheme == b"t" and equals:
             timestamps.append(value)
     if len(timestamps) != 1:
         raise SignatureRefused("malformed")
@@ -109,9 +109,13 @@ def stripe_key(secret: str) -> bytes:
 
 
 def standard_key(secret: str) -> bytes:
-    """The HMAC key of a Standard Webhooks secret: `whsec_` and base64 of 24–64 bytes; anything else is a `ValueError`."""
+    """The HMAC key of a Standard Webhooks secret: `whsec_` and base64 of 24–64 bytes, padded or not.
+
+    Anything else is a `ValueError`.
+    """
     try:
-        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+        encoded = secret.removeprefix(SECRET_PREFIX).rstrip("=")
+        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except (binascii.Error, ValueError):
         # Without the cause: its traceback would show the secret to whoever logs locals.
         raise ValueError("the webhook secret is not base64") from None
@@ -150,7 +154,11 @@ def _seconds(value: bytes) -> int:
 
 
 def _require_match(expected: Sequence[bytes], given: Sequence[bytes]) -> None:
-    if not any([hmac.compare_digest(ours, theirs) for ours in expected for theirs in given]):
+    matched = False
+    for ours in expected:
+        for theirs in given:
+            matched |= hmac.compare_digest(ours, theirs)
+    if not matched:
         raise SignatureRefused("bad_signature")
 
 
