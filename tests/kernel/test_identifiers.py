@@ -1,0 +1,43 @@
+"""Identifiers: prefixed, ordered by time, unguessable, owned where a bare URL must find its owner (DESIGN §2.6)."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallystick.kernel.identifiers import new_id, new_owner_id, new_secret, owned_id, owner_of
+from tallystick.ports.entropy import SystemEntropy
+
+ENTROPY = SystemEntropy()
+START = datetime(2026, 11, 23, tzinfo=UTC)
+instants = st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+@given(instants, instants)
+def test_the_order_of_the_text_is_the_order_of_time(earlier: datetime, later: datetime) -> None:
+    if abs(later - earlier) < timedelta(milliseconds=2):
+        return
+    earlier, later = sorted((earlier, later))
+    assert new_id("evt", earlier, ENTROPY) < new_id("evt", later, ENTROPY)
+
+
+def test_identifiers_do_not_repeat() -> None:
+    assert len({new_id("pi", START, ENTROPY) for _ in range(10_000)}) == 10_000
+
+
+def test_an_owned_identifier_names_its_owner() -> None:
+    owner = new_owner_id("acct", ENTROPY)
+    session = owned_id("cs_test", owner, START, ENTROPY)
+    assert session.startswith("cs_test_")
+    assert owner_of(session, "acct") == owner
+
+
+@given(st.text(max_size=80))
+def test_a_hostile_identifier_has_no_owner_or_a_well_formed_one(text: str) -> None:
+    owner = owner_of(text, "acct")
+    assert owner is None or (owner.startswith("acct_") and owner[5:].isalnum() and owner.isascii() and len(owner) == 21)
+
+
+def test_a_secret_has_at_least_128_random_bits() -> None:
+    secret = new_secret("sk_test", ENTROPY)
+    assert 62 ** len(secret.removeprefix("sk_test_")) > 2**128
