@@ -1,0 +1,263 @@
+"""The one write path: what was learnt, from whatever source, is merged into the orders it concerns (RULES §4).
+
+    load_locked (one statement, in id order) → decide (pure) → save (one statement)
+
+Whoever has facts calls `apply_facts` inside a transaction of his own, so that webhook, inbox row and order change commit together.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from tallystick.merchant.orders.facts import (
+    AnyFact,
+    Attempted,
+    AttemptFacts,
+    Facts,
+    FulfilmentDecided,
+    Kept,
+    Released,
+    SessionOpened,
+    decode_facts,
+    encode,
+    merge,
+)
+from tallystick.merchant.orders.state import OrderState, Owed, Standing, conclude, standing, state_of
+from tallystick.ports.database import Record, Statements, Transaction
+
+Source = Literal["merchant", "api", "webhook", "return", "poll", "expiry", "settlement"]
+
+SQL = Statements.beside(__file__)
+
+# What we conclude ourselves within one commit is visible in the state that it leads to; only the request to close is a step of its own.
+_SILENT = (Kept, Released, FulfilmentDecided)
+
+
+class OrderKey(NamedTuple):
+    """Names an order; sorts in the order in which rows are locked."""
+
+    merchant_id: str
+    order_id: str
+
+
+class Learnt(Struct, frozen=True):
+    """One fact, whom it is about and who told it.
+
+    `reference` is what the source calls it (an event id, a request id). `connection_id`, where given, must be the order's: one
+    gateway account may not speak about what was sold through another.
+    """
+
+    merchant_id: str
+    order_id: str
+    attempt: int
+    fact: AnyFact
+    source: Source
+    reference: str | None = None
+    connection_id: str | None = None
+
+
+class Line(Struct, frozen=True):
+    """One row of the timeline."""
+
+    source: Source
+    attempt: int
+    fact: AnyFact
+    state_before: OrderState
+    state_after: OrderState
+    reference: str | None
+
+
+class Change(Struct, frozen=True):
+    """What a batch of facts does to one order."""
+
+    key: OrderKey
+    version: int
+    facts_before: Facts
+    facts: Facts
+    state_before: OrderState
+    standing: Standing
+    lines: tuple[Line, ...]
+    opened: Mapping[int, SessionOpened]  # by attempt number: what the facts do not keep, the way to the page
+
+
+class Applied(Struct, frozen=True):
+    """The outcome of a batch. `unknown` are those that fit no order, no attempt or another connection: they may be early."""
+
+    changes: Sequence[Change]
+    unknown: Sequence[Learnt]
+
+
+async def apply_facts(tx: Transaction, learnt: Sequence[Learnt], at: datetime) -> Applied:
+    """Merge what was learnt into the orders it concerns, in the caller's transaction. Facts that say nothing new write nothing."""
+    if not learnt:
+        return Applied((), ())
+    orders = await load_locked(tx, {OrderKey(each.merchant_id, each.order_id) for each in learnt})
+    known: dict[OrderKey, list[Learnt]] = {}
+    unknown = []
+    for each in learnt:
+        order = orders.get(OrderKey(each.merchant_id, each.order_id))
+        if order is None or not _concerns(order, each):
+            unknown.append(each)
+        else:
+            known.setdefault(order.key, []).append(each)
+    changes = [change for key, about in known.items() if (change := decide(orders[key], about)) is not None]
+    await save(tx, changes, at)
+    return Applied(changes, unknown)
+
+
+class LoadedOrder(Struct, frozen=True):
+    """An order as the write path needs it, under lock."""
+
+    key: OrderKey
+    connection_id: str
+    owed: Owed
+    declines_max: int
+    facts: Facts
+    version: int
+
+
+async def load_locked(tx: Transaction, keys: set[OrderKey]) -> dict[OrderKey, LoadedOrder]:
+    """The orders named by `keys` that exist, locked in id order until the transaction ends."""
+    wanted = sorted(keys)
+    rows = await tx.rows(SQL.load_locked, [key.merchant_id for key in wanted], [key.order_id for key in wanted])
+    return {order.key: order for order in map(_loaded, rows)}
+
+
+def decide(order: LoadedOrder, learnt: Sequence[Learnt]) -> Change | None:
+    """What `learnt` does to `order`, and what we do about it in the same commit; None when it says nothing new. Pure."""
+    facts, state = order.facts, state_of(order.facts, order.owed)
+    lines: list[Line] = []
+    for each in learnt:
+        merged = merge(facts, each.attempt, each.fact)
+        if merged is facts:
+            continue
+        state_after = state_of(merged, order.owed)
+        lines.append(Line(each.source, each.attempt, each.fact, state, state_after, each.reference))
+        facts, state = merged, state_after
+    for attempt, fact in conclude(facts, order.owed, order.declines_max):
+        facts = merge(facts, attempt, fact)
+        if not isinstance(fact, _SILENT):
+            lines.append(Line("merchant", attempt, fact, state, state, None))
+    if facts is order.facts:
+        return None
+    return Change(
+        key=order.key,
+        version=order.version,
+        facts_before=order.facts,
+        facts=facts,
+        state_before=state_of(order.facts, order.owed),
+        standing=standing(facts, order.owed),
+        lines=tuple(lines),
+        opened={each.attempt: each.fact for each in learnt if isinstance(each.fact, SessionOpened)},
+    )
+
+
+async def save(tx: Transaction, changes: Sequence[Change], at: datetime) -> None:
+    """Store a batch of changes: orders, attempts and timeline, in one statement."""
+    if not changes:
+        return
+    attempts = _columns([row for change in changes for row in _attempt_rows(change)], 10)
+    lines = _columns([row for change in changes for row in _timeline_rows(change)], 9)
+    orders = _columns([_order_row(change) for change in changes], 15)
+    saved = await tx.rows(SQL.save_changes, at, *attempts, *lines, *orders)
+    assert saved[0]["saved"] == len(changes), "an order changed while we held its lock"
+
+
+def _loaded(row: Record) -> LoadedOrder:
+    return LoadedOrder(
+        key=OrderKey(row["merchant_id"], row["order_id"]),
+        connection_id=row["connection_id"],
+        owed=Owed(row["amount_minor"], row["currency"]),
+        declines_max=row["declines_max"],
+        facts=decode_facts(row["facts"]),
+        version=row["version"],
+    )
+
+
+def _concerns(order: LoadedOrder, learnt: Learnt) -> bool:
+    """Whether the order has the attempt (or is learning of it now), and the teller may speak about it."""
+    if learnt.connection_id is not None and learnt.connection_id != order.connection_id:
+        return False
+    return learnt.attempt in order.facts.attempts or (learnt.source == "merchant" and isinstance(learnt.fact, Attempted))
+
+
+def _order_row(change: Change) -> tuple[Any, ...]:
+    how = change.standing
+    return (
+        *change.key,
+        change.version,
+        change.version + max(1, len(change.lines)),
+        encode(change.facts),
+        how.state,
+        how.fulfilment,
+        how.attention,
+        how.late,
+        how.overpaid,
+        how.keeper,
+        how.released,
+        how.attempt_newest,
+        how.amount_captured_minor,
+        how.amount_refunded_minor,
+    )
+
+
+def _timeline_rows(change: Change) -> list[tuple[Any, ...]]:
+    return [
+        (
+            *change.key,
+            change.version + index,
+            line.source,
+            line.attempt,
+            encode(_without_secret(line.fact)),
+            line.state_before,
+            line.state_after,
+            line.reference,
+        )
+        for index, line in enumerate(change.lines, start=1)
+    ]
+
+
+def _without_secret(fact: AnyFact) -> AnyFact:
+    """The fact as people may read it: who holds a session's client secret can pay it, or read it in the shopper's name."""
+    return msgspec.structs.replace(fact, client_secret=None) if isinstance(fact, SessionOpened) else fact
+
+
+def _attempt_rows(change: Change) -> list[tuple[Any, ...]]:
+    rows = []
+    for number, after in change.facts.attempts.items():
+        before = change.facts_before.attempts.get(number)
+        opened = change.opened.get(number)
+        if number == 0 or (opened is None and before is not None and _kept(before) == _kept(after)):
+            continue
+        asked = after.close_asked is not None and (before is None or before.close_asked != after.close_asked)
+        rows.append(
+            (
+                *change.key,
+                number,
+                after.state,
+                after.session,
+                after.intent,
+                opened.redirect_url if opened else None,
+                opened.client_secret if opened else None,
+                after.close_asked,
+                int(asked),
+            )
+        )
+    return rows
+
+
+def _kept(attempt: AttemptFacts) -> tuple[Any, ...]:
+    """What the attempt's row repeats of the facts."""
+    return (attempt.state, attempt.session, attempt.intent, attempt.close_asked)
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """Rows turned into the column arrays that `unnest` takes."""
+    if not rows:
+        return [[] for _ in range(width)]
+    assert len(rows[0]) == width, "as many columns as the statement has"
+    return [list(column) for column in zip(*rows, strict=True)]
+

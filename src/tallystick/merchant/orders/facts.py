@@ -1,0 +1,365 @@
+"""Facts about an order's attempts, and how they merge. Pure. RULES §4.
+
+The merchant never handles a transition. It learns facts, from whatever source, in whatever order, some twice and some late, and
+`merge` joins them: commutative, associative and idempotent, because every field joins by maximum or by union. What the order's
+state is follows from the merged facts (`state.py`), never from the order of arrival.
+
+What we did ourselves are facts too (`CloseRequested`, `Released`, `Kept`, `FulfilmentDecided`), stored under the order's lock.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+AttemptState = Literal["open", "authorised", "closed", "succeeded"]
+CloseReason = Literal["expired", "declined_out", "canceled"]
+ChargeStatus = Literal["pending", "failed", "succeeded"]
+RefundStatus = Literal["pending", "requires_action", "succeeded", "failed", "canceled"]
+DisputeStatus = Literal["needs_response", "under_review", "closed"]
+DisputeOutcome = Literal["won", "lost"]
+Decision = Literal["allowed", "refused"]
+
+# A higher rank is later knowledge; the maximum wins. `closed < succeeded`: money that came after the close is money all the same.
+ATTEMPT_RANK: dict[AttemptState, int] = {"open": 0, "authorised": 1, "closed": 2, "succeeded": 3}
+CLOSE_RANK: dict[CloseReason | None, int] = {None: 0, "expired": 1, "declined_out": 2, "canceled": 3}
+CHARGE_RANK: dict[ChargeStatus, int] = {"pending": 0, "failed": 1, "succeeded": 2}
+# Within one rank the alphabet decides, so that the join stays commutative; the two mean the same for money.
+REFUND_RANK: dict[RefundStatus, tuple[int, str]] = {
+    "pending": (0, "pending"),
+    "requires_action": (0, "requires_action"),
+    "succeeded": (1, "succeeded"),
+    "canceled": (2, "canceled"),
+    "failed": (2, "failed"),
+}
+DISPUTE_RANK: dict[DisputeStatus, int] = {"needs_response": 0, "under_review": 1, "closed": 2}
+OUTCOME_RANK: dict[DisputeOutcome | None, int] = {None: 0, "won": 1, "lost": 2}
+DECISION_RANK: dict[Decision | None, int] = {None: 0, "allowed": 1, "refused": 2}
+
+
+# --- what can be learnt -------------------------------------------------------------------------------------------------------
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+class Fact(Struct, frozen=True, tag_field="fact", tag=_snake, omit_defaults=True):
+    """Something learnt about one attempt of one order. Amounts are minor units, currencies upper case."""
+
+
+class Attempted(Fact, frozen=True):
+    """We began this attempt: it exists, whatever the gateway knows of it."""
+
+
+class SessionOpened(Fact, frozen=True):
+    """The gateway has a checkout session for the attempt."""
+
+    session: str
+    intent: str | None = None
+    redirect_url: str | None = None
+    client_secret: str | None = None
+
+
+class ChargeSeen(Fact, frozen=True):
+    """How one charge of the attempt stands. Shown, and counted when failed; never ranked."""
+
+    charge: str
+    status: ChargeStatus
+    code: str | None = None
+    intent: str | None = None
+
+
+class Authorised(Fact, frozen=True):
+    """The money is reserved for us and not captured yet."""
+
+    authorised_minor: int
+    currency: str
+    intent: str | None = None
+    charge: str | None = None
+
+
+class Succeeded(Fact, frozen=True):
+    """The money is ours. `authorised_minor` is what the shopper agreed to, `captured_minor` what was taken of it."""
+
+    authorised_minor: int
+    captured_minor: int
+    currency: str
+    intent: str | None = None
+    charge: str | None = None
+
+
+class Closed(Fact, frozen=True):
+    """The gateway will take no more payment for the attempt; `reason` as the gateway tells it."""
+
+    reason: CloseReason
+    intent: str | None = None
+
+
+class CloseRequested(Fact, frozen=True):
+    """We decided to close the attempt, for our own reason; the gateway is asked afterwards."""
+
+    reason: CloseReason
+
+
+class RefundSeen(Fact, frozen=True):
+    """How one refund of the attempt stands."""
+
+    refund: str
+    status: RefundStatus
+    amount_minor: int
+    currency: str
+
+
+class DisputeSeen(Fact, frozen=True):
+    """How one dispute of the attempt stands; `transactions` maps its balance transactions to their amounts (signed)."""
+
+    dispute: str
+    status: DisputeStatus
+    currency: str
+    transactions: dict[str, int] = {}
+    outcome: DisputeOutcome | None = None
+
+
+class Released(Fact, frozen=True):
+    """The order was stored EXPIRED, FAILED or CANCELED with this attempt as its newest: the goods were let go."""
+
+
+class Kept(Fact, frozen=True):
+    """The order was first stored PAID by this attempt: its payment is the order's, any other is surplus."""
+
+
+class FulfilmentDecided(Fact, frozen=True):
+    """Whether the shop may ship was decided, once (RULES §4, fulfilment)."""
+
+    decision: Decision
+
+
+AnyFact = (
+    Attempted
+    | SessionOpened
+    | ChargeSeen
+    | Authorised
+    | Succeeded
+    | Closed
+    | CloseRequested
+    | RefundSeen
+    | DisputeSeen
+    | Released
+    | Kept
+    | FulfilmentDecided
+)
+
+
+# --- what is kept of it -------------------------------------------------------------------------------------------------------
+
+# An older version of the service must not drop what a newer one stored: unknown fields are an error, not ignored.
+
+
+class Charge(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    status: ChargeStatus
+    code: str | None = None
+
+
+class Refund(Struct, frozen=True, forbid_unknown_fields=True):
+    status: RefundStatus
+    amount_minor: int
+    currency: str
+
+
+class Dispute(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    status: DisputeStatus
+    currency: str
+    transactions: dict[str, int] = {}
+    outcome: DisputeOutcome | None = None
+
+
+class AttemptFacts(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Everything learnt about one attempt.
+
+    `authorised` is the set of (currency, amount) that were reported as authorised: a set and not its maximum, so that an amount
+    that equals the order's stays one whatever else is reported, and PAID never goes back.
+    """
+
+    state: AttemptState = "open"
+    session: str | None = None
+    intent: str | None = None
+    authorised: tuple[tuple[str, int], ...] = ()
+    captured: dict[str, int] = {}
+    charges: dict[str, Charge] = {}
+    close_asked: CloseReason | None = None
+    close_told: CloseReason | None = None
+    refunds: dict[str, Refund] = {}
+    disputes: dict[str, Dispute] = {}
+
+
+class Facts(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Everything learnt about one order. `released` and `keeper` are attempt numbers, 0 for none."""
+
+    attempts: dict[int, AttemptFacts] = {}
+    released: int = 0
+    keeper: int = 0
+    decision: Decision | None = None
+
+
+NO_FACTS = Facts()
+_NEW_ATTEMPT = AttemptFacts()
+
+decode_facts = msgspec.json.Decoder(Facts).decode
+decode_fact = msgspec.json.Decoder(AnyFact).decode
+_encoder = msgspec.json.Encoder()
+
+
+def encode(value: Facts | AnyFact) -> str:
+    """The JSON text of facts or of one fact."""
+    return _encoder.encode(value).decode()
+
+
+# --- the join -----------------------------------------------------------------------------------------------------------------
+
+
+def merge(facts: Facts, attempt: int, fact: AnyFact) -> Facts:
+    """What is known once `fact` about attempt number `attempt` is known too. Returns `facts` itself when it says nothing new."""
+    merged = _ORDER_JOINS[type(fact)](facts, attempt, fact) if type(fact) in _ORDER_JOINS else _merge_attempt(facts, attempt, fact)
+    return facts if merged == facts else merged
+
+
+def merge_all(facts: Facts, learnt: "list[tuple[int, AnyFact]]") -> Facts:
+    """Merge several (attempt, fact), in any order."""
+    for attempt, fact in learnt:
+        facts = merge(facts, attempt, fact)
+    return facts
+
+
+def _merge_attempt(facts: Facts, number: int, fact: AnyFact) -> Facts:
+    known = facts.attempts.get(number, _NEW_ATTEMPT)
+    joined = _ATTEMPT_JOINS[type(fact)](known, fact)
+    return msgspec.structs.replace(facts, attempts={**facts.attempts, number: joined})
+
+
+def _session_opened(known: AttemptFacts, fact: SessionOpened) -> AttemptFacts:
+    return _with(known, session=_highest(known.session, fact.session), intent=_highest(known.intent, fact.intent))
+
+
+def _charge_seen(known: AttemptFacts, fact: ChargeSeen) -> AttemptFacts:
+    return _with(known, charges=_charge(known, fact.charge, Charge(fact.status, fact.code)), intent=_highest(known.intent, fact.intent))
+
+
+def _authorised(known: AttemptFacts, fact: Authorised) -> AttemptFacts:
+    return _with(
+        known,
+        state=_later(known.state, "authorised"),
+        authorised=_united(known.authorised, (fact.currency, fact.authorised_minor)),
+        intent=_highest(known.intent, fact.intent),
+        charges=_charge(known, fact.charge, Charge("succeeded")),
+    )
+
+
+def _succeeded(known: AttemptFacts, fact: Succeeded) -> AttemptFacts:
+    captured = max(fact.captured_minor, known.captured.get(fact.currency, 0))
+    return _with(
+        known,
+        state="succeeded",
+        authorised=_united(known.authorised, (fact.currency, fact.authorised_minor)),
+        captured={**known.captured, fact.currency: captured},
+        intent=_highest(known.intent, fact.intent),
+        charges=_charge(known, fact.charge, Charge("succeeded")),
+    )
+
+
+def _closed(known: AttemptFacts, fact: Closed) -> AttemptFacts:
+    return _with(
+        known,
+        state=_later(known.state, "closed"),
+        close_told=max(known.close_told, fact.reason, key=CLOSE_RANK.__getitem__),
+        intent=_highest(known.intent, fact.intent),
+    )
+
+
+def _close_requested(known: AttemptFacts, fact: CloseRequested) -> AttemptFacts:
+    return _with(known, close_asked=max(known.close_asked, fact.reason, key=CLOSE_RANK.__getitem__))
+
+
+def _refund_seen(known: AttemptFacts, fact: RefundSeen) -> AttemptFacts:
+    new = Refund(fact.status, fact.amount_minor, fact.currency)
+    best = max(known.refunds.get(fact.refund, new), new, key=_refund_order)
+    return _with(known, refunds={**known.refunds, fact.refund: best})
+
+
+def _refund_order(refund: Refund) -> tuple[Any, ...]:
+    return (REFUND_RANK[refund.status], refund.amount_minor, refund.currency)
+
+
+def _dispute_seen(known: AttemptFacts, fact: DisputeSeen) -> AttemptFacts:
+    old = known.disputes.get(fact.dispute, Dispute(fact.status, fact.currency))
+    joined = Dispute(
+        status=max(old.status, fact.status, key=DISPUTE_RANK.__getitem__),
+        currency=max(old.currency, fact.currency),
+        transactions={
+            id: max(old.transactions.get(id, amount), amount) for id, amount in {**old.transactions, **fact.transactions}.items()
+        },
+        outcome=max(old.outcome, fact.outcome, key=OUTCOME_RANK.__getitem__),
+    )
+    return _with(known, disputes={**known.disputes, fact.dispute: joined})
+
+
+def _released(facts: Facts, attempt: int, fact: Released) -> Facts:
+    return msgspec.structs.replace(facts, released=max(facts.released, attempt))
+
+
+def _kept(facts: Facts, attempt: int, fact: Kept) -> Facts:
+    # Under the order's lock there is one keeper only; the lower number makes the join commutative all the same.
+    return msgspec.structs.replace(facts, keeper=min(facts.keeper or attempt, attempt))
+
+
+def _fulfilment_decided(facts: Facts, attempt: int, fact: FulfilmentDecided) -> Facts:
+    return msgspec.structs.replace(facts, decision=max(facts.decision, fact.decision, key=DECISION_RANK.__getitem__))
+
+
+_ATTEMPT_JOINS: dict[type, Callable[[AttemptFacts, Any], AttemptFacts]] = {
+    Attempted: lambda known, fact: known,
+    SessionOpened: _session_opened,
+    ChargeSeen: _charge_seen,
+    Authorised: _authorised,
+    Succeeded: _succeeded,
+    Closed: _closed,
+    CloseRequested: _close_requested,
+    RefundSeen: _refund_seen,
+    DisputeSeen: _dispute_seen,
+}
+
+_ORDER_JOINS: dict[type, Callable[[Facts, int, Any], Facts]] = {
+    Released: _released,
+    Kept: _kept,
+    FulfilmentDecided: _fulfilment_decided,
+}
+
+
+# --- the small joins ----------------------------------------------------------------------------------------------------------
+
+def _with(known: AttemptFacts, **changes: Any) -> AttemptFacts:
+    return msgspec.structs.replace(known, **changes)
+
+
+def _later(known: AttemptState, told: AttemptState) -> AttemptState:
+    return max(known, told, key=ATTEMPT_RANK.__getitem__)
+
+
+def _highest(known: str | None, told: str | None) -> str | None:
+    """An id is told once and stays; should two be told, the greater one, so that the join stays commutative."""
+    return max(known or "", told or "") or None
+
+
+def _united(known: tuple[tuple[str, int], ...], told: tuple[str, int]) -> tuple[tuple[str, int], ...]:
+    return known if told in known else tuple(sorted((*known, told)))
+
+
+def _charge(known: AttemptFacts, id: str | None, told: Charge) -> dict[str, Charge]:
+    if id is None:
+        return known.charges
+    return {**known.charges, id: max(known.charges.get(id, told), told, key=_charge_order)}
+
+
+def _charge_order(charge: Charge) -> tuple[int, str]:
+    return (CHARGE_RANK[charge.status], charge.code or "")

@@ -1,0 +1,144 @@
+"""What follows from an order's facts: its state, its money, whether the shop may ship. Pure. RULES §4."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from tallystick.merchant.orders.facts import (
+    AnyFact,
+    AttemptFacts,
+    CloseReason,
+    CloseRequested,
+    Facts,
+    FulfilmentDecided,
+    Kept,
+    Released,
+)
+
+OrderState = Literal["PENDING", "PAID", "FAILED", "EXPIRED", "CANCELED"]
+Fulfilment = Literal["none", "held", "allowed", "refused"]
+Attention = Literal["amount_mismatch"]
+
+STATE_OF_CLOSED: dict[CloseReason, OrderState] = {"expired": "EXPIRED", "declined_out": "FAILED", "canceled": "CANCELED"}
+
+
+class Owed(Struct, frozen=True):
+    """What the order asks for: minor units and an upper-case currency."""
+
+    amount_minor: int
+    currency: str
+
+
+class Standing(Struct, frozen=True):
+    """How an order stands: everything that is derived from its facts and stored beside them."""
+
+    state: OrderState
+    fulfilment: Fulfilment
+    attention: Attention | None
+    late: bool
+    overpaid: bool
+    keeper: int | None
+    released: int | None
+    attempt_newest: int
+    amount_captured_minor: int
+    amount_refunded_minor: int
+
+
+def state_of(facts: Facts, owed: Owed) -> OrderState:
+    """The order's state.
+
+    PAID when any attempt succeeded and was authorised for exactly what is owed; this never goes back. Otherwise the newest
+    attempt decides: closed → EXPIRED, FAILED or CANCELED by its reason, anything else PENDING. An order whose only attempt has
+    number 0 was closed before it was ever attempted.
+    """
+    if candidates(facts, owed):
+        return "PAID"
+    if not facts.attempts:
+        return "PENDING"
+    newest = facts.attempts[max(facts.attempts)]
+    return STATE_OF_CLOSED[close_reason(newest)] if newest.state == "closed" else "PENDING"
+
+
+def candidates(facts: Facts, owed: Owed) -> list[int]:
+    """The attempts that pay the order, lowest number first."""
+    wanted = (owed.currency, owed.amount_minor)
+    return sorted(n for n, attempt in facts.attempts.items() if attempt.state == "succeeded" and wanted in attempt.authorised)
+
+
+def close_reason(attempt: AttemptFacts) -> CloseReason:
+    """Why the attempt was closed: our own stored reason, or else the gateway's, which may report a cancelled checkout as expired."""
+    reason = attempt.close_asked or attempt.close_told
+    assert reason is not None, "an attempt is closed for a reason"
+    return reason
+
+
+def standing(facts: Facts, owed: Owed) -> Standing:
+    """Everything that follows from `facts`.
+
+    Late means: the payment that the order keeps belongs to an attempt whose end had been stored before (the goods were let go).
+    Overpaid means: two attempts succeeded. PAID waits as `held` until somebody decided (see `conclude`).
+    """
+    state = state_of(facts, owed)
+    keeper = (facts.keeper or candidates(facts, owed)[0]) if state == "PAID" else None
+    return Standing(
+        state=state,
+        fulfilment=_fulfilment(state, facts),
+        attention="amount_mismatch" if _amount_differs(facts, owed) else None,
+        late=keeper is not None and keeper <= facts.released,
+        overpaid=sum(attempt.state == "succeeded" for attempt in facts.attempts.values()) > 1,
+        keeper=keeper,
+        released=facts.released or None,
+        attempt_newest=max(facts.attempts, default=0),
+        amount_captured_minor=sum(attempt.captured.get(owed.currency, 0) for attempt in facts.attempts.values()),
+        amount_refunded_minor=sum(_refunded(attempt, owed.currency) for attempt in facts.attempts.values()),
+    )
+
+
+def conclude(facts: Facts, owed: Owed, declines_max: int) -> list[tuple[int, AnyFact]]:
+    """What we ourselves now do about the order, as (attempt, fact) to be merged and stored in the same commit.
+
+    `Kept` when it is PAID for the first time (two candidates: the lower number), `Released` when its end is stored,
+    `CloseRequested(declined_out)` when an attempt has had its failed charges, and the decision to ship where nothing speaks
+    against it; what is late, overpaid or needs attention stays held until a policy decides.
+    """
+    how = standing(facts, owed)
+    concluded: list[tuple[int, AnyFact]] = []
+    if how.state == "PAID":
+        assert how.keeper is not None
+        if not facts.keeper:
+            concluded.append((how.keeper, Kept()))
+        if facts.decision is None and not (how.late or how.overpaid or how.attention):
+            concluded.append((how.keeper, FulfilmentDecided("allowed")))
+    elif how.state != "PENDING":
+        if facts.released < how.attempt_newest:
+            concluded.append((how.attempt_newest, Released()))
+    elif how.attempt_newest and declined_out(facts.attempts[how.attempt_newest], declines_max):
+        concluded.append((how.attempt_newest, CloseRequested("declined_out")))
+    return concluded
+
+
+def declined_out(attempt: AttemptFacts, declines_max: int) -> bool:
+    """Whether an open attempt has had all the failed charges that it may have and nobody has asked to close it yet."""
+    if attempt.state != "open" or attempt.close_asked is not None:
+        return False
+    return sum(charge.status == "failed" for charge in attempt.charges.values()) >= declines_max
+
+
+def _fulfilment(state: OrderState, facts: Facts) -> Fulfilment:
+    if state != "PAID":
+        return "none"
+    return facts.decision or "held"
+
+
+def _amount_differs(facts: Facts, owed: Owed) -> bool:
+    """Whether any attempt was authorised for something else than is owed."""
+    wanted = (owed.currency, owed.amount_minor)
+    return any(given != wanted for attempt in facts.attempts.values() for given in attempt.authorised)
+
+
+def _refunded(attempt: AttemptFacts, currency: str) -> int:
+    return sum(
+        refund.amount_minor
+        for refund in attempt.refunds.values()
+        if refund.currency == currency and refund.status not in ("failed", "canceled")
+    )

@@ -1,0 +1,56 @@
+-- load_locked
+-- The orders that a batch of facts is about, locked in the order of their ids, so that two batches never wait for each other in a circle.
+SELECT o.merchant_id, o.order_id, o.connection_id, o.amount_minor, o.currency, o.declines_max, o.facts, o.version
+  FROM unnest($1::text[], $2::text[]) AS wanted(merchant_id, order_id)
+  JOIN orders o ON (o.merchant_id, o.order_id) = (wanted.merchant_id, wanted.order_id)
+ ORDER BY o.merchant_id, o.order_id
+   FOR NO KEY UPDATE OF o;
+
+-- save_changes
+-- Store what was decided about a batch of orders: the orders, the attempts that changed and one timeline row per change.
+-- Gives the number of orders saved; fewer than were sent means that a version moved under the lock, which must not be.
+WITH attempts AS (
+    UPDATE attempt a
+       SET state = u.state,
+           checkout_session = u.checkout_session,
+           payment_intent = u.payment_intent,
+           redirect_url = coalesce(u.redirect_url, a.redirect_url),
+           client_secret = coalesce(u.client_secret, a.client_secret),
+           close_reason = u.close_reason,
+           close_number = a.close_number + u.close_step,
+           close_requested_at = CASE WHEN u.close_step = 1 THEN $1::timestamptz ELSE a.close_requested_at END,
+           due_at = CASE WHEN u.state IN ('closed', 'succeeded') THEN NULL
+                         WHEN u.close_step = 1 THEN $1::timestamptz
+                         ELSE a.due_at END,
+           lease_until = CASE WHEN u.close_step = 1 OR u.state IN ('closed', 'succeeded') THEN NULL ELSE a.lease_until END,
+           generation = a.generation + u.close_step,
+           tries = CASE WHEN u.close_step = 1 THEN 0 ELSE a.tries END
+      FROM unnest($2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::int[])
+           AS u(merchant_id, order_id, number, state, checkout_session, payment_intent, redirect_url, client_secret, close_reason, close_step)
+     WHERE (a.merchant_id, a.order_id, a.number) = (u.merchant_id, u.order_id, u.number)
+), lines AS (
+    INSERT INTO timeline (merchant_id, order_id, number, at, source, attempt, fact, state_before, state_after, reference)
+    SELECT u.merchant_id, u.order_id, u.number, $1::timestamptz, u.source, u.attempt, u.fact, u.state_before, u.state_after, u.reference
+      FROM unnest($12::text[], $13::text[], $14::bigint[], $15::text[], $16::int[], $17::jsonb[], $18::text[], $19::text[], $20::text[])
+           AS u(merchant_id, order_id, number, source, attempt, fact, state_before, state_after, reference)
+), saved AS (
+    UPDATE orders o
+       SET facts = u.facts, state = u.state, fulfilment = u.fulfilment, attention = u.attention, late = u.late, overpaid = u.overpaid,
+           keeper = u.keeper, released = u.released, attempt_newest = u.attempt_newest,
+           amount_captured_minor = u.amount_captured_minor, amount_refunded_minor = u.amount_refunded_minor,
+           version = u.version, updated_at = $1::timestamptz
+      FROM unnest($21::text[], $22::text[], $23::bigint[], $24::bigint[], $25::jsonb[], $26::text[], $27::text[], $28::text[],
+                  $29::boolean[], $30::boolean[], $31::int[], $32::int[], $33::int[], $34::bigint[], $35::bigint[])
+           AS u(merchant_id, order_id, version_before, version, facts, state, fulfilment, attention,
+                late, overpaid, keeper, released, attempt_newest, amount_captured_minor, amount_refunded_minor)
+     WHERE (o.merchant_id, o.order_id) = (u.merchant_id, u.order_id) AND o.version = u.version_before
+    RETURNING 1
+)
+SELECT count(*)::int AS saved FROM saved;
+
+-- attempts_of_intents
+-- Which attempt a payment intent of a connection belongs to: events about refunds and disputes name the payment alone.
+SELECT a.merchant_id, a.connection_id, a.payment_intent, a.order_id, a.number
+  FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted(merchant_id, connection_id, payment_intent)
+  JOIN attempt a ON (a.merchant_id, a.connection_id, a.payment_intent) = (wanted.merchant_id, wanted.connection_id, wanted.payment_intent)
+ ORDER BY a.merchant_id, a.order_id, a.number;

@@ -1,0 +1,301 @@
+"""RULES §4: facts merge, state follows. The table of the rules as examples, and the algebra as properties."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tallystick.merchant.orders.facts import (
+    NO_FACTS,
+    AnyFact,
+    Attempted,
+    Authorised,
+    ChargeSeen,
+    Closed,
+    CloseRequested,
+    DisputeSeen,
+    Facts,
+    FulfilmentDecided,
+    Kept,
+    RefundSeen,
+    Released,
+    SessionOpened,
+    Succeeded,
+    decode_fact,
+    decode_facts,
+    encode,
+    merge,
+    merge_all,
+)
+from tallystick.merchant.orders.state import Owed, conclude, standing, state_of
+
+OWED = Owed(2500, "EUR")
+PAYS = Succeeded(2500, 2500, "EUR", intent="pi_1", charge="ch_1")
+
+NEVER = 99  # declines that are never reached: whether we ask to close depends on when we look, by intent
+
+Learnt = list[tuple[int, AnyFact]]
+
+
+def order_with(*learnt: tuple[int, AnyFact]) -> Facts:
+    return merge_all(NO_FACTS, list(learnt))
+
+
+def failed_charges(count: int, attempt: int = 1) -> Learnt:
+    return [(attempt, ChargeSeen(f"ch_{n}", "failed", "generic_decline")) for n in range(count)]
+
+
+# --- state follows ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("learnt", "state"),
+    [
+        ([], "PENDING"),
+        ([(0, Closed("expired"))], "EXPIRED"),
+        ([(1, Attempted())], "PENDING"),
+        ([(1, SessionOpened("cs_1"))], "PENDING"),
+        ([(1, ChargeSeen("ch_1", "pending"))], "PENDING"),
+        ([(1, ChargeSeen("ch_1", "failed"))], "PENDING"),
+        ([(1, Authorised(2500, "EUR"))], "PENDING"),
+        ([(1, PAYS)], "PAID"),
+        ([(1, Closed("expired"))], "EXPIRED"),
+        ([(1, Closed("declined_out"))], "FAILED"),
+        ([(1, Closed("canceled"))], "CANCELED"),
+        ([(1, CloseRequested("canceled"))], "PENDING"),
+        ([(1, Closed("expired")), (1, PAYS)], "PAID"),
+        ([(1, Closed("expired")), (2, Attempted())], "PENDING"),
+        ([(1, Closed("canceled")), (2, Closed("expired"))], "EXPIRED"),
+        ([(1, PAYS), (2, Closed("expired"))], "PAID"),
+        ([(1, Succeeded(2400, 2400, "EUR"))], "PENDING"),
+        ([(1, Succeeded(2500, 2500, "USD"))], "PENDING"),
+        ([(1, Succeeded(2500, 2000, "EUR"))], "PAID"),
+    ],
+)
+def test_state_follows_from_the_facts(learnt: Learnt, state: str) -> None:
+    """RULES §4: PAID if any attempt succeeded for what is owed, otherwise the newest attempt decides."""
+    assert state_of(order_with(*learnt), OWED) == state
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "state"),
+    [("declined_out", "expired", "FAILED"), ("canceled", "expired", "CANCELED"), ("expired", "canceled", "EXPIRED"), (None, "canceled", "CANCELED")],
+)
+def test_our_own_close_request_names_the_reason(asked: str | None, told: str, state: str) -> None:
+    """RULES §4: a gateway may report a cancelled checkout as expired; our stored close request knows better."""
+    learnt: Learnt = [(1, Closed(told))]  # type: ignore[arg-type]
+    if asked:
+        learnt.append((1, CloseRequested(asked)))  # type: ignore[arg-type]
+    assert state_of(order_with(*learnt), OWED) == state
+
+
+def test_close_reason_is_the_maximum() -> None:
+    """RULES §4: expired < declined_out < canceled."""
+    for reasons in itertools.permutations(["expired", "declined_out", "canceled"]):
+        assert state_of(order_with(*[(1, Closed(reason)) for reason in reasons]), OWED) == "CANCELED"  # type: ignore[arg-type]
+
+
+def test_another_amount_never_pays_and_asks_for_attention() -> None:
+    """RULES §4: amount or currency differs from the order → never PAID by it, attention."""
+    for fact in (Succeeded(2400, 2400, "EUR"), Succeeded(2500, 2500, "USD"), Authorised(1, "EUR")):
+        how = standing(order_with((1, fact)), OWED)
+        assert (how.state, how.attention) == ("PENDING", "amount_mismatch")
+    how = standing(order_with((1, PAYS)), OWED)
+    assert how.attention is None
+
+
+def test_paid_stays_paid_when_another_amount_is_reported() -> None:
+    """RULES §4: PAID never goes back; what differs is shown."""
+    how = standing(order_with((1, PAYS), (1, Succeeded(9900, 9900, "EUR"))), OWED)
+    assert (how.state, how.attention) == ("PAID", "amount_mismatch")
+
+
+def test_money_is_maximum_of_captures_and_sum_of_refunds() -> None:
+    """RULES §4: captured = max per attempt; refunds per id, those failed or canceled do not count."""
+    how = standing(
+        order_with(
+            (1, Succeeded(2500, 1000, "EUR")),
+            (1, Succeeded(2500, 2500, "EUR")),
+            (1, RefundSeen("re_1", "pending", 300, "EUR")),
+            (1, RefundSeen("re_2", "succeeded", 500, "EUR")),
+            (1, RefundSeen("re_3", "failed", 700, "EUR")),
+            (1, RefundSeen("re_3", "succeeded", 700, "EUR")),
+            (1, RefundSeen("re_4", "canceled", 900, "EUR")),
+        ),
+        OWED,
+    )
+    assert (how.amount_captured_minor, how.amount_refunded_minor) == (2500, 800)
+
+
+# --- what we do about it ------------------------------------------------------------------------------------------------------
+
+
+def concluded(facts: Facts, declines_max: int = 3) -> Facts:
+    return merge_all(facts, conclude(facts, OWED, declines_max))
+
+
+def test_third_decline_asks_to_close_and_only_once() -> None:
+    """RULES §4: FAILED works with every gateway: after declines_max failed charges the close request is stored."""
+    assert conclude(order_with(*failed_charges(2)), OWED, 3) == []
+    facts = order_with(*failed_charges(3))
+    assert conclude(facts, OWED, 3) == [(1, CloseRequested("declined_out"))]
+    facts = concluded(facts)
+    assert (conclude(facts, OWED, 3), state_of(facts, OWED)) == ([], "PENDING")
+    assert state_of(merge(facts, 1, Closed("expired")), OWED) == "FAILED"
+
+
+def test_a_failed_charge_told_twice_counts_once() -> None:
+    """RULES §4: charges are joined by id."""
+    assert conclude(order_with(*failed_charges(2), *failed_charges(2)), OWED, 3) == []
+
+
+def test_declines_of_an_older_attempt_do_not_close_the_newest() -> None:
+    assert conclude(order_with(*failed_charges(3), (1, Closed("expired")), (2, Attempted()), (1, Released())), OWED, 3) == []
+
+
+def test_paid_in_time_is_allowed_at_once() -> None:
+    """RULES §4: fulfilment is its own field, allowed where nothing speaks against it."""
+    facts = concluded(order_with((1, Attempted()), (1, PAYS)))
+    how = standing(facts, OWED)
+    assert (how.fulfilment, how.keeper, how.late, how.overpaid) == ("allowed", 1, False, False)
+    assert conclude(facts, OWED, 3) == []
+
+
+def test_money_after_the_end_is_late_and_held() -> None:
+    """RULES §4: late ⇔ keeper ≤ the largest released n; late PAID starts held."""
+    facts = concluded(order_with((1, Closed("expired"))))
+    assert facts.released == 1
+    how = standing(concluded(merge(facts, 1, PAYS)), OWED)
+    assert (how.state, how.late, how.fulfilment) == ("PAID", True, "held")
+
+
+def test_payment_of_a_newer_attempt_is_not_late() -> None:
+    facts = concluded(order_with((1, Closed("expired"))))
+    facts = concluded(merge_all(facts, [(2, Attempted()), (2, PAYS)]))
+    assert (standing(facts, OWED).late, standing(facts, OWED).fulfilment) == (False, "allowed")
+
+
+def test_two_candidates_at_once_keep_the_lower_and_are_held() -> None:
+    """RULES §4: keeper = the lower number; two succeeded → overpaid → held."""
+    how = standing(concluded(order_with((2, PAYS), (1, PAYS))), OWED)
+    assert (how.keeper, how.overpaid, how.fulfilment) == (1, True, "held")
+
+
+def test_a_second_payment_later_is_overpaid_and_changes_neither_keeper_nor_decision() -> None:
+    facts = concluded(order_with((2, PAYS)))
+    how = standing(concluded(merge(facts, 1, PAYS)), OWED)
+    assert (how.keeper, how.overpaid, how.fulfilment) == (2, True, "allowed")
+
+
+# --- the algebra --------------------------------------------------------------------------------------------------------------
+
+numbers = st.integers(1, 3)
+amounts = st.sampled_from([2400, 2500, 9900])
+currencies = st.sampled_from(["EUR", "USD"])
+intents = st.sampled_from([None, "pi_1", "pi_2"])
+charges = st.sampled_from([None, "ch_1", "ch_2"])
+reasons = st.sampled_from(["expired", "declined_out", "canceled"])
+some_facts: st.SearchStrategy[AnyFact] = st.one_of(
+    st.builds(Attempted),
+    st.builds(SessionOpened, session=st.sampled_from(["cs_1", "cs_2"]), intent=intents),
+    st.builds(
+        ChargeSeen,
+        charge=st.sampled_from(["ch_1", "ch_2", "ch_3"]),
+        status=st.sampled_from(["pending", "failed", "succeeded"]),
+        code=st.sampled_from([None, "generic_decline", "lost_card"]),
+        intent=intents,
+    ),
+    st.builds(Authorised, authorised_minor=amounts, currency=currencies, intent=intents, charge=charges),
+    st.builds(Succeeded, authorised_minor=amounts, captured_minor=amounts, currency=currencies, intent=intents, charge=charges),
+    st.builds(Closed, reason=reasons, intent=intents),
+    st.builds(CloseRequested, reason=reasons),
+    st.builds(
+        RefundSeen,
+        refund=st.sampled_from(["re_1", "re_2"]),
+        status=st.sampled_from(["pending", "requires_action", "succeeded", "failed", "canceled"]),
+        amount_minor=amounts,
+        currency=currencies,
+    ),
+    st.builds(
+        DisputeSeen,
+        dispute=st.sampled_from(["dp_1", "dp_2"]),
+        status=st.sampled_from(["needs_response", "under_review", "closed"]),
+        currency=currencies,
+        transactions=st.dictionaries(st.sampled_from(["txn_1", "txn_2"]), st.sampled_from([-2500, 2500]), max_size=2),
+        outcome=st.sampled_from([None, "won", "lost"]),
+    ),
+    st.builds(Released),
+    st.builds(Kept),
+    st.builds(FulfilmentDecided, decision=st.sampled_from(["allowed", "refused"])),
+)
+some_learnt = st.lists(st.tuples(numbers, some_facts), max_size=12)
+
+
+@settings(max_examples=500)
+@given(some_learnt, st.data())
+def test_any_order_loss_and_repetition_give_the_same_facts_state_and_money(learnt: Learnt, data: st.DataObject) -> None:
+    """RULES §4: for any multiset of facts, every order and duplication gives the same state and the same money."""
+    shuffled = data.draw(st.permutations(learnt))
+    some = data.draw(st.lists(st.sampled_from(learnt), max_size=6)) if learnt else []
+    once = merge_all(NO_FACTS, learnt)
+    again = merge_all(merge_all(NO_FACTS, some), shuffled + some)
+    assert again == once
+    if once.attempts:
+        assert standing(again, OWED) == standing(once, OWED)
+
+
+@settings(max_examples=300)
+@given(some_learnt, some_learnt)
+def test_paid_never_goes_back(before: Learnt, after: Learnt) -> None:
+    """RULES §4: PAID never goes back, whatever is learnt afterwards; and what was captured never shrinks."""
+    facts = merge_all(NO_FACTS, before)
+    more = merge_all(facts, after)
+    if state_of(facts, OWED) == "PAID":
+        assert state_of(more, OWED) == "PAID"
+    assert standing(more, OWED).amount_captured_minor >= standing(facts, OWED).amount_captured_minor
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(numbers, some_facts.filter(lambda fact: not isinstance(fact, Released | Kept | FulfilmentDecided))), max_size=12), st.data())
+def test_however_facts_are_cut_into_commits_state_and_money_are_the_same(learnt: Learnt, data: st.DataObject) -> None:
+    """RULES §4: what we conclude in between depends on the batches, the state and the money do not."""
+    together = concluded(merge_all(NO_FACTS, learnt), declines_max=NEVER)
+    apart = NO_FACTS
+    for one in data.draw(st.permutations(learnt)):
+        apart = concluded(merge_all(apart, [one]), declines_max=NEVER)
+    left, right = standing(together, OWED), standing(apart, OWED)
+    assert (left.state, left.amount_captured_minor, left.amount_refunded_minor, left.overpaid, left.attention) == (
+        right.state,
+        right.amount_captured_minor,
+        right.amount_refunded_minor,
+        right.overpaid,
+        right.attention,
+    )
+
+
+@settings(max_examples=300)
+@given(some_learnt)
+def test_merging_what_is_known_returns_the_same_object(learnt: Learnt) -> None:
+    """A fact that says nothing new is recognised at once, so that it writes nothing."""
+    facts = merge_all(NO_FACTS, learnt)
+    for attempt, fact in learnt:
+        assert merge(facts, attempt, fact) is facts
+
+
+@settings(max_examples=200)
+@given(some_learnt)
+def test_facts_survive_being_stored(learnt: Learnt) -> None:
+    facts = merge_all(NO_FACTS, learnt)
+    assert decode_facts(encode(facts)) == facts
+    for _, fact in learnt:
+        assert decode_fact(encode(fact)) == fact
+
+
+@settings(max_examples=200)
+@given(some_learnt)
+def test_concluding_comes_to_rest(learnt: Learnt) -> None:
+    """What we do follows in one step, never in a loop."""
+    facts = merge_all(NO_FACTS, learnt)
+    done = concluded(concluded(facts))
+    assert conclude(done, OWED, 3) == []
