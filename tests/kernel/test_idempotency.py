@@ -51,7 +51,9 @@ async def test_a_new_key_executes(engine: Idempotency) -> None:
     assert await claim_one(engine, a_call()) == Claim(Scope("acct_a", "test", "basket-17"), 1)
 
 
-async def test_a_finished_key_replays_the_same_status_and_bytes(engine: Idempotency, gateway_database: Database) -> None:
+async def test_a_finished_key_replays_the_same_status_and_bytes(
+    engine: Idempotency, gateway_database: Database
+) -> None:
     await finish(engine, gateway_database, await claim_one(engine, a_call()), b'{"id":"ord_1"}')
     assert await claim_one(engine, a_call()) == Replay(201, b'{"id":"ord_1"}')
 
@@ -69,7 +71,9 @@ async def test_another_account_or_mode_is_independent(engine: Idempotency) -> No
         assert isinstance(await claim_one(engine, request), Claim)
 
 
-async def test_a_running_key_is_in_use_and_answers_without_waiting(engine: Idempotency, gateway_database: Database) -> None:
+async def test_a_running_key_is_in_use_and_answers_without_waiting(
+    engine: Idempotency, gateway_database: Database
+) -> None:
     claim = await claim_one(engine, a_call())
     assert isinstance(claim, Claim)
     async with gateway_database.transaction() as tx:  # the holder's own transaction is open all the while
@@ -107,7 +111,9 @@ async def test_a_recorded_key_cannot_be_released(engine: Idempotency, gateway_da
     assert isinstance(await claim_one(engine, a_call()), InUse)
 
 
-async def test_an_abandoned_key_is_resumed_at_its_recovery_point(engine: Idempotency, gateway_database: Database) -> None:
+async def test_an_abandoned_key_is_resumed_at_its_recovery_point(
+    engine: Idempotency, gateway_database: Database
+) -> None:
     claim = await claim_one(engine, a_call())
     assert isinstance(claim, Claim)
     async with gateway_database.transaction() as tx:
@@ -145,7 +151,9 @@ async def test_a_suspended_key_resumes_at_once(engine: Idempotency) -> None:
     assert await claim_one(engine, a_call()) == Claim(claim.scope, 2)
 
 
-async def test_old_finished_keys_are_reaped_and_unfinished_ones_never(engine: Idempotency, gateway_database: Database) -> None:
+async def test_old_finished_keys_are_reaped_and_unfinished_ones_never(
+    engine: Idempotency, gateway_database: Database
+) -> None:
     await finish(engine, gateway_database, await claim_one(engine, a_call("done")))
     await claim_one(engine, a_call("running"))
     assert await engine.reap(AT + timedelta(hours=71)) == 0
@@ -157,7 +165,17 @@ async def test_old_finished_keys_are_reaped_and_unfinished_ones_never(engine: Id
 
 @pytest.mark.parametrize(
     "values",
-    [[b""], [b'""'], [b"  "], [b"k" * 256], [b"tab\tinside"], [b"nul\0"], ["schlüssel".encode()], [b"\x7f"], [b"a", b"a"]],
+    [
+        [b""],
+        [b'""'],
+        [b"  "],
+        [b"k" * 256],
+        [b"tab\tinside"],
+        [b"nul\0"],
+        ["schlüssel".encode()],
+        [b"\x7f"],
+        [b"a", b"a"],
+    ],
 )
 def test_a_bad_key_is_refused(values: list[bytes]) -> None:
     """RULES §5: empty, 256 characters, control or non-ASCII characters, header twice."""
@@ -165,7 +183,9 @@ def test_a_bad_key_is_refused(values: list[bytes]) -> None:
         parse_key(values)
 
 
-@pytest.mark.parametrize(("value", "key"), [(b"k", "k"), (b'"quoted"', "quoted"), (b"k" * 255, "k" * 255), (b"a b", "a b")])
+@pytest.mark.parametrize(
+    ("value", "key"), [(b"k", "k"), (b'"quoted"', "quoted"), (b"k" * 255, "k" * 255), (b"a b", "a b")]
+)
 def test_a_good_key_is_taken_bare_or_quoted(value: bytes, key: str) -> None:
     assert parse_key([value]) == key
 

@@ -15,13 +15,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 ITEMS_MAX = 256  # rows per statement beyond which a batch gains nothing and its commit only gets slower
-WEIGHT_MAX = (
-    4 * 1024 * 1024
-)  # bytes per batch where items have a weight; keeps memory and statements small
+WEIGHT_MAX = 4 * 1024 * 1024  # bytes per batch where items have a weight; keeps memory and statements small
 QUEUED_MAX = 10_000  # waiting items; beyond it callers are told to come back
-IN_FLIGHT_MAX = (
-    2  # one batch at the database while the next is prepared; more only lock each other
-)
+IN_FLIGHT_MAX = 2  # one batch at the database while the next is prepared; more only lock each other
 SERIALIZATION_TRIES_MAX = 5
 
 
@@ -121,9 +117,7 @@ class Batcher(Generic[Item, Result]):
         return await self._work(items)
 
 
-def _fail(
-    batch: Sequence[tuple[Item, "asyncio.Future[Result]"]], error: Exception
-) -> None:
+def _fail(batch: Sequence[tuple[Item, "asyncio.Future[Result]"]], error: Exception) -> None:
     for _, future in batch:
         if not future.done():
             future.set_exception(error)

@@ -15,21 +15,18 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import asyncpg
 import psycopg
+from msgspec import Struct
 from psycopg.rows import dict_row
 from psycopg.types.string import StrDumperUnknown, TextLoader
 
 Record = Mapping[str, Any]
 
-ACQUIRE_TIMEOUT_S = (
-    5.0  # how long a caller waits for a free connection before the service says 503
-)
-STATEMENT_TIMEOUT_S = (
-    30.0  # no statement of ours is meant to take longer; the server cancels it
-)
+ACQUIRE_TIMEOUT_S = 5.0  # how long a caller waits for a free connection before the service says 503
+STATEMENT_TIMEOUT_S = 30.0  # no statement of ours is meant to take longer; the server cancels it
 CONNECTIONS_MAX = 8  # per process; natural batching needs few
 
 
@@ -61,16 +58,11 @@ class StatementRefused(DatabaseError):
         self.sqlstate = sqlstate
 
 
-class Statement(str):
-    """The text of one statement and the name under which it stands in its `statements.sql`."""
+class Statement(Struct, frozen=True):
+    """One statement: the name under which it stands in its `statements.sql`, and its text."""
 
-    __slots__ = ("name",)
     name: str
-
-    def __new__(cls, name: str, text: str) -> Self:
-        statement = super().__new__(cls, text)
-        statement.name = name
-        return statement
+    text: str
 
 
 class Statements:
@@ -81,10 +73,7 @@ class Statements:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._by_name = {
-            statement.name: statement
-            for statement in parse_statements(path.read_text(encoding="utf-8"))
-        }
+        self._by_name = {statement.name: statement for statement in parse_statements(path.read_text(encoding="utf-8"))}
 
     @classmethod
     def beside(cls, file: str, name: str = "statements.sql") -> "Statements":
@@ -114,10 +103,7 @@ _STATEMENT = re.compile(
 
 def parse_statements(text: str) -> list[Statement]:
     """Split a `.sql` file into its named statements."""
-    return [
-        Statement(match["name"], _without_comments(match["text"]))
-        for match in _STATEMENT.finditer(text)
-    ]
+    return [Statement(match["name"], _without_comments(match["text"])) for match in _STATEMENT.finditer(text)]
 
 
 def _without_comments(text: str) -> str:
@@ -142,18 +128,14 @@ class Database(Protocol):
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]: ...
 
-    async def rows(
-        self, statement: Statement, *parameters: Any
-    ) -> Sequence[Record]: ...
+    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]: ...
 
     async def execute(self, statement: Statement, *parameters: Any) -> int: ...
 
     async def close(self) -> None: ...
 
 
-async def open_database(
-    dsn: str, *, connections_max: int = CONNECTIONS_MAX
-) -> "AsyncpgDatabase":
+async def open_database(dsn: str, *, connections_max: int = CONNECTIONS_MAX) -> "AsyncpgDatabase":
     """Connect to PostgreSQL by asyncpg. Raises DatabaseUnavailable."""
     with _asyncpg_errors():
         pool = await asyncpg.create_pool(
@@ -168,9 +150,7 @@ async def open_database(
                 "timezone": "UTC",
                 "jit": "off",
                 "statement_timeout": str(int(STATEMENT_TIMEOUT_S * 1000)),
-                "idle_in_transaction_session_timeout": str(
-                    int(STATEMENT_TIMEOUT_S * 1000)
-                ),
+                "idle_in_transaction_session_timeout": str(int(STATEMENT_TIMEOUT_S * 1000)),
             },
         )
     return AsyncpgDatabase(pool)
@@ -186,14 +166,12 @@ class AsyncpgTransaction:
 
     async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
         with _asyncpg_errors():
-            records: Sequence[Record] = await self._connection.fetch(
-                statement, *parameters
-            )
+            records: Sequence[Record] = await self._connection.fetch(statement.text, *parameters)
         return records
 
     async def execute(self, statement: Statement, *parameters: Any) -> int:
         with _asyncpg_errors():
-            return _rows_touched(await self._connection.execute(statement, *parameters))
+            return _rows_touched(await self._connection.execute(statement.text, *parameters))
 
 
 class AsyncpgDatabase:
@@ -214,15 +192,13 @@ class AsyncpgDatabase:
     async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
         with _asyncpg_errors():
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-                records: Sequence[Record] = await connection.fetch(
-                    statement, *parameters
-                )
+                records: Sequence[Record] = await connection.fetch(statement.text, *parameters)
         return records
 
     async def execute(self, statement: Statement, *parameters: Any) -> int:
         with _asyncpg_errors():
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-                return _rows_touched(await connection.execute(statement, *parameters))
+                return _rows_touched(await connection.execute(statement.text, *parameters))
 
     async def close(self) -> None:
         await self._pool.close()
@@ -274,7 +250,7 @@ class SynchronousTransaction:
             _psycopg_errors(),
             psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor,
         ):
-            cursor.execute(statement.encode(), parameters)
+            cursor.execute(statement.text.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
 
     async def execute(self, statement: Statement, *parameters: Any) -> int:
@@ -282,7 +258,7 @@ class SynchronousTransaction:
             _psycopg_errors(),
             psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor,
         ):
-            cursor.execute(statement.encode(), parameters)
+            cursor.execute(statement.text.encode(), parameters)
             return max(cursor.rowcount, 0)
 
 
@@ -308,14 +284,10 @@ class SynchronousDatabase:
             yield SynchronousTransaction(self._connection)
 
     async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
-        return await SynchronousTransaction(self._connection).rows(
-            statement, *parameters
-        )
+        return await SynchronousTransaction(self._connection).rows(statement, *parameters)
 
     async def execute(self, statement: Statement, *parameters: Any) -> int:
-        return await SynchronousTransaction(self._connection).execute(
-            statement, *parameters
-        )
+        return await SynchronousTransaction(self._connection).execute(statement, *parameters)
 
     async def close(self) -> None:
         self._connection.close()

@@ -15,14 +15,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
 from yarl import URL
 
-CONNECT_TIMEOUT_S = (
-    5.0  # a peer that takes longer to accept is as good as down; nothing was sent
-)
+CONNECT_TIMEOUT_S = 5.0  # a peer that takes longer to accept is as good as down; nothing was sent
 CONNECTIONS_MAX = 256  # sockets to all peers together, per process
 CONNECTIONS_PER_PEER_MAX = 64
-ANSWER_BYTES_MAX = (
-    1024 * 1024
-)  # default cap on a body that we read; deliveries lower it
+ANSWER_BYTES_MAX = 1024 * 1024  # default cap on a body that we read; deliveries lower it
 
 
 class HttpRequest(Struct, frozen=True):
@@ -80,9 +76,7 @@ class _GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, port, family=family, type=socket.SOCK_STREAM
-        )
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
         answers = []
         for kind, _, protocol, _, address in found:
             if not self._allowed(str(address[0])):
@@ -120,11 +114,7 @@ class AiohttpClient:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            guarded = (
-                _GuardedResolver(self._address_allowed)
-                if self._address_allowed
-                else None
-            )
+            guarded = _GuardedResolver(self._address_allowed) if self._address_allowed else None
             connector = aiohttp.TCPConnector(
                 limit=CONNECTIONS_MAX,
                 limit_per_host=CONNECTIONS_PER_PEER_MAX,
@@ -160,9 +150,7 @@ class AiohttpClient:
                 headers=request.headers,
                 data=request.body,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=min(CONNECT_TIMEOUT_S, request.deadline_s)
-                ),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT_TIMEOUT_S, request.deadline_s)),
             ) as answer:
                 body = await _read_capped(answer, request.answer_bytes_max)
                 return Answered(

@@ -18,9 +18,7 @@ from tallystick.ports.database import Database, Record, Statements, Transaction
 
 SQL = Statements.beside(__file__)
 
-LEASE_S = (
-    60.0  # longer than any outside call under a key: their deadlines end below 30 s
-)
+LEASE_S = 60.0  # longer than any outside call under a key: their deadlines end below 30 s
 KEPT_S = 72 * 3600  # published as 24 h; the rest is margin for clocks and late retries
 REAPED_MAX = 5_000  # keys per reaping statement: short locks
 
@@ -79,9 +77,7 @@ class Idempotency:
         self._database = database
         self._lease_s = lease_s
 
-    async def claim(
-        self, requests: Sequence[ClaimRequest], at: datetime
-    ) -> list[ClaimOutcome]:
+    async def claim(self, requests: Sequence[ClaimRequest], at: datetime) -> list[ClaimOutcome]:
         """Claim the keys of concurrent calls; one outcome for each, in order. Of several calls with one key the first may win."""
         first: dict[Scope, ClaimRequest] = {}
         for request in requests:
@@ -117,22 +113,16 @@ class Idempotency:
     ) -> dict[Scope, "_Known"]:
         """What the table says of keys that exist, after taking over those whose holder is gone."""
         found = {
-            _scope(row): _Known(row, at)
-            for row in await self._database.rows(
-                SQL.find_keys, *_scopes(sorted(scopes))
-            )
+            _scope(row): _Known(row, at) for row in await self._database.rows(SQL.find_keys, *_scopes(sorted(scopes)))
         }
         abandoned = [
             scope
             for scope in sorted(found)
-            if found[scope].abandoned
-            and found[scope].fingerprint == first[scope].fingerprint
+            if found[scope].abandoned and found[scope].fingerprint == first[scope].fingerprint
         ]
         if abandoned:
             generations = [found[scope].generation for scope in abandoned]
-            taken = await self._database.rows(
-                SQL.take_over, *_scopes(abandoned), generations, at, lease_until
-            )
+            taken = await self._database.rows(SQL.take_over, *_scopes(abandoned), generations, at, lease_until)
             for row in taken:
                 found[_scope(row)].taken_by(
                     first[_scope(row)],
@@ -141,9 +131,7 @@ class Idempotency:
         # A key can vanish between the two statements when its holder released it: whoever asked may ask again.
         return {scope: found.get(scope) or _Known(None, at) for scope in scopes}
 
-    async def record(
-        self, tx: Transaction, recoveries: Sequence[tuple[Claim, str]]
-    ) -> None:
+    async def record(self, tx: Transaction, recoveries: Sequence[tuple[Claim, str]]) -> None:
         """Keep what each holder is about to do outside. Raises LeaseLost."""
         if not recoveries:
             return
@@ -156,16 +144,10 @@ class Idempotency:
         if touched != len(recoveries):
             raise LeaseLost
 
-    async def finish(
-        self, tx: Transaction, answers: Sequence[tuple[Claim | None, int, bytes]]
-    ) -> None:
+    async def finish(self, tx: Transaction, answers: Sequence[tuple[Claim | None, int, bytes]]) -> None:
         """Keep the answers (status, body) in the transaction that saves the results; calls without a key are passed over.
         Raises LeaseLost: the whole transaction must be rolled back."""
-        kept = [
-            (claim, status, body)
-            for claim, status, body in answers
-            if claim is not None
-        ]
+        kept = [(claim, status, body) for claim, status, body in answers if claim is not None]
         if not kept:
             return
         touched = await tx.execute(
@@ -189,9 +171,7 @@ class Idempotency:
 
     async def reap(self, at: datetime) -> int:
         """Drop finished keys past their time, at most REAPED_MAX; how many there were."""
-        return await self._database.execute(
-            SQL.reap, at - timedelta(seconds=KEPT_S), REAPED_MAX
-        )
+        return await self._database.execute(SQL.reap, at - timedelta(seconds=KEPT_S), REAPED_MAX)
 
 
 class _Known:
@@ -203,9 +183,7 @@ class _Known:
         self._taken: tuple[ClaimRequest, Claim] | None = None
         self.fingerprint: bytes | None = row["fingerprint"] if row else None
         self.generation: int = row["generation"] if row else 0
-        self.abandoned: bool = (
-            row is not None and row["state"] == "running" and row["lease_until"] <= at
-        )
+        self.abandoned: bool = row is not None and row["state"] == "running" and row["lease_until"] <= at
 
     def taken_by(self, request: ClaimRequest, claim: Claim) -> None:
         self._taken = (request, claim)
@@ -219,9 +197,7 @@ class _Known:
             return Mismatch()
         if self._row["state"] == "done":
             return Replay(self._row["status"], self._row["body"])
-        return InUse(
-            max(1, min(5, int((self._row["lease_until"] - self._at).total_seconds())))
-        )
+        return InUse(max(1, min(5, int((self._row["lease_until"] - self._at).total_seconds()))))
 
 
 def _scope(row: Record) -> Scope:

@@ -28,9 +28,7 @@ def parse_key(values: Sequence[bytes]) -> str | None:
     if not raw:
         raise KeyInvalid("Idempotency-Key is empty")
     if len(raw) > KEY_CHARACTERS_MAX:
-        raise KeyInvalid(
-            f"Idempotency-Key is longer than {KEY_CHARACTERS_MAX} characters"
-        )
+        raise KeyInvalid(f"Idempotency-Key is longer than {KEY_CHARACTERS_MAX} characters")
     if any(byte < 0x20 or byte > 0x7E for byte in raw):
         raise KeyInvalid("Idempotency-Key may hold printable ASCII characters only")
     return raw.decode("ascii")

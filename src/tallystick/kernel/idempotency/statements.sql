@@ -1,8 +1,10 @@
 -- claim_new
 -- Claim the keys that nobody holds yet; those that exist are left alone and not returned.
+-- NOT EXISTS looks first because ON CONFLICT waits for the open transaction of a holder that is just finishing.
 INSERT INTO idempotency_key (owner_id, mode, key, fingerprint, state, generation, lease_until, created_at)
 SELECT c.owner_id, c.mode, c.key, c.fingerprint, 'running', 1, $6::timestamptz, $5::timestamptz
   FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS c(owner_id, mode, key, fingerprint)
+ WHERE NOT EXISTS (SELECT FROM idempotency_key k WHERE (k.owner_id, k.mode, k.key) = (c.owner_id, c.mode, c.key))
  ORDER BY c.owner_id, c.mode, c.key
     ON CONFLICT DO NOTHING
 RETURNING owner_id, mode, key;
