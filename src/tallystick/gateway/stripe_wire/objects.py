@@ -1,0 +1,437 @@
+"""The objects of the wire: a row of ours becomes Stripe's JSON, complete with every member that Stripe sends. Pure.
+
+Shapes are those of `API_VERSION`, whatever `Stripe-Version` a caller sends (DESIGN §5). Members that name another object
+hold its id; `expand.py` puts the object in its place. Times are seconds since 1970, currencies lower case.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from tallystick.gateway.checkout.session import CheckoutSession
+from tallystick.gateway.payments.payment import Charge, PaymentIntent, PaymentMethod
+
+API_VERSION = "2026-10-28.endive"  # of the pinned `stripe` package; a test compares them
+
+Json = dict[str, Any]
+
+_BILLING_DETAILS: Json = {
+    "address": {"city": None, "country": None, "line1": None, "line2": None, "postal_code": None, "state": None},
+    "email": None,
+    "name": None,
+    "phone": None,
+    "tax_id": None,
+}
+_CARD_OPTIONS: Json = {
+    "card": {"installments": None, "mandate_options": None, "network": None, "request_three_d_secure": "automatic"}
+}
+_CHARGE_STATUS = {
+    "approved": "succeeded",
+    "reversing": "succeeded",
+    "reversed": "succeeded",
+    "declined": "failed",
+    "abandoned": "failed",
+}
+
+
+_APPROVED = "Payment complete."
+_DECLINED = "The bank did not return any further details with this decline."
+
+
+def payment_intent(intent: PaymentIntent) -> Json:
+    """A payment intent. `next_action` and `last_payment_error` stand in the row as the wire shows them."""
+    return {
+        "id": intent.id,
+        "object": "payment_intent",
+        "amount": intent.amount,
+        "amount_capturable": intent.amount_capturable,
+        "amount_details": {"tip": {}},
+        "amount_received": intent.amount_received,
+        "application": None,
+        "application_fee_amount": None,
+        "automatic_payment_methods": None,
+        "canceled_at": unix(intent.canceled_at),
+        "cancellation_reason": intent.cancellation_reason,
+        "capture_method": intent.capture_method,
+        "client_secret": intent.client_secret,
+        "confirmation_method": "automatic",
+        "created": unix(intent.created_at),
+        "currency": intent.currency.lower(),
+        "customer": None,
+        "customer_account": None,
+        "description": intent.description,
+        "excluded_payment_method_types": None,
+        "last_payment_error": _embedded(intent.last_payment_error),
+        "latest_charge": intent.latest_charge,
+        "livemode": intent.livemode,
+        "metadata": Raw(intent.metadata.encode()),
+        "next_action": _embedded(intent.next_action),
+        "on_behalf_of": None,
+        "payment_method": intent.payment_method,
+        "payment_method_configuration_details": None,
+        "payment_method_options": _CARD_OPTIONS,
+        "payment_method_types": ["card"],
+        "processing": None,
+        "receipt_email": None,
+        "review": None,
+        "setup_future_usage": None,
+        "shipping": None,
+        "source": None,
+        "statement_descriptor": None,
+        "statement_descriptor_suffix": None,
+        "status": intent.status,
+        "transfer_data": None,
+        "transfer_group": None,
+    }
+
+
+def charge(charge: Charge, method: PaymentMethod, intent: PaymentIntent) -> Json:
+    """A charge, with the card it was made with and what it inherits from its intent."""
+    status = _CHARGE_STATUS.get(charge.state, "pending")
+    captured = charge.amount_captured > 0
+    voided = charge.voided_at is not None and not captured
+    return {
+        "id": charge.id,
+        "object": "charge",
+        "amount": charge.amount,
+        "amount_captured": charge.amount_captured,
+        "amount_refunded": charge.amount if voided else 0,
+        "application": None,
+        "application_fee": None,
+        "application_fee_amount": None,
+        "balance_transaction": None,
+        "billing_details": _BILLING_DETAILS,
+        "calculated_statement_descriptor": None,
+        "captured": captured,
+        "created": unix(charge.created_at),
+        "currency": charge.currency.lower(),
+        "customer": None,
+        "description": intent.description,
+        "disputed": False,
+        "failure_balance_transaction": None,
+        "failure_code": charge.failure_code,
+        "failure_message": charge.failure_message,
+        "fraud_details": {},
+        "livemode": charge.livemode,
+        "metadata": Raw(intent.metadata.encode()),
+        "on_behalf_of": None,
+        "outcome": _outcome(charge, status),
+        "paid": status == "succeeded",
+        "payment_intent": charge.payment_intent,
+        "payment_method": charge.payment_method,
+        "payment_method_details": {"card": _card_of_charge(charge, method, intent), "type": "card"},
+        "radar_options": {},
+        "receipt_email": None,
+        "receipt_number": None,
+        "receipt_url": None,
+        "refunded": voided,
+        "review": None,
+        "shipping": None,
+        "source": None,
+        "source_transfer": None,
+        "statement_descriptor": None,
+        "statement_descriptor_suffix": None,
+        "status": status,
+        "transfer_data": None,
+        "transfer_group": None,
+    }
+
+
+def payment_method(method: PaymentMethod) -> Json:
+    """A card as it may be shown: brand, last four, expiry."""
+    return {
+        "id": method.id,
+        "object": "payment_method",
+        "allow_redisplay": "unspecified",
+        "billing_details": _BILLING_DETAILS,
+        "card": {
+            "brand": method.brand,
+            "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "unchecked"},
+            "country": None,
+            "display_brand": method.brand,
+            "exp_month": method.exp_month,
+            "exp_year": method.exp_year,
+            "fingerprint": method.fingerprint,
+            "funding": "unknown",
+            "generated_from": None,
+            "last4": method.last4,
+            "networks": {"available": [method.brand], "preferred": None},
+            "regulated_status": None,
+            "three_d_secure_usage": {"supported": True},
+            "wallet": None,
+        },
+        "created": unix(method.created_at),
+        "customer": None,
+        "customer_account": None,
+        "livemode": method.livemode,
+        "metadata": Raw(method.metadata.encode()),
+        "type": "card",
+    }
+
+
+def checkout_session(session: CheckoutSession, pages_url: str) -> Json:
+    """A checkout session; `pages_url` is the gateway's own address, under which the hosted page stands."""
+    hosted = session.ui_mode == "hosted_page"
+    return {
+        "id": session.id,
+        "object": "checkout.session",
+        "adaptive_pricing": {"enabled": False},
+        "after_expiration": None,
+        "allow_promotion_codes": None,
+        "amount_subtotal": session.amount_total,
+        "amount_total": session.amount_total,
+        "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
+        "billing_address_collection": None,
+        "cancel_url": session.cancel_url,
+        "client_reference_id": session.client_reference_id,
+        "client_secret": None if hosted else session.client_secret,
+        "collected_information": None,
+        "consent": None,
+        "consent_collection": None,
+        "created": unix(session.created_at),
+        "currency": session.currency.lower(),
+        "currency_conversion": None,
+        "custom_fields": [],
+        "custom_text": {
+            "after_submit": None,
+            "shipping_address": None,
+            "submit": None,
+            "terms_of_service_acceptance": None,
+        },
+        "customer": None,
+        "customer_account": None,
+        "customer_creation": "if_required",
+        "customer_details": None,
+        "customer_email": None,
+        "discounts": [],
+        "expires_at": unix(session.expires_at),
+        "invoice": None,
+        "invoice_creation": {
+            "enabled": False,
+            "invoice_data": {
+                "account_tax_ids": None,
+                "custom_fields": None,
+                "description": None,
+                "footer": None,
+                "issuer": None,
+                "metadata": {},
+                "rendering_options": None,
+            },
+        },
+        "livemode": session.livemode,
+        "locale": None,
+        "metadata": Raw(session.metadata.encode()),
+        "mode": "payment",
+        "origin_context": None,
+        "payment_intent": session.payment_intent,
+        "payment_link": None,
+        "payment_method_collection": "if_required",
+        "payment_method_configuration_details": None,
+        "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
+        "payment_method_types": ["card"],
+        "payment_status": session.payment_status,
+        "permissions": None,
+        "phone_number_collection": {"enabled": False},
+        "recovered_from": None,
+        **({} if hosted else {"redirect_on_completion": "always"}),
+        "return_url": session.return_url,
+        "saved_payment_method_options": None,
+        "setup_intent": None,
+        "shipping_address_collection": None,
+        "shipping_cost": None,
+        "shipping_options": [],
+        "status": session.status,
+        "submit_type": None,
+        "subscription": None,
+        "success_url": session.success_url,
+        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
+        "ui_mode": session.ui_mode,
+        "url": f"{pages_url}/pay/{session.id}" if hosted and session.status == "open" else None,
+        "wallet_options": None,
+    }
+
+
+def line_items(session: CheckoutSession) -> list[Json]:
+    """The positions of a session; their ids follow from the session's, since they are made for it alone."""
+    characters = session.id.rpartition("_")[2]
+    positions = msgspec.json.decode(session.line_items)
+    return [_line_item(session, f"{characters}{number:03d}", position) for number, position in enumerate(positions)]
+
+
+def event(
+    *,
+    id: str,
+    livemode: bool,
+    type: str,
+    object: str,
+    created_at: datetime,
+    previous: str | None = None,
+    request_id: str | None = None,
+    idempotency_key: str | None = None,
+    pending_webhooks: int = 0,
+    api_version: str = API_VERSION,
+) -> Json:
+    """An event. `object` and `previous` are the JSON texts of `data.object` and `data.previous_attributes`."""
+    data: Json = {"object": Raw(object.encode())}
+    if previous is not None:
+        data["previous_attributes"] = Raw(previous.encode())
+    return {
+        "id": id,
+        "object": "event",
+        "api_version": api_version,
+        "created": unix(created_at),
+        "data": data,
+        "livemode": livemode,
+        "pending_webhooks": pending_webhooks,
+        "request": {"id": request_id, "idempotency_key": idempotency_key},
+        "type": type,
+    }
+
+
+def webhook_endpoint(
+    *,
+    id: str,
+    livemode: bool,
+    url: str,
+    status: str,
+    enabled_events: Sequence[str],
+    created_at: datetime,
+    api_version: str | None = None,
+    description: str | None = None,
+    metadata: str = "{}",
+    secret: str | None = None,
+) -> Json:
+    """A webhook endpoint. `secret` is given once, in the answer that creates it (RULES §12)."""
+    shown = {"secret": secret} if secret is not None else {}
+    return {
+        "id": id,
+        "object": "webhook_endpoint",
+        "api_version": api_version,
+        "application": None,
+        "created": unix(created_at),
+        "description": description,
+        "enabled_events": list(enabled_events),
+        "livemode": livemode,
+        "metadata": Raw(metadata.encode()),
+        **shown,
+        "status": status,
+        "url": url,
+    }
+
+
+def deleted(kind: str, id: str) -> Json:
+    """What remains of a deleted object."""
+    return {"id": id, "object": kind, "deleted": True}
+
+
+def listing(url: str, data: Sequence[Json], has_more: bool) -> Json:
+    """One page of a list."""
+    return {"object": "list", "data": list(data), "has_more": has_more, "url": url}
+
+
+def unix(at: datetime | None) -> int | None:
+    """Whole seconds since 1970."""
+    return None if at is None else int(at.timestamp())
+
+
+def _embedded(text: str | None) -> Raw | None:
+    return None if text is None else Raw(text.encode())
+
+
+def _outcome(charge: Charge, status: str) -> Json | None:
+    if status == "pending" or charge.state == "abandoned":
+        return None
+    approved = status == "succeeded"
+    return {
+        "advice_code": None,
+        "network_advice_code": None,
+        "network_decline_code": None,
+        "network_status": "approved_by_network" if approved else "declined_by_network",
+        "reason": charge.decline_code,
+        "risk_level": "normal",
+        "seller_message": _APPROVED if approved else _DECLINED,
+        "type": "authorized" if approved else "issuer_declined",
+    }
+
+
+def _card_of_charge(charge: Charge, method: PaymentMethod, intent: PaymentIntent) -> Json:
+    return {
+        "amount_authorized": charge.amount_authorised or None,
+        "authorization_code": None,
+        "brand": method.brand,
+        **({"capture_before": unix(intent.capture_before_at)} if intent.capture_before_at is not None else {}),
+        "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": None},
+        "country": None,
+        "exp_month": method.exp_month,
+        "exp_year": method.exp_year,
+        "extended_authorization": {"status": "disabled"},
+        "fingerprint": method.fingerprint,
+        "funding": "unknown",
+        "incremental_authorization": {"status": "unavailable"},
+        "installments": None,
+        "last4": method.last4,
+        "mandate": None,
+        "multicapture": {"status": "unavailable"},
+        "network": method.brand,
+        "network_token": {"used": False},
+        "network_transaction_id": charge.acquirer_reference,
+        "overcapture": {"maximum_amount_capturable": charge.amount, "status": "unavailable"},
+        "regulated_status": None,
+        "three_d_secure": _three_d_secure(charge),
+        "wallet": None,
+    }
+
+
+def _three_d_secure(charge: Charge) -> Json | None:
+    if charge.authentication is None:
+        return None
+    return {
+        "authentication_flow": "challenge",
+        "electronic_commerce_indicator": None,
+        "exemption_indicator": None,
+        "result": "failed" if charge.state == "abandoned" else "authenticated",
+        "result_reason": "rejected" if charge.state == "abandoned" else None,
+        "transaction_id": charge.authentication,
+        "version": "2.2.0",
+    }
+
+
+def _line_item(session: CheckoutSession, characters: str, position: Json) -> Json:
+    currency = session.currency.lower()
+    amount = position["amount"] * position["quantity"]
+    return {
+        "id": f"li_{characters}",
+        "object": "item",
+        "amount_discount": 0,
+        "amount_subtotal": amount,
+        "amount_tax": 0,
+        "amount_total": amount,
+        "currency": currency,
+        "description": position["name"],
+        "metadata": {},
+        "price": {
+            "id": f"price_{characters}",
+            "object": "price",
+            "active": False,
+            "billing_scheme": "per_unit",
+            "created": unix(session.created_at),
+            "currency": currency,
+            "custom_unit_amount": None,
+            "livemode": session.livemode,
+            "lookup_key": None,
+            "metadata": {},
+            "nickname": None,
+            "product": f"prod_{characters}",
+            "recurring": None,
+            "tax_behavior": "unspecified",
+            "tiers_mode": None,
+            "transform_quantity": None,
+            "type": "one_time",
+            "unit_amount": position["amount"],
+            "unit_amount_decimal": str(position["amount"]),
+        },
+        "quantity": position["quantity"],
+    }
