@@ -1,0 +1,90 @@
+# Everything that one does here, by its usual name. Each target installs into .venv/ what it needs.
+# `make demo ARGS='--once --json'` passes arguments on; so do `test`, `proofs` and `bench`.
+
+SHELL := /bin/bash
+BIN := .venv/bin
+ARGS ?=
+
+# The newest supported Python that runs and can make virtual environments (a shim may exist and yet fail).
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+INSTALL := $(PIP) install --require-hashes -r
+
+.PHONY: help demo test check lint types format proofs bench browser lock upgrade-dump clean
+
+help:
+	@echo "make demo    take payments: PostgreSQL, gateway, merchant, a shop and a dozen shoppers (ARGS='--help' tells more)"
+	@echo "make test    every test but the long ones"
+	@echo "make check   lint, types and tests: what has to pass before a change lands"
+	@echo "make proofs  the long tests, bounded in time"
+	@echo "make bench   measure, beside the same job written in other ways"
+	@echo "make format  let ruff sort imports and lay out the code"
+	@echo "make lock    pin the newest versions that requirements/*.in allow"
+
+demo: .venv/.runtime
+	@$(BIN)/tallystick demo $(ARGS)
+
+test: .venv/.dev browser
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types test
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev
+	$(BIN)/mypy
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+proofs: .venv/.dev browser
+	$(BIN)/python -m pytest -m proof $(ARGS)
+
+bench: .venv/.bench
+	$(BIN)/python -m benchmarks $(ARGS)
+
+browser: .venv/.dev
+	@scripts/browser
+
+upgrade-dump: .venv/.dev
+	$(BIN)/python scripts/upgrade_dump.py $(ARGS)
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { \
+		if python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+		then echo "Python's venv module is missing: install it with 'apt-get install python3-venv' (Debian, Ubuntu), then run make again."; \
+		else echo "Tallystick needs Python 3.11 or newer: 'apt-get install python3 python3-venv' (Debian 12, Ubuntu 24.04 or later), then run make again."; \
+		fi >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# The stamps: what was installed from which lock file. The dev lock contains the runtime lock.
+.venv/.runtime: requirements/build.txt requirements/runtime.txt pyproject.toml | .venv/bin/python
+	$(INSTALL) requirements/build.txt
+	$(INSTALL) requirements/runtime.txt
+	$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.runtime
+	$(INSTALL) requirements/dev.txt
+	@touch $@
+
+.venv/.bench: requirements/bench.txt .venv/.runtime
+	$(INSTALL) requirements/bench.txt
+	@touch $@
+
+# The locks carry no address of an index, and hashes of every file that the index offers for a version.
+# UPGRADE=--upgrade takes the newest versions; without it pins stay where the .in files still allow them.
+COMPILE := ../$(BIN)/pip-compile --quiet --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	--no-emit-options --strip-extras --generate-hashes --allow-unsafe $(UPGRADE)
+lock: .venv/.dev
+	cd requirements && for lock in build runtime dev bench; do \
+		PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= $(COMPILE) --output-file $$lock.txt $$lock.in || exit 1; done
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
