@@ -31,7 +31,7 @@ _CARD_LIKE = re.compile(r"(?:[0-9][ -]?){13}")
 
 
 class WireError(Exception):
-    """Root of what a call can be refused with. `extra` stands beside the message in the envelope: `payment_intent`, …"""
+    """Root of what a call can be refused with. `extra` stands beside the message: `payment_intent`, …"""
 
     status: int = 400
     type: ClassVar[str] = "invalid_request_error"
@@ -142,8 +142,8 @@ def unknown(param: str) -> InvalidRequest:
 def empty(param: str) -> InvalidRequest:
     """An empty text was sent where nothing can be unset."""
     return InvalidRequest(
-        f"You passed an empty string for '{param}'. We assume empty values are an attempt to unset a parameter; however "
-        f"'{param}' cannot be unset. You should remove '{param}' from your request or supply a non-empty value.",
+        f"You passed an empty string for '{param}'. We assume empty values are an attempt to unset a parameter; "
+        f"however '{param}' cannot be unset. You should remove '{param}' from your request or supply a non-empty value.",
         code="parameter_invalid_empty",
         param=param,
     )
@@ -189,8 +189,8 @@ def no_such_reference(kind: str, id: str, *, param: str) -> InvalidRequest:
 def unrecognized_url(method: str, path: str) -> InvalidRequest:
     """There is nothing under this path for this method."""
     return InvalidRequest(
-        f"Unrecognized request URL ({method}: {shown(path, 256)}). Please see https://docs.stripe.com/api for the API that "
-        "this gateway speaks a part of.",
+        f"Unrecognized request URL ({method}: {shown(path, 256)}). Please see https://docs.stripe.com/api for the API "
+        "that this gateway speaks a part of.",
         status=404,
     )
 
@@ -231,7 +231,7 @@ def card_declined(
 
 
 def shown(value: object, characters_max: int = MESSAGE_VALUE_CHARACTERS_MAX) -> str:
-    """A sent value as a message may repeat it: short, printable, and never a run of digits that could be a card number."""
+    """A sent value as a message may repeat it: short, printable, never a run of digits that could be a card number."""
     text = str(value)
     if _CARD_LIKE.search(text):
         return "…"

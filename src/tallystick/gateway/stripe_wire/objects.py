@@ -1,7 +1,7 @@
 """The objects of the wire: a row of ours becomes Stripe's JSON, complete with every member that Stripe sends. Pure.
 
-Shapes are those of `API_VERSION`, whatever `Stripe-Version` a caller sends (DESIGN §5). Members that name another object
-hold its id; `expand.py` puts the object in its place. Times are seconds since 1970, currencies lower case.
+Shapes are those of `API_VERSION`, whatever `Stripe-Version` a caller sends (DESIGN §5). Members that name another
+object hold its id; `reading.py` puts the object in its place. Times are seconds since 1970, currencies lower case.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """What every parameter struct is made of: metadata, paging, `expand`, and the checks that speak of one parameter.
 
-A parameter struct has Stripe's parameter names and is the input of a command. It checks itself when it is made and raises
-a WireError with the parameter in bracket notation, so commands never see a value that cannot be right.
+A parameter struct has Stripe's parameter names and is the input of a command. It checks itself when it is made and
+raises a WireError with the parameter in bracket notation, so commands never see a value that cannot be right.
 """
 
 import re

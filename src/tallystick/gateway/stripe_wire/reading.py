@@ -1,0 +1,216 @@
+"""Reading the wire's objects: by id, by page, and in the place of an id (`expand[]`). Batch first.
+
+Every lookup names account and mode, so that none sees another's objects (DESIGN §5).
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct
+
+from tallystick.gateway.checkout.session import CheckoutSession
+from tallystick.gateway.payments.payment import Charge, PaymentIntent, PaymentMethod
+from tallystick.gateway.stripe_wire import errors, expanding, objects
+from tallystick.gateway.stripe_wire.call import Caller
+from tallystick.gateway.stripe_wire.objects import Json
+from tallystick.gateway.stripe_wire.parameters import CreatedPaging, Paging
+from tallystick.ports.database import Record, Statement, Statements
+
+SQL = Statements.beside(__file__)
+
+LINE_ITEMS_SHOWN = 10  # of a session with `expand[]=line_items`, as Stripe
+FIRST_ID, LAST_ID = "", "~"  # sort before and after every id
+FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_TIME = datetime(9999, 12, 31, tzinfo=UTC)
+
+Key = tuple[str, bool, str]
+"""Account, livemode, id."""
+
+Row = TypeVar("Row", bound=Struct)
+
+
+class Reader(Protocol):
+    """A transaction, or the database itself."""
+
+    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]: ...
+
+
+class Reading:
+    """Finds objects and shapes them. `pages_url` is the gateway's own address."""
+
+    def __init__(self, pages_url: str) -> None:
+        self._pages_url = pages_url
+        self._finders: dict[str, Callable[[Reader, Sequence[Key]], Awaitable[dict[Key, Json]]]] = {
+            "payment_intent": self._intents,
+            "charge": self._charges,
+            "payment_method": self._methods,
+            "checkout.session": self._sessions,
+            "line_items": self._line_items,
+            "event": self._events,
+        }
+
+    async def find(self, reader: Reader, kind: str, keys: Iterable[Key]) -> dict[Key, Json]:
+        """The objects of a kind that exist under these keys, shaped for the wire."""
+        wanted = sorted(set(keys))
+        return await self._finders[kind](reader, wanted) if wanted else {}
+
+    async def expand(self, reader: Reader, caller: Caller, shaped: Sequence[Json], paths: Sequence[str]) -> None:
+        """Put the objects that `paths` name into `shaped`, in place. Raises InvalidRequest for an impossible path."""
+        if paths and shaped:
+            await self._fill(reader, caller, shaped, expanding.checked(shaped[0]["object"], paths))
+
+    async def page(
+        self,
+        reader: Reader,
+        caller: Caller,
+        kind: str,
+        paging: Paging,
+        url: str,
+        statements: tuple[Statement, Statement],
+        filters: Sequence[Any] = (),
+    ) -> Json:
+        """One page of a list. `statements` give the ids, newest first and oldest first; the order is that of the ids."""
+        await self._check_cursors(reader, caller, kind, paging)
+        ids, has_more = await _page_of_ids(reader, caller, paging, statements, filters)
+        found = await self.find(reader, kind, [(caller.account_id, caller.livemode, id) for id in ids])
+        data = [found[key] for id in ids if (key := (caller.account_id, caller.livemode, id)) in found]
+        if paging.expand and data:
+            await self._fill(reader, caller, data, expanding.checked(kind, paging.expand, listed=True))
+        return objects.listing(url, data, has_more)
+
+    async def _check_cursors(self, reader: Reader, caller: Caller, kind: str, paging: Paging) -> None:
+        for param in ("starting_after", "ending_before"):
+            id = getattr(paging, param)
+            if id is not None and not await self.find(reader, kind, [(caller.account_id, caller.livemode, id)]):
+                raise errors.no_such_reference(kind, id, param=param)
+
+    async def _fill(self, reader: Reader, caller: Caller, shaped: Sequence[Json], tree: expanding.Tree) -> None:
+        for name, below in tree.items():
+            kind = expanding.EXPANDABLE[shaped[0]["object"]][name]
+            assert kind is not None, "the tree holds only members that name an object"
+            member = "id" if kind == "line_items" else name
+            named = [
+                (one, (caller.account_id, caller.livemode, one[member]))
+                for one in shaped
+                if isinstance(one[member], str)
+            ]
+            found = await self.find(reader, kind, [key for _, key in named])
+            for one, key in named:
+                if key in found:
+                    one[name] = found[key]
+            if below and found:
+                await self._fill(reader, caller, list(found.values()), below)
+
+    async def _intents(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+        return {
+            _key(row): objects.payment_intent(row) for row in await _load(reader, SQL.find_intents, PaymentIntent, keys)
+        }
+
+    async def _methods(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+        return {
+            _key(row): objects.payment_method(row) for row in await _load(reader, SQL.find_methods, PaymentMethod, keys)
+        }
+
+    async def _charges(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+        charges = await _load(reader, SQL.find_charges, Charge, keys)
+        intents = await _of(reader, SQL.find_intents, PaymentIntent, charges, "payment_intent")
+        methods = await _of(reader, SQL.find_methods, PaymentMethod, charges, "payment_method")
+        return {
+            _key(charge): objects.charge(
+                charge,
+                methods[charge.account_id, charge.livemode, charge.payment_method],
+                intents[charge.account_id, charge.livemode, charge.payment_intent],
+            )
+            for charge in charges
+        }
+
+    async def _sessions(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+        sessions = await _load(reader, SQL.find_sessions, CheckoutSession, keys)
+        return {_key(session): objects.checkout_session(session, self._pages_url) for session in sessions}
+
+    async def _line_items(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+        shown: dict[Key, Json] = {}
+        for session in await _load(reader, SQL.find_sessions, CheckoutSession, keys):
+            items = objects.line_items(session)
+            url = f"/v1/checkout/sessions/{session.id}/line_items"
+            shown[_key(session)] = objects.listing(url, items[:LINE_ITEMS_SHOWN], len(items) > LINE_ITEMS_SHOWN)
+        return shown
+
+    async def line_items(self, reader: Reader, key: Key, paging: Paging) -> Json | None:
+        """One page of a session's positions, in their order; None where there is no such session."""
+        sessions = await _load(reader, SQL.find_sessions, CheckoutSession, [key])
+        if not sessions:
+            return None
+        items = objects.line_items(sessions[0])
+        ids = [item["id"] for item in items]
+        for param, id in (("starting_after", paging.starting_after), ("ending_before", paging.ending_before)):
+            if id is not None and id not in ids:
+                raise errors.no_such_reference("item", id, param=param)
+        url = f"/v1/checkout/sessions/{key[2]}/line_items"
+        if paging.ending_before is not None:
+            before = items[: ids.index(paging.ending_before)]
+            return objects.listing(url, before[-paging.limit :], len(before) > paging.limit)
+        after = items[ids.index(paging.starting_after) + 1 :] if paging.starting_after is not None else items
+        return objects.listing(url, after[: paging.limit], len(after) > paging.limit)
+
+    async def _events(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+        return {
+            (row["account_id"], row["livemode"], row["id"]): objects.event(
+                id=row["id"],
+                livemode=row["livemode"],
+                type=row["type"],
+                object=row["object"],
+                previous=row["previous"],
+                request_id=row["request_id"],
+                idempotency_key=row["idempotency_key"],
+                pending_webhooks=row["pending_webhooks"],
+                created_at=row["created_at"],
+            )
+            for row in await reader.rows(SQL.find_events, *_columns(keys))
+        }
+
+
+async def _load(reader: Reader, statement: Statement, type: type[Row], keys: Sequence[Key]) -> list[Row]:
+    return [type(**row) for row in await reader.rows(statement, *_columns(keys))]
+
+
+async def _of(
+    reader: Reader, statement: Statement, type: type[Row], charges: Sequence[Charge], member: str
+) -> dict[Key, Row]:
+    """What the charges name by `member`."""
+    keys = sorted({(charge.account_id, charge.livemode, getattr(charge, member)) for charge in charges})
+    return {_key(row): row for row in await _load(reader, statement, type, keys)} if keys else {}
+
+
+async def _page_of_ids(
+    reader: Reader, caller: Caller, paging: Paging, statements: tuple[Statement, Statement], filters: Sequence[Any]
+) -> tuple[list[str], bool]:
+    """The ids of one page, newest first, and whether there are more beyond it."""
+    from_second, to_second = paging.bounds() if isinstance(paging, CreatedPaging) else (None, None)
+    backwards = paging.ending_before is not None
+    rows = await reader.rows(
+        statements[backwards],
+        caller.account_id,
+        caller.livemode,
+        paging.ending_before or FIRST_ID,
+        paging.starting_after or LAST_ID,
+        FIRST_TIME if from_second is None else _time(from_second),
+        LAST_TIME if to_second is None else _time(to_second),
+        paging.limit + 1,
+        *filters,
+    )
+    ids = [row["id"] for row in rows[: paging.limit]]
+    return (ids[::-1] if backwards else ids), len(rows) > paging.limit
+
+
+def _time(second: int) -> datetime:
+    return min(datetime.fromtimestamp(min(second, LAST_TIME.timestamp()), UTC), LAST_TIME)
+
+
+def _key(row: Any) -> Key:
+    return row.account_id, row.livemode, row.id
+
+
+def _columns(keys: Sequence[Key]) -> tuple[list[str], list[bool], list[str]]:
+    return [key[0] for key in keys], [key[1] for key in keys], [key[2] for key in keys]

@@ -1,0 +1,135 @@
+-- find_intents
+-- Payment intents by id, for retrieving and expanding.
+SELECT i.account_id, i.livemode, i.id, i.version, i.status, i.amount, i.currency, i.capture_method, i.client_secret, i.created_at,
+       i.amount_capturable, i.amount_received, i.payment_method, i.latest_charge, i.checkout_session, i.description, i.metadata,
+       i.last_payment_error, i.next_action, i.return_url, i.cancellation_reason, i.capture_before_at, i.canceled_at
+  FROM payment_intent i
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (i.account_id, i.livemode, i.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ ORDER BY i.account_id, i.livemode, i.id;
+
+-- find_charges
+-- Charges by id, for retrieving and expanding; those that wait for 3DS exist only for us.
+SELECT c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_method, c.state, c.amount, c.currency,
+       c.capture_method, c.acquirer_key, c.created_at, c.amount_authorised, c.amount_captured, c.acquirer_reference,
+       c.authentication, c.decline_code, c.failure_code, c.failure_message, c.voided_at
+  FROM charge c
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (c.account_id, c.livemode, c.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ WHERE c.state NOT IN ('authenticating', 'abandoned')
+ ORDER BY c.account_id, c.livemode, c.id;
+
+-- find_methods
+-- Payment methods by id, for retrieving and expanding.
+SELECT m.account_id, m.livemode, m.id, m.card_reference, m.brand, m.first6, m.last4, m.exp_month, m.exp_year, m.fingerprint,
+       m.authentication_required, m.created_at, m.metadata
+  FROM payment_method m
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (m.account_id, m.livemode, m.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ ORDER BY m.account_id, m.livemode, m.id;
+
+-- find_sessions
+-- Checkout sessions by id, for retrieving and expanding.
+SELECT s.account_id, s.livemode, s.id, s.version, s.status, s.payment_status, s.amount_total, s.currency, s.line_items, s.ui_mode,
+       s.expires_at, s.created_at, s.payment_intent, s.success_url, s.cancel_url, s.return_url, s.client_reference_id,
+       s.client_secret, s.metadata, s.payment_intent_data, s.decline_count, s.completed_at
+  FROM checkout_session s
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (s.account_id, s.livemode, s.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ ORDER BY s.account_id, s.livemode, s.id;
+
+-- find_events
+-- Events by id with the number of their deliveries that have not arrived yet.
+SELECT e.account_id, e.livemode, e.id, e.type, e.object, e.previous, e.request_id, e.idempotency_key, e.created_at,
+       (SELECT count(*) FROM delivery d WHERE d.owner_id = e.account_id AND d.message = e.id AND d.state IN ('due', 'held'))
+           AS pending_webhooks
+  FROM event e
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (e.account_id, e.livemode, e.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ ORDER BY e.account_id, e.livemode, e.id;
+
+-- page_of_intents
+-- Ids of payment intents between two ids, created in a span of time, newest first.
+SELECT i.id
+  FROM payment_intent i
+ WHERE i.account_id = $1::text AND i.livemode = $2::boolean AND i.id > $3::text AND i.id < $4::text
+   AND i.created_at >= $5::timestamptz AND i.created_at < $6::timestamptz
+ ORDER BY i.account_id DESC, i.livemode DESC, i.id DESC
+ LIMIT $7::int;
+
+-- page_of_intents_backwards
+-- The same, oldest first: the page that ends before an object.
+SELECT i.id
+  FROM payment_intent i
+ WHERE i.account_id = $1::text AND i.livemode = $2::boolean AND i.id > $3::text AND i.id < $4::text
+   AND i.created_at >= $5::timestamptz AND i.created_at < $6::timestamptz
+ ORDER BY i.account_id, i.livemode, i.id
+ LIMIT $7::int;
+
+-- page_of_charges
+-- Ids of charges between two ids, created in a span of time, of one intent where one is named, newest first.
+SELECT c.id
+  FROM charge c
+ WHERE c.account_id = $1::text AND c.livemode = $2::boolean AND c.id > $3::text AND c.id < $4::text
+   AND c.created_at >= $5::timestamptz AND c.created_at < $6::timestamptz
+   AND c.state NOT IN ('authenticating', 'abandoned')
+   AND ($8::text IS NULL OR c.payment_intent = $8::text)
+ ORDER BY c.account_id DESC, c.livemode DESC, c.id DESC
+ LIMIT $7::int;
+
+-- page_of_charges_backwards
+-- The same, oldest first: the page that ends before an object.
+SELECT c.id
+  FROM charge c
+ WHERE c.account_id = $1::text AND c.livemode = $2::boolean AND c.id > $3::text AND c.id < $4::text
+   AND c.created_at >= $5::timestamptz AND c.created_at < $6::timestamptz
+   AND c.state NOT IN ('authenticating', 'abandoned')
+   AND ($8::text IS NULL OR c.payment_intent = $8::text)
+ ORDER BY c.account_id, c.livemode, c.id
+ LIMIT $7::int;
+
+-- page_of_sessions
+-- Ids of checkout sessions between two ids, created in a span of time, of one intent and status where named, newest first.
+SELECT s.id
+  FROM checkout_session s
+ WHERE s.account_id = $1::text AND s.livemode = $2::boolean AND s.id > $3::text AND s.id < $4::text
+   AND s.created_at >= $5::timestamptz AND s.created_at < $6::timestamptz
+   AND ($8::text IS NULL OR s.payment_intent = $8::text)
+   AND ($9::text IS NULL OR s.status = $9::text)
+ ORDER BY s.account_id DESC, s.livemode DESC, s.id DESC
+ LIMIT $7::int;
+
+-- page_of_sessions_backwards
+-- The same, oldest first: the page that ends before an object.
+SELECT s.id
+  FROM checkout_session s
+ WHERE s.account_id = $1::text AND s.livemode = $2::boolean AND s.id > $3::text AND s.id < $4::text
+   AND s.created_at >= $5::timestamptz AND s.created_at < $6::timestamptz
+   AND ($8::text IS NULL OR s.payment_intent = $8::text)
+   AND ($9::text IS NULL OR s.status = $9::text)
+ ORDER BY s.account_id, s.livemode, s.id
+ LIMIT $7::int;
+
+-- page_of_events
+-- Ids of events between two ids, created in a span of time, of some types and with or without undelivered ones, newest first.
+SELECT e.id
+  FROM event e
+ WHERE e.account_id = $1::text AND e.livemode = $2::boolean AND e.id > $3::text AND e.id < $4::text
+   AND e.created_at >= $5::timestamptz AND e.created_at < $6::timestamptz
+   AND ($8::text[] IS NULL OR e.type LIKE ANY ($8::text[]))
+   AND ($9::boolean IS NULL OR $9::boolean = NOT EXISTS (
+           SELECT FROM delivery d WHERE d.owner_id = e.account_id AND d.message = e.id AND d.state <> 'delivered'))
+ ORDER BY e.account_id DESC, e.livemode DESC, e.id DESC
+ LIMIT $7::int;
+
+-- page_of_events_backwards
+-- The same, oldest first: the page that ends before an object.
+SELECT e.id
+  FROM event e
+ WHERE e.account_id = $1::text AND e.livemode = $2::boolean AND e.id > $3::text AND e.id < $4::text
+   AND e.created_at >= $5::timestamptz AND e.created_at < $6::timestamptz
+   AND ($8::text[] IS NULL OR e.type LIKE ANY ($8::text[]))
+   AND ($9::boolean IS NULL OR $9::boolean = NOT EXISTS (
+           SELECT FROM delivery d WHERE d.owner_id = e.account_id AND d.message = e.id AND d.state <> 'delivered'))
+ ORDER BY e.account_id, e.livemode, e.id
+ LIMIT $7::int;
