@@ -46,7 +46,7 @@ def failed_charges(count: int, attempt: int = 1) -> Learnt:
     return [(attempt, ChargeSeen(f"ch_{n}", "failed", "generic_decline")) for n in range(count)]
 
 
-# --- state follows ------------------------------------------------------------------------------------------------------------
+# --- state follows ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,12 @@ def test_state_follows_from_the_facts(learnt: Learnt, state: str) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "told", "state"),
-    [("declined_out", "expired", "FAILED"), ("canceled", "expired", "CANCELED"), ("expired", "canceled", "EXPIRED"), (None, "canceled", "CANCELED")],
+    [
+        ("declined_out", "expired", "FAILED"),
+        ("canceled", "expired", "CANCELED"),
+        ("expired", "canceled", "EXPIRED"),
+        (None, "canceled", "CANCELED"),
+    ],
 )
 def test_our_own_close_request_names_the_reason(asked: str | None, told: str, state: str) -> None:
     """RULES §4: a gateway may report a cancelled checkout as expired; our stored close request knows better."""
@@ -128,7 +133,7 @@ def test_money_is_maximum_of_captures_and_sum_of_refunds() -> None:
     assert (how.amount_captured_minor, how.amount_refunded_minor) == (2500, 800)
 
 
-# --- what we do about it ------------------------------------------------------------------------------------------------------
+# --- what we do about it ---------------------------------------------------------------------------------------------
 
 
 def concluded(facts: Facts, declines_max: int = 3) -> Facts:
@@ -151,7 +156,10 @@ def test_a_failed_charge_told_twice_counts_once() -> None:
 
 
 def test_declines_of_an_older_attempt_do_not_close_the_newest() -> None:
-    assert conclude(order_with(*failed_charges(3), (1, Closed("expired")), (2, Attempted()), (1, Released())), OWED, 3) == []
+    assert (
+        conclude(order_with(*failed_charges(3), (1, Closed("expired")), (2, Attempted()), (1, Released())), OWED, 3)
+        == []
+    )
 
 
 def test_paid_in_time_is_allowed_at_once() -> None:
@@ -188,7 +196,7 @@ def test_a_second_payment_later_is_overpaid_and_changes_neither_keeper_nor_decis
     assert (how.keeper, how.overpaid, how.fulfilment) == (2, True, "allowed")
 
 
-# --- the algebra --------------------------------------------------------------------------------------------------------------
+# --- the algebra -----------------------------------------------------------------------------------------------------
 
 numbers = st.integers(1, 3)
 amounts = st.sampled_from([2400, 2500, 9900])
@@ -207,7 +215,9 @@ some_facts: st.SearchStrategy[AnyFact] = st.one_of(
         intent=intents,
     ),
     st.builds(Authorised, authorised_minor=amounts, currency=currencies, intent=intents, charge=charges),
-    st.builds(Succeeded, authorised_minor=amounts, captured_minor=amounts, currency=currencies, intent=intents, charge=charges),
+    st.builds(
+        Succeeded, authorised_minor=amounts, captured_minor=amounts, currency=currencies, intent=intents, charge=charges
+    ),
     st.builds(Closed, reason=reasons, intent=intents),
     st.builds(CloseRequested, reason=reasons),
     st.builds(
@@ -257,7 +267,13 @@ def test_paid_never_goes_back(before: Learnt, after: Learnt) -> None:
 
 
 @settings(max_examples=300)
-@given(st.lists(st.tuples(numbers, some_facts.filter(lambda fact: not isinstance(fact, Released | Kept | FulfilmentDecided))), max_size=12), st.data())
+@given(
+    st.lists(
+        st.tuples(numbers, some_facts.filter(lambda fact: not isinstance(fact, Released | Kept | FulfilmentDecided))),
+        max_size=12,
+    ),
+    st.data(),
+)
 def test_however_facts_are_cut_into_commits_state_and_money_are_the_same(learnt: Learnt, data: st.DataObject) -> None:
     """RULES §4: what we conclude in between depends on the batches, the state and the money do not."""
     together = concluded(merge_all(NO_FACTS, learnt), declines_max=NEVER)

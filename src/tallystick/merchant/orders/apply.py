@@ -2,8 +2,8 @@
 
     load_locked (one statement, in id order) → decide (pure) → save (one statement)
 
-Whoever has facts calls `apply_facts` inside a transaction of his own, so that webhook, inbox row and order change commit together.
-"""
+Whoever has facts calls `apply_facts` inside a transaction of his own, so that webhook, inbox row and order change
+commit together."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -32,7 +32,8 @@ Source = Literal["merchant", "api", "webhook", "return", "poll", "expiry", "sett
 
 SQL = Statements.beside(__file__)
 
-# What we conclude ourselves within one commit is visible in the state that it leads to; only the request to close is a step of its own.
+# What we conclude ourselves within one commit is visible in the state that it leads to; only the request to close is
+# a step of its own.
 _SILENT = (Kept, Released, FulfilmentDecided)
 
 
@@ -46,9 +47,8 @@ class OrderKey(NamedTuple):
 class Learnt(Struct, frozen=True):
     """One fact, whom it is about and who told it.
 
-    `reference` is what the source calls it (an event id, a request id). `connection_id`, where given, must be the order's: one
-    gateway account may not speak about what was sold through another.
-    """
+    `reference` is what the source calls it (an event id, a request id). `connection_id`, where given, must be the
+    order's: one gateway account may not speak about what was sold through another."""
 
     merchant_id: str
     order_id: str
@@ -84,14 +84,16 @@ class Change(Struct, frozen=True):
 
 
 class Applied(Struct, frozen=True):
-    """The outcome of a batch. `unknown` are those that fit no order, no attempt or another connection: they may be early."""
+    """The outcome of a batch. `unknown` are those that fit no order, no attempt or another connection: they may be
+    early."""
 
     changes: Sequence[Change]
     unknown: Sequence[Learnt]
 
 
 async def apply_facts(tx: Transaction, learnt: Sequence[Learnt], at: datetime) -> Applied:
-    """Merge what was learnt into the orders it concerns, in the caller's transaction. Facts that say nothing new write nothing."""
+    """Merge what was learnt into the orders it concerns, in the caller's transaction. Facts that say nothing new
+    write nothing."""
     if not learnt:
         return Applied((), ())
     orders = await load_locked(tx, {OrderKey(each.merchant_id, each.order_id) for each in learnt})
@@ -127,7 +129,8 @@ async def load_locked(tx: Transaction, keys: set[OrderKey]) -> dict[OrderKey, Lo
 
 
 def decide(order: LoadedOrder, learnt: Sequence[Learnt]) -> Change | None:
-    """What `learnt` does to `order`, and what we do about it in the same commit; None when it says nothing new. Pure."""
+    """What `learnt` does to `order`, and what we do about it in the same commit; None when it says nothing new.
+    Pure."""
     facts, state = order.facts, state_of(order.facts, order.owed)
     lines: list[Line] = []
     for each in learnt:
@@ -181,7 +184,9 @@ def _concerns(order: LoadedOrder, learnt: Learnt) -> bool:
     """Whether the order has the attempt (or is learning of it now), and the teller may speak about it."""
     if learnt.connection_id is not None and learnt.connection_id != order.connection_id:
         return False
-    return learnt.attempt in order.facts.attempts or (learnt.source == "merchant" and isinstance(learnt.fact, Attempted))
+    return learnt.attempt in order.facts.attempts or (
+        learnt.source == "merchant" and isinstance(learnt.fact, Attempted)
+    )
 
 
 def _order_row(change: Change) -> tuple[Any, ...]:
@@ -221,7 +226,8 @@ def _timeline_rows(change: Change) -> list[tuple[Any, ...]]:
 
 
 def _without_secret(fact: AnyFact) -> AnyFact:
-    """The fact as people may read it: who holds a session's client secret can pay it, or read it in the shopper's name."""
+    """The fact as people may read it: who holds a session's client secret can pay it, or read it in the shopper's
+    name."""
     return msgspec.structs.replace(fact, client_secret=None) if isinstance(fact, SessionOpened) else fact
 
 
@@ -260,4 +266,3 @@ def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
         return [[] for _ in range(width)]
     assert len(rows[0]) == width, "as many columns as the statement has"
     return [list(column) for column in zip(*rows, strict=True)]
-

@@ -1,11 +1,11 @@
 """Facts about an order's attempts, and how they merge. Pure. RULES §4.
 
-The merchant never handles a transition. It learns facts, from whatever source, in whatever order, some twice and some late, and
-`merge` joins them: commutative, associative and idempotent, because every field joins by maximum or by union. What the order's
-state is follows from the merged facts (`state.py`), never from the order of arrival.
+The merchant never handles a transition. It learns facts, from whatever source, in whatever order, some twice and some
+late, and `merge` joins them: commutative, associative and idempotent, because every field joins by maximum or by
+union. What the order's state is follows from the merged facts (`state.py`), never from the order of arrival.
 
-What we did ourselves are facts too (`CloseRequested`, `Released`, `Kept`, `FulfilmentDecided`), stored under the order's lock.
-"""
+What we did ourselves are facts too (`CloseRequested`, `Released`, `Kept`, `FulfilmentDecided`), stored under the
+order's lock."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -21,7 +21,8 @@ DisputeStatus = Literal["needs_response", "under_review", "closed"]
 DisputeOutcome = Literal["won", "lost"]
 Decision = Literal["allowed", "refused"]
 
-# A higher rank is later knowledge; the maximum wins. `closed < succeeded`: money that came after the close is money all the same.
+# A higher rank is later knowledge; the maximum wins. `closed < succeeded`: money that came after the close is money
+# all the same.
 ATTEMPT_RANK: dict[AttemptState, int] = {"open": 0, "authorised": 1, "closed": 2, "succeeded": 3}
 CLOSE_RANK: dict[CloseReason | None, int] = {None: 0, "expired": 1, "declined_out": 2, "canceled": 3}
 CHARGE_RANK: dict[ChargeStatus, int] = {"pending": 0, "failed": 1, "succeeded": 2}
@@ -38,7 +39,7 @@ OUTCOME_RANK: dict[DisputeOutcome | None, int] = {None: 0, "won": 1, "lost": 2}
 DECISION_RANK: dict[Decision | None, int] = {None: 0, "allowed": 1, "refused": 2}
 
 
-# --- what can be learnt -------------------------------------------------------------------------------------------------------
+# --- what can be learnt ----------------------------------------------------------------------------------------------
 
 
 def _snake(name: str) -> str:
@@ -152,7 +153,7 @@ AnyFact = (
 )
 
 
-# --- what is kept of it -------------------------------------------------------------------------------------------------------
+# --- what is kept of it ----------------------------------------------------------------------------------------------
 
 # An older version of the service must not drop what a newer one stored: unknown fields are an error, not ignored.
 
@@ -178,9 +179,8 @@ class Dispute(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tru
 class AttemptFacts(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Everything learnt about one attempt.
 
-    `authorised` is the set of (currency, amount) that were reported as authorised: a set and not its maximum, so that an amount
-    that equals the order's stays one whatever else is reported, and PAID never goes back.
-    """
+    `authorised` is the set of (currency, amount) that were reported as authorised: a set and not its maximum, so that
+    an amount that equals the order's stays one whatever else is reported, and PAID never goes back."""
 
     state: AttemptState = "open"
     session: str | None = None
@@ -216,12 +216,17 @@ def encode(value: Facts | AnyFact) -> str:
     return _encoder.encode(value).decode()
 
 
-# --- the join -----------------------------------------------------------------------------------------------------------------
+# --- the join --------------------------------------------------------------------------------------------------------
 
 
 def merge(facts: Facts, attempt: int, fact: AnyFact) -> Facts:
-    """What is known once `fact` about attempt number `attempt` is known too. Returns `facts` itself when it says nothing new."""
-    merged = _ORDER_JOINS[type(fact)](facts, attempt, fact) if type(fact) in _ORDER_JOINS else _merge_attempt(facts, attempt, fact)
+    """What is known once `fact` about attempt number `attempt` is known too. Returns `facts` itself when it says
+    nothing new."""
+    merged = (
+        _ORDER_JOINS[type(fact)](facts, attempt, fact)
+        if type(fact) in _ORDER_JOINS
+        else _merge_attempt(facts, attempt, fact)
+    )
     return facts if merged == facts else merged
 
 
@@ -243,7 +248,11 @@ def _session_opened(known: AttemptFacts, fact: SessionOpened) -> AttemptFacts:
 
 
 def _charge_seen(known: AttemptFacts, fact: ChargeSeen) -> AttemptFacts:
-    return _with(known, charges=_charge(known, fact.charge, Charge(fact.status, fact.code)), intent=_highest(known.intent, fact.intent))
+    return _with(
+        known,
+        charges=_charge(known, fact.charge, Charge(fact.status, fact.code)),
+        intent=_highest(known.intent, fact.intent),
+    )
 
 
 def _authorised(known: AttemptFacts, fact: Authorised) -> AttemptFacts:
@@ -297,7 +306,8 @@ def _dispute_seen(known: AttemptFacts, fact: DisputeSeen) -> AttemptFacts:
         status=max(old.status, fact.status, key=DISPUTE_RANK.__getitem__),
         currency=max(old.currency, fact.currency),
         transactions={
-            id: max(old.transactions.get(id, amount), amount) for id, amount in {**old.transactions, **fact.transactions}.items()
+            id: max(old.transactions.get(id, amount), amount)
+            for id, amount in {**old.transactions, **fact.transactions}.items()
         },
         outcome=max(old.outcome, fact.outcome, key=OUTCOME_RANK.__getitem__),
     )
@@ -336,7 +346,8 @@ _ORDER_JOINS: dict[type, Callable[[Facts, int, Any], Facts]] = {
 }
 
 
-# --- the small joins ----------------------------------------------------------------------------------------------------------
+# --- the small joins -------------------------------------------------------------------------------------------------
+
 
 def _with(known: AttemptFacts, **changes: Any) -> AttemptFacts:
     return msgspec.structs.replace(known, **changes)

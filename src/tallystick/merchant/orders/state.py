@@ -19,7 +19,11 @@ OrderState = Literal["PENDING", "PAID", "FAILED", "EXPIRED", "CANCELED"]
 Fulfilment = Literal["none", "held", "allowed", "refused"]
 Attention = Literal["amount_mismatch"]
 
-STATE_OF_CLOSED: dict[CloseReason, OrderState] = {"expired": "EXPIRED", "declined_out": "FAILED", "canceled": "CANCELED"}
+STATE_OF_CLOSED: dict[CloseReason, OrderState] = {
+    "expired": "EXPIRED",
+    "declined_out": "FAILED",
+    "canceled": "CANCELED",
+}
 
 
 class Owed(Struct, frozen=True):
@@ -47,10 +51,9 @@ class Standing(Struct, frozen=True):
 def state_of(facts: Facts, owed: Owed) -> OrderState:
     """The order's state.
 
-    PAID when any attempt succeeded and was authorised for exactly what is owed; this never goes back. Otherwise the newest
-    attempt decides: closed → EXPIRED, FAILED or CANCELED by its reason, anything else PENDING. An order whose only attempt has
-    number 0 was closed before it was ever attempted.
-    """
+    PAID when any attempt succeeded and was authorised for exactly what is owed; this never goes back. Otherwise the
+    newest attempt decides: closed → EXPIRED, FAILED or CANCELED by its reason, anything else PENDING. An order whose
+    only attempt has number 0 was closed before it was ever attempted."""
     if candidates(facts, owed):
         return "PAID"
     if not facts.attempts:
@@ -62,11 +65,14 @@ def state_of(facts: Facts, owed: Owed) -> OrderState:
 def candidates(facts: Facts, owed: Owed) -> list[int]:
     """The attempts that pay the order, lowest number first."""
     wanted = (owed.currency, owed.amount_minor)
-    return sorted(n for n, attempt in facts.attempts.items() if attempt.state == "succeeded" and wanted in attempt.authorised)
+    return sorted(
+        n for n, attempt in facts.attempts.items() if attempt.state == "succeeded" and wanted in attempt.authorised
+    )
 
 
 def close_reason(attempt: AttemptFacts) -> CloseReason:
-    """Why the attempt was closed: our own stored reason, or else the gateway's, which may report a cancelled checkout as expired."""
+    """Why the attempt was closed: our own stored reason, or else the gateway's, which may report a cancelled checkout
+    as expired."""
     reason = attempt.close_asked or attempt.close_told
     assert reason is not None, "an attempt is closed for a reason"
     return reason
@@ -75,9 +81,9 @@ def close_reason(attempt: AttemptFacts) -> CloseReason:
 def standing(facts: Facts, owed: Owed) -> Standing:
     """Everything that follows from `facts`.
 
-    Late means: the payment that the order keeps belongs to an attempt whose end had been stored before (the goods were let go).
-    Overpaid means: two attempts succeeded. PAID waits as `held` until somebody decided (see `conclude`).
-    """
+    Late means: the payment that the order keeps belongs to an attempt whose end had been stored before (the goods
+    were let go). Overpaid means: two attempts succeeded. PAID waits as `held` until somebody decided (see
+    `conclude`)."""
     state = state_of(facts, owed)
     keeper = (facts.keeper or candidates(facts, owed)[0]) if state == "PAID" else None
     return Standing(
@@ -98,9 +104,8 @@ def conclude(facts: Facts, owed: Owed, declines_max: int) -> list[tuple[int, Any
     """What we ourselves now do about the order, as (attempt, fact) to be merged and stored in the same commit.
 
     `Kept` when it is PAID for the first time (two candidates: the lower number), `Released` when its end is stored,
-    `CloseRequested(declined_out)` when an attempt has had its failed charges, and the decision to ship where nothing speaks
-    against it; what is late, overpaid or needs attention stays held until a policy decides.
-    """
+    `CloseRequested(declined_out)` when an attempt has had its failed charges, and the decision to ship where nothing
+    speaks against it; what is late, overpaid or needs attention stays held until a policy decides."""
     how = standing(facts, owed)
     concluded: list[tuple[int, AnyFact]] = []
     if how.state == "PAID":

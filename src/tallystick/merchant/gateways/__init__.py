@@ -1,0 +1,1 @@
+"""The gateway port and its adapters: one for every wire that the merchant service speaks."""

@@ -1,0 +1,116 @@
+"""The gateway port: what the merchant service asks of any gateway, and in which words it is answered.
+
+An adapter translates: our orders into the gateway's requests, its answers and events into facts (RULES §4). What it
+says ends in one of four ways (`Done | Refused | NotSent | Unknown`, DESIGN §2.8); it never decides anything about an
+order."""
+
+from datetime import datetime
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
+from tallystick.merchant.orders.facts import AnyFact
+
+UiMode = Literal["hosted", "embedded"]
+SignatureScheme = Literal["stripe", "standard"]
+
+
+class Connection(Struct, frozen=True):
+    """One merchant's account at one gateway. Secrets are references that the secrets port reads (`env:NAME`,
+    `file:/path`)."""
+
+    merchant_id: str
+    connection_id: str
+    gateway: str
+    url: str
+    secret_key_ref: str
+    signature_scheme: SignatureScheme
+    webhook_secret_refs: tuple[str, ...]
+
+
+class Item(Struct, frozen=True):
+    """A line of an order: `amount_minor` for each of `quantity`."""
+
+    name: str
+    amount_minor: int
+    quantity: int
+
+
+class Opening(Struct, frozen=True):
+    """What a checkout session is opened for. `return_to` and `cancel_to` are addresses of ours."""
+
+    order_id: str
+    attempt: int
+    currency: str
+    items: tuple[Item, ...]
+    ui_mode: UiMode
+    return_to: str
+    cancel_to: str
+    expires_at: datetime
+
+
+class AmountRefused(Exception):
+    """The gateway could not take this amount or currency; the text says why, for the caller of our API."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Told(Struct, frozen=True):
+    """What the gateway told about one attempt: facts, in the order in which they became true."""
+
+    facts: tuple[AnyFact, ...]
+
+
+Answer = Done[Told] | Refused | NotSent | Unknown
+
+
+class EventRead(Struct, frozen=True):
+    """An event as the intake needs it.
+
+    `order_id` and `attempt` are our own reference, None where the event does not carry it; then `intent` names the
+    payment. An event without facts says nothing about an order: it is stored as ignored. `error` says why an event
+    that does concern orders could not be translated: it is stored as failed, for a person to look at."""
+
+    event_id: str
+    type: str
+    created: int
+    order_id: str | None
+    attempt: int | None
+    intent: str | None
+    facts: tuple[AnyFact, ...]
+    error: str | None = None
+
+
+class EventMalformed(Exception):
+    """These bytes are no event of this gateway."""
+
+
+class Gateway(Protocol):
+    """One wire. Calls repeat themselves within their deadline, under one key, and say Unknown only when that did not
+    help."""
+
+    def read_event(self, raw: bytes) -> EventRead:
+        """What a verified event says. Raises EventMalformed for what is no event at all. Pure, and fast: the hot
+        path."""
+        ...
+
+    def plan_session(self, opening: Opening) -> bytes:
+        """The request that opens the session, to be stored before it is sent, so that repeating it repeats it to the
+        byte. Raises AmountRefused. Pure."""
+        ...
+
+    async def open_session(self, connection: Connection, planned: bytes, key: str) -> Answer:
+        """Open the checkout session that was planned; the same key gives the same session."""
+        ...
+
+    async def look_up(self, connection: Connection, session: str) -> Answer:
+        """Everything that the gateway now knows of a session and its payment."""
+        ...
+
+    async def close_session(self, connection: Connection, session: str, key: str) -> Answer:
+        """Close the session and tell how it stands now: closed, or paid before we came, or still busy with a
+        payment."""
+        ...

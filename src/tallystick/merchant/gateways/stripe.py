@@ -1,0 +1,175 @@
+"""The adapter for Stripe's wire: our own gateway's, and Stripe's. Form-encoded calls over the HTTP port, with retries
+of its own.
+
+Every call that changes something carries a key, so repeating it is safe: what is not sent, unknown, busy (409),
+throttled (429) or broken on their side (5xx) is repeated a few times within one deadline. What is left then is said
+honestly:
+
+    2xx → Done      4xx → Refused      never left, or 429 → NotSent      anything else → Unknown
+"""
+
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import quote, urlencode
+
+import msgspec
+from msgspec import Struct
+
+from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
+from tallystick.merchant.gateways.port import AmountRefused, Answer, Connection, EventRead, Opening
+from tallystick.merchant.gateways.stripe_currencies import to_wire
+from tallystick.merchant.gateways.stripe_objects import decode_object, read_event, told_by_session
+from tallystick.ports.clock import Clock
+from tallystick.ports.entropy import Entropy
+from tallystick.ports.http import Answered, Exchange, Http, HttpRequest
+from tallystick.ports.secrets import SecretMissing, Secrets
+
+STRIPE_VERSION: Final = "2026-10-28.endive"  # the pinned package's, whose shapes we read; a test compares them
+TRIES_MAX: Final = 3  # a fourth try in the same call helps nobody; the caller's own retry resumes
+TRY_DEADLINE_S: Final = 8.0  # Stripe answers within 2 s; a bank behind it may take more
+BACKOFF_S: Final = 0.25  # before the second try; doubled before each further one, jittered by half
+CALL_DEADLINE_S: Final = TRIES_MAX * TRY_DEADLINE_S + 2 * BACKOFF_S * (2**TRIES_MAX)  # the longest that a call can take
+ANSWER_BYTES_MAX: Final = 256 * 1024  # a session with a hundred lines is a tenth of it
+
+assert CALL_DEADLINE_S < 30, "the idempotency engine's leases count on calls below 30 s"
+
+# Refusals of us, not of what we asked: somebody must mend the configuration, and then the same call works.
+MISCONFIGURED: Final = "gateway_misconfigured"
+_MISCONFIGURED_STATUSES = frozenset({401, 403, 404})
+_BUSY_STATUSES = frozenset({409, 429})
+
+
+class _Error(Struct, frozen=True):
+    code: str | None = None
+    type: str | None = None
+    message: str | None = None
+
+
+class _ErrorEnvelope(Struct, frozen=True):
+    error: _Error
+
+
+_decode_error = msgspec.json.Decoder(_ErrorEnvelope).decode
+
+
+class StripeGateway:
+    """The gateway port on Stripe's wire. Any number of connections share one adapter."""
+
+    def __init__(self, http: Http, secrets: Secrets, clock: Clock, entropy: Entropy) -> None:
+        self._http = http
+        self._secrets = secrets
+        self._clock = clock
+        self._entropy = entropy
+
+    def read_event(self, raw: bytes) -> EventRead:
+        return read_event(raw)
+
+    def plan_session(self, opening: Opening) -> bytes:
+        return urlencode(list(_session_parameters(opening))).encode()
+
+    async def open_session(self, connection: Connection, planned: bytes, key: str) -> Answer:
+        return await self._ask(connection, "POST", "/v1/checkout/sessions", planned, key)
+
+    async def look_up(self, connection: Connection, session: str) -> Answer:
+        path = f"/v1/checkout/sessions/{quote(session, safe='')}?expand[]=payment_intent"
+        return await self._ask(connection, "GET", path, b"", None)
+
+    async def close_session(self, connection: Connection, session: str, key: str) -> Answer:
+        path = f"/v1/checkout/sessions/{quote(session, safe='')}/expire"
+        answer = await self._ask(connection, "POST", path, b"", key)
+        if isinstance(answer, Refused) and answer.code != MISCONFIGURED:
+            # Completed before we came, closed already, or busy with a payment: what it is now says which.
+            return await self.look_up(connection, session)
+        return answer
+
+    async def _ask(self, connection: Connection, method: str, path: str, body: bytes, key: str | None) -> Answer:
+        try:
+            secret_key = self._secrets.read(connection.secret_key_ref)
+        except SecretMissing:
+            return Refused(MISCONFIGURED, "The connection's secret key cannot be read.")
+        headers = {
+            "Authorization": f"Bearer {secret_key}",
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Accept": "application/json",
+            "Stripe-Version": STRIPE_VERSION,
+            "User-Agent": "tallystick-merchant",
+        }
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        url = connection.url.rstrip("/") + path
+        return await self._repeat(HttpRequest(method, url, headers, body, TRY_DEADLINE_S, ANSWER_BYTES_MAX))
+
+    async def _repeat(self, request: HttpRequest) -> Answer:
+        """Send until there is a final answer or the tries are used up. One unknown outcome makes the whole call
+        unknown."""
+        unknown: Unknown | None = None
+        for number in range(1, TRIES_MAX + 1):
+            answer = _read_answer(await self._http.send(request))
+            if isinstance(answer, Done | Refused):
+                return answer
+            if isinstance(answer, Unknown):
+                unknown = answer
+            if number < TRIES_MAX:
+                pause_s = BACKOFF_S * 2 ** (number - 1)
+                await self._clock.sleep(self._entropy.uniform(pause_s / 2, pause_s * 3 / 2))
+        return unknown or answer
+
+
+def _session_parameters(opening: Opening) -> Iterator[tuple[str, str]]:
+    """The parameters of `POST /v1/checkout/sessions`, always the same and in the same order for the same opening."""
+    currency = opening.currency
+    yield "mode", "payment"
+    yield "payment_method_types[0]", "card"
+    yield "client_reference_id", opening.order_id
+    yield "expires_at", str(int(opening.expires_at.timestamp()))
+    for place in ("metadata", "payment_intent_data[metadata]"):
+        yield f"{place}[order_id]", opening.order_id
+        yield f"{place}[attempt]", str(opening.attempt)
+    for index, item in enumerate(opening.items):
+        place = f"line_items[{index}]"
+        yield f"{place}[quantity]", str(item.quantity)
+        yield f"{place}[price_data][currency]", currency.lower()
+        yield f"{place}[price_data][unit_amount]", str(to_wire(item.amount_minor, currency))
+        yield f"{place}[price_data][product_data][name]", item.name
+    if opening.ui_mode == "hosted":
+        yield "ui_mode", "hosted_page"
+        yield "success_url", opening.return_to
+        yield "cancel_url", opening.cancel_to
+    else:
+        yield "ui_mode", "embedded_page"
+        yield "return_url", opening.return_to
+
+
+def _read_answer(exchange: Exchange) -> Answer:
+    if not isinstance(exchange, Answered):
+        return exchange
+    if 200 <= exchange.status < 300:
+        return _read_session(exchange.body)
+    if exchange.status == 429:
+        return NotSent("throttled by the gateway")
+    if exchange.status in _BUSY_STATUSES or exchange.status >= 500:
+        return Unknown(f"the gateway answered {exchange.status}")
+    if exchange.status in _MISCONFIGURED_STATUSES or exchange.status < 400:
+        return Refused(MISCONFIGURED, f"The gateway answered {exchange.status}.", exchange.status)
+    return _read_refusal(exchange)
+
+
+def _read_session(body: bytes) -> Answer:
+    try:
+        session = decode_object(body)
+        if session.object != "checkout.session":
+            return Unknown("the answer is no checkout session")
+        return Done(told_by_session(session))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Unknown("the answer cannot be read")
+    except AmountRefused as refused:
+        return Unknown(str(refused))
+
+
+def _read_refusal(exchange: Answered) -> Refused:
+    try:
+        error = _decode_error(exchange.body).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        error = _Error()
+    code = error.code or error.type or "refused"
+    return Refused(code, error.message or f"The gateway answered {exchange.status}.", exchange.status)
