@@ -99,6 +99,8 @@ def check_amount(param: str, amount: int | None) -> None:
 
 def check_currency(param: str, currency: str | None) -> None:
     """Three ASCII letters in any case; whether the currency exists and is offered is the command's question."""
+    if currency == "":
+        raise errors.empty(param)
     if currency is not None and not re.fullmatch(r"[A-Za-z]{3}", currency):
         raise errors.invalid(param, "Invalid currency: three letters of ISO 4217 are expected.")
 
