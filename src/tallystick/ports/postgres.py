@@ -6,8 +6,8 @@
       socket/     the only way in: a unix socket in a folder that only we may enter (no network, no password)
       log         what the server says; never a value of a statement
 
-The server is durable (fsync, synchronous commit): after a `kill -9` of everything the next start has all committed data.
-It does not outlive the process that started it (ports/postgres_guardian.py).
+The server is durable (fsync, synchronous commit): after a `kill -9` of everything the next start has all that was
+committed. It does not outlive the process that started it (ports/postgres_guardian.py).
 """
 
 import contextlib
@@ -87,7 +87,7 @@ class PostgresTooOld(PostgresError):
 
 
 def require_supported_server(dsn: str) -> int:
-    """The `server_version_num` of the server behind `dsn`. Raises PostgresTooOld, or PostgresFailed where none answers."""
+    """The `server_version_num` of the server behind `dsn`. Raises PostgresTooOld, PostgresFailed where none answers."""
     try:
         with psycopg.connect(dsn, connect_timeout=10) as connection:
             version = connection.info.server_version
@@ -311,7 +311,7 @@ def _take_lock(path: Path, patience_s: float) -> int:
 def _end_orphans(folder: Path) -> None:
     """End the processes of a server whose starter is gone: PostgreSQL's processes all work in their data folder.
 
-    A server that is shutting down is given the time for it. Raises PostgresInUse when something in the folder cannot be ended.
+    A server that is shutting down is given the time for it. Raises PostgresInUse when something cannot be ended.
     """
     for signal_number, patience_s in (
         (postgres_guardian.FAST_SHUTDOWN, postgres_guardian.FAST_SHUTDOWN_S),
@@ -341,7 +341,7 @@ def _postmaster(folder: Path) -> int | None:
 
 
 def _processes_in(folder: Path) -> list[int]:
-    """The PostgreSQL processes whose working folder is `folder`. Where there is no /proc, the one that its pid file names."""
+    """The PostgreSQL processes whose working folder is `folder`; without /proc, the one that its pid file names."""
     if not Path("/proc/self/cwd").exists():
         process = _postmaster(folder)
         return [process] if process is not None and _alive(process) else []

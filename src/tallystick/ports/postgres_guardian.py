@@ -1,16 +1,16 @@
-"""The process between us and the embedded PostgreSQL server: it sees to it that the server may start and does not outlive us.
+"""The process between us and the embedded PostgreSQL server: lets the server start, and not outlive us.
 
 Run as a script by ports/postgres.py, with the standard library alone:
 
-    postgres_guardian.py run COMMAND …                  become unprivileged, then exec (initdb)
-    postgres_guardian.py guard PARENT_PID COMMAND …     become unprivileged, start the server, stay until it or the parent ends
+    postgres_guardian.py run COMMAND …                become unprivileged, then exec (initdb)
+    postgres_guardian.py guard PARENT_PID COMMAND …   become unprivileged, start the server, stay till it or the parent ends
 
 PostgreSQL refuses to run as uid 0. Root therefore gets a user namespace of its own, in which the same files belong to
 an ordinary user; where the kernel or a container forbids that, root gives the folder to that user and becomes it.
 
 Why a process that stays, when the kernel can signal a child at its parent's death (PR_SET_PDEATHSIG)? That signal comes
-when the *thread* that started the child ends, so a server started from a worker thread would die with the thread. The guardian
-waits for the parent *process* by a pidfd, and gives the server PR_SET_PDEATHSIG towards itself, since it has one thread only.
+when the *thread* that started the child ends, so a server started from a worker thread would die with the thread. The
+guardian waits for the parent *process* by a pidfd, and gives the server PR_SET_PDEATHSIG towards itself: it has one thread.
 """
 
 import contextlib
@@ -154,7 +154,7 @@ def _ordinary_user() -> pwd.struct_passwd:
 
 
 def _enter_user_namespace(seen_as: pwd.struct_passwd) -> None:
-    """From now on our own user and group are called `seen_as`; what we may do to files stays as it was. Raises OSError."""
+    """From now on our user and group are called `seen_as`; what we may do to files stays as it was. Raises OSError."""
     user, group = os.geteuid(), os.getegid()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWUSER) != 0:
