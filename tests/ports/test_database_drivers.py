@@ -1,0 +1,178 @@
+"""The same SQL text runs unchanged through asyncpg and through psycopg's RawCursor (DESIGN §2.5, §8).
+
+Each test runs twice, once for each driver; what goes in and what comes out must be the same.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tallystick.ports.database import (
+    ConstraintViolated,
+    Database,
+    DatabaseUnavailable,
+    Statement,
+    StatementRefused,
+    SynchronousDatabase,
+    open_database,
+    parse_statements,
+)
+
+AT = datetime(2026, 11, 23, 12, 34, 56, 789012, tzinfo=UTC)
+
+ROUND_TRIP = Statement(
+    "round_trip",
+    """
+    SELECT $1::text AS words, $2::bigint AS amount, $3::boolean AS flag, $4::timestamptz AS at, $5::bytea AS raw,
+           $6::jsonb AS facts, $7::text[] AS names, $8::bigint[] AS amounts, $9::text AS nothing
+    """,
+)
+
+STORE = Statement(
+    "store",
+    """
+    INSERT INTO tally (owner_id, id, amount, paid, at, raw, facts, note)
+    SELECT u.owner_id, u.id, u.amount, u.paid, u.at, u.raw, u.facts, u.note
+      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[], $5::timestamptz[], $6::bytea[], $7::jsonb[], $8::text[])
+           AS u(owner_id, id, amount, paid, at, raw, facts, note)
+     ORDER BY u.owner_id, u.id
+        ON CONFLICT DO NOTHING
+    RETURNING id
+    """,
+)
+
+LOAD = Statement(
+    "load",
+    """
+    SELECT owner_id, id, amount, paid, at, raw, facts, note
+      FROM tally
+     WHERE owner_id = $1::text AND at < $2::timestamptz + make_interval(secs => $3::float8)
+     ORDER BY id
+    """,
+)
+
+TOUCH = Statement("touch", "UPDATE tally SET amount = amount + $2::bigint WHERE owner_id = $1::text")
+
+CREATE = Statement(
+    "create",
+    """
+    CREATE TABLE tally (
+        owner_id text, id text, amount bigint CONSTRAINT tally_positive CHECK (amount > 0), paid boolean, at timestamptz,
+        raw bytea, facts jsonb, note text, PRIMARY KEY (owner_id, id)
+    )
+    """,
+)
+
+
+@pytest.fixture(params=["asyncpg", "psycopg"])
+async def database(request: pytest.FixtureRequest, gateway_dsn: str) -> AsyncIterator[Database]:
+    opened: Database = (
+        await open_database(gateway_dsn) if request.param == "asyncpg" else SynchronousDatabase(gateway_dsn)
+    )
+    yield opened
+    await opened.close()
+
+
+async def test_values_go_in_and_come_out_alike(database: Database) -> None:
+    [row] = await database.rows(
+        ROUND_TRIP,
+        "größer",
+        999_999_999_999,
+        True,
+        AT,
+        b"\0\xff",
+        '{"b": 1, "a": [2]}',
+        ["x", None, "'\"\\"],
+        [1, 2**40],
+        None,
+    )
+    assert dict(row) == {
+        "words": "größer",
+        "amount": 999_999_999_999,
+        "flag": True,
+        "at": AT,
+        "raw": b"\0\xff",
+        "facts": '{"a": [2], "b": 1}',
+        "names": ["x", None, "'\"\\"],
+        "amounts": [1, 2**40],
+        "nothing": None,
+    }
+    assert isinstance(row["at"], datetime)
+    assert row["at"].utcoffset() == timedelta(0)
+
+
+async def test_a_batch_goes_in_as_arrays_and_comes_out_as_rows(database: Database) -> None:
+    await database.execute(CREATE)
+    batch = (
+        ["m"] * 3,
+        ["3", "1", "2"],
+        [30, 10, 20],
+        [True, False, True],
+        [AT] * 3,
+        [b"c", b"a", b"b"],
+        ["{}", "[1]", "null"],
+        ["n", None, ""],
+    )
+    stored = await database.rows(STORE, *batch)
+    assert sorted(row["id"] for row in stored) == ["1", "2", "3"]
+    assert list(await database.rows(STORE, *batch)) == [], "the second time they are known"
+    loaded = await database.rows(LOAD, "m", AT, 0.5)
+    assert [(row["id"], row["amount"], row["paid"], row["raw"], row["facts"], row["note"]) for row in loaded] == [
+        ("1", 10, False, b"a", "[1]", None),
+        ("2", 20, True, b"b", "null", ""),
+        ("3", 30, True, b"c", "{}", "n"),
+    ]
+
+
+async def test_an_empty_batch_is_a_batch(database: Database) -> None:
+    await database.execute(CREATE)
+    assert list(await database.rows(STORE, [], [], [], [], [], [], [], [])) == []
+
+
+async def test_rows_touched_are_counted(database: Database) -> None:
+    await database.execute(CREATE)
+    await database.rows(STORE, ["m", "m"], ["1", "2"], [1, 2], [True] * 2, [AT] * 2, [b""] * 2, ["{}"] * 2, [None] * 2)
+    assert await database.execute(TOUCH, "m", 5) == 2
+    assert await database.execute(TOUCH, "nobody", 5) == 0
+
+
+async def test_a_transaction_commits_as_a_whole_or_not_at_all(database: Database) -> None:
+    await database.execute(CREATE)
+    one = (["m"], ["1"], [1], [True], [AT], [b""], ["{}"], [None])
+    with pytest.raises(RuntimeError):
+        async with database.transaction() as tx:
+            await tx.rows(STORE, *one)
+            raise RuntimeError("the process had other plans")
+    assert list(await database.rows(LOAD, "m", AT, 1.0)) == []
+    async with database.transaction() as tx:
+        await tx.rows(STORE, *one)
+    assert len(await database.rows(LOAD, "m", AT, 1.0)) == 1
+
+
+async def test_what_the_server_refuses_has_one_name_in_both_drivers(database: Database) -> None:
+    await database.execute(CREATE)
+    with pytest.raises(ConstraintViolated) as refused:
+        await database.rows(STORE, ["m"], ["1"], [0], [True], [AT], [b""], ["{}"], [None])
+    assert refused.value.constraint == "tally_positive"
+    with pytest.raises(StatementRefused):
+        await database.rows(STORE, ["m"], ["1"], [1], [True], [AT], [b""], ["{not json"], [None])
+    with pytest.raises(StatementRefused):
+        await database.rows(Statement("wrong", "SELECT * FROM nowhere"))
+
+
+async def test_an_absent_server_is_unavailable() -> None:
+    nowhere = "postgresql://postgres@127.0.0.1:1/nowhere"
+    with pytest.raises(DatabaseUnavailable):
+        await open_database(nowhere)
+    with pytest.raises(DatabaseUnavailable):
+        SynchronousDatabase(nowhere)
+
+
+def test_a_statements_file_is_read_by_name() -> None:
+    text = "-- first_one\n-- Says what it is for.\nSELECT 1; \n\n-- second\n-- Two\n-- lines.\nSELECT ';' -- no end\n  FROM t\n WHERE a = 1;\n"
+    first, second = parse_statements(text)
+    assert (first.name, first.text) == ("first_one", "SELECT 1")
+    assert second.name == "second"
+    assert second.text.startswith("SELECT ';'")
+    assert second.text.endswith("WHERE a = 1")
