@@ -1,0 +1,205 @@
+"""Events: what happened is told in the transaction in which it happened (RULES §6).
+
+    endpoints concerned (one statement) → rows and bodies (pure) → event, message and delivery rows (one statement)
+
+A body is serialised once for each API version of the endpoints concerned and stored as bytes: what is sent is what was
+signed.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from tallystick.gateway.stripe_wire import objects
+from tallystick.kernel.columns import columns
+from tallystick.kernel.delivery.states import DUE, ENDPOINT_DISABLED, HELD
+from tallystick.kernel.identifiers import new_id
+from tallystick.ports.database import Statements, Transaction
+from tallystick.ports.entropy import Entropy
+
+SQL = Statements.beside(__file__)
+
+ALL_EVENTS = "*"  # what an endpoint that wants every type has in `enabled_events`
+
+
+class Happening(Struct, frozen=True):
+    """Something that happened to an object of an account.
+
+    `object` is the object as it now is, in the wire's shape; `previous` the attributes that changed, as they were, on
+    `*.updated` events; `request_id` and `idempotency_key` are those of the call that caused it, None when it happened by
+    itself.
+    """
+
+    account_id: str
+    livemode: bool
+    type: str
+    object_id: str
+    object: Mapping[str, Any]
+    previous: Mapping[str, Any] | None = None
+    request_id: str | None = None
+    idempotency_key: str | None = None
+
+
+class Listener(Struct, frozen=True):
+    """An endpoint as far as it matters who hears of what."""
+
+    id: str
+    enabled: bool
+    enabled_events: frozenset[str]
+    api_version: str
+
+    def wants(self, type: str) -> bool:
+        """Whether events of `type` are sent here."""
+        return type in self.enabled_events or ALL_EVENTS in self.enabled_events
+
+
+class EventRow(NamedTuple):
+    """A row of `event` but for its time; `object` and `previous` are JSON texts."""
+
+    account_id: str
+    livemode: bool
+    id: str
+    type: str
+    object_id: str
+    object: str
+    previous: str | None
+    request_id: str | None
+    idempotency_key: str | None
+
+
+class MessageRow(NamedTuple):
+    """A row of `message`: the bytes that are signed and sent to endpoints of one API version."""
+
+    owner_id: str
+    id: str
+    api_version: str
+    body: bytes
+
+
+class DeliveryRow(NamedTuple):
+    """A new row of `delivery`, due at once or held because its endpoint is disabled."""
+
+    owner_id: str
+    id: str
+    livemode: bool
+    message: str
+    api_version: str
+    endpoint: str
+    state: str
+    reason: str | None
+
+
+Owner = tuple[str, bool]
+
+
+async def record(tx: Transaction, happenings: Sequence[Happening], *, at: datetime, entropy: Entropy) -> list[str]:
+    """Write events, message bodies and deliveries of `happenings` into the caller's transaction; gives the events' ids.
+
+    Two round trips, however many happenings and accounts. Ids of one call ascend in the order of `happenings`.
+    After the commit the caller wakes the dispatcher.
+    """
+    if not happenings:
+        return []
+    listeners = await _listeners(tx, happenings)
+    # Ids of the same millisecond are ordered at random; sorted, they tell the story in its order.
+    ids = sorted(new_id("evt", at, entropy) for _ in happenings)
+    events, messages, deliveries = compose(happenings, ids, listeners, at=at, entropy=entropy)
+    await tx.execute(
+        SQL.record_events,
+        at,
+        *columns(len(EventRow._fields), events),
+        *columns(len(MessageRow._fields), messages),
+        *columns(len(DeliveryRow._fields), deliveries),
+    )
+    return ids
+
+
+def compose(
+    happenings: Sequence[Happening],
+    ids: Sequence[str],
+    listeners: Mapping[Owner, Sequence[Listener]],
+    *,
+    at: datetime,
+    entropy: Entropy,
+) -> tuple[list[EventRow], list[MessageRow], list[DeliveryRow]]:
+    """The rows that `happenings` make. Pure but for the deliveries' ids."""
+    events: list[EventRow] = []
+    messages: list[MessageRow] = []
+    deliveries: list[DeliveryRow] = []
+    for id, happening in zip(ids, happenings, strict=True):
+        owner = (happening.account_id, happening.livemode)
+        event = _event_row(id, happening)
+        concerned = [listener for listener in listeners.get(owner, ()) if listener.wants(happening.type)]
+        events.append(event)
+        for api_version in sorted({listener.api_version for listener in concerned}):
+            body = event_body(event, api_version, pending_webhooks=len(concerned), at=at)
+            messages.append(MessageRow(event.account_id, id, api_version, body))
+        for listener in concerned:
+            state, reason = (DUE, None) if listener.enabled else (HELD, ENDPOINT_DISABLED)
+            deliveries.append(
+                DeliveryRow(
+                    owner_id=event.account_id,
+                    id=new_id("dlv", at, entropy),
+                    livemode=event.livemode,
+                    message=id,
+                    api_version=listener.api_version,
+                    endpoint=listener.id,
+                    state=state,
+                    reason=reason,
+                )
+            )
+    return events, messages, deliveries
+
+
+def event_body(event: EventRow, api_version: str, *, pending_webhooks: int, at: datetime) -> bytes:
+    """The event as it is sent, Stripe's event object."""
+    return msgspec.json.encode(
+        objects.event(
+            id=event.id,
+            livemode=event.livemode,
+            type=event.type,
+            object=event.object,
+            created_at=at,
+            previous=event.previous,
+            request_id=event.request_id,
+            idempotency_key=event.idempotency_key,
+            pending_webhooks=pending_webhooks,
+            api_version=api_version,
+        )
+    )
+
+
+def _event_row(id: str, happening: Happening) -> EventRow:
+    previous = None if happening.previous is None else msgspec.json.encode(happening.previous).decode()
+    return EventRow(
+        happening.account_id,
+        happening.livemode,
+        id,
+        happening.type,
+        happening.object_id,
+        msgspec.json.encode(happening.object).decode(),
+        previous,
+        happening.request_id,
+        happening.idempotency_key,
+    )
+
+
+async def _listeners(tx: Transaction, happenings: Sequence[Happening]) -> dict[Owner, list[Listener]]:
+    owners = sorted({(happening.account_id, happening.livemode) for happening in happenings})
+    rows = await tx.rows(
+        SQL.listeners_of, [account_id for account_id, _ in owners], [livemode for _, livemode in owners]
+    )
+    listeners: dict[Owner, list[Listener]] = defaultdict(list)
+    for row in rows:
+        listener = Listener(
+            id=row["id"],
+            enabled=row["status"] == "enabled",
+            enabled_events=frozenset(row["enabled_events"]),
+            api_version=row["api_version"] or objects.API_VERSION,
+        )
+        listeners[row["account_id"], row["livemode"]].append(listener)
+    return listeners

@@ -1,0 +1,24 @@
+-- listeners_of
+-- The endpoints of some accounts, each in one mode, with the API version in which they hear of events.
+SELECT e.account_id, e.livemode, e.id, e.status, e.enabled_events, coalesce(e.api_version, a.default_api_version) AS api_version
+  FROM unnest($1::text[], $2::boolean[]) AS wanted(account_id, livemode)
+  JOIN webhook_endpoint e ON (e.account_id, e.livemode) = (wanted.account_id, wanted.livemode)
+  JOIN account a ON a.account_id = e.account_id
+ WHERE e.deleted_at IS NULL
+ ORDER BY e.account_id, e.livemode, e.id;
+
+-- record_events
+-- Write events, their messages and their deliveries together: one round trip inside the transaction of what happened.
+WITH events AS (
+    INSERT INTO event (account_id, livemode, id, type, object_id, object, previous, request_id, idempotency_key, created_at)
+    SELECT e.*, $1::timestamptz
+      FROM unnest($2::text[], $3::boolean[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[])
+           AS e(account_id, livemode, id, type, object_id, object, previous, request_id, idempotency_key)
+), messages AS (
+    INSERT INTO message (owner_id, id, api_version, body)
+    SELECT m.* FROM unnest($11::text[], $12::text[], $13::text[], $14::bytea[]) AS m(owner_id, id, api_version, body)
+)
+INSERT INTO delivery (owner_id, id, livemode, message, api_version, endpoint, state, reason, due_at, created_at)
+SELECT d.*, $1::timestamptz, $1::timestamptz
+  FROM unnest($15::text[], $16::text[], $17::boolean[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[])
+       AS d(owner_id, id, livemode, message, api_version, endpoint, state, reason);

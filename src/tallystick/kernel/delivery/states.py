@@ -1,0 +1,17 @@
+"""The words of a delivery: its states, and the reasons that stand in its rows. RULES §6."""
+
+from typing import Final
+
+DUE: Final = "due"
+"""To be sent at `due_at`; while its lease runs, somebody is sending it."""
+DELIVERED: Final = "delivered"
+"""Answered 2xx."""
+DEAD: Final = "dead"
+"""A dead letter: its tries are exhausted, or its endpoint is no more."""
+HELD: Final = "held"
+"""Its endpoint is disabled; it waits until that is enabled."""
+
+ENDPOINT_DISABLED: Final = "endpoint_disabled"
+ENDPOINT_GONE: Final = "endpoint_gone"
+"""The endpoint answered 410: it asked to be left alone, and was disabled."""
+ENDPOINT_DELETED: Final = "endpoint_deleted"
