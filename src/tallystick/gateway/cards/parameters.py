@@ -1,4 +1,4 @@
-"""The parameters of payment methods, as Stripe names them. Never a card number: the wire takes test tokens (RULES §9)."""
+"""The parameters of payment methods, as Stripe names them. Never a card number: only test tokens (RULES §9)."""
 
 from typing import Literal
 

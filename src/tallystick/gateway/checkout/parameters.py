@@ -14,11 +14,11 @@ from tallystick.gateway.stripe_wire.parameters import (
     Metadata,
     Paging,
     Parameters,
-    check_amount,
     check_card_only,
     check_choice,
     check_currency,
     check_metadata,
+    check_money,
     check_text,
     check_url,
 )
@@ -117,7 +117,7 @@ class CreateSession(Parameters, frozen=True, kw_only=True):
                 raise errors.missing("line_items")
             if self.currency is None:
                 raise errors.missing("currency")
-            check_amount("amount_total", self.amount_total)
+            check_money("amount_total", self.amount_total, self.currency)
             return
         if self.amount_total is not None:
             raise errors.exclusive("line_items", "amount_total")
@@ -153,7 +153,7 @@ class CreateSession(Parameters, frozen=True, kw_only=True):
                 raise errors.missing("return_url")
             for param in ("success_url", "cancel_url"):
                 if getattr(self, param) is not None:
-                    raise errors.invalid(param, f"`{param}` can only be passed when ui_mode is set to `hosted_page`.")
+                    raise errors.invalid(param, f"`{param}` can only be passed when ui_mode is `hosted_page`.")
 
 
 class ExpireSession(Parameters, frozen=True, kw_only=True):

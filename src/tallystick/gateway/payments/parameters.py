@@ -14,8 +14,8 @@ from tallystick.gateway.stripe_wire.parameters import (
     check_amount,
     check_card_only,
     check_choice,
-    check_currency,
     check_metadata,
+    check_money,
     check_storable,
     check_text,
     check_url,
@@ -49,8 +49,7 @@ class CreateIntent(Parameters, frozen=True, kw_only=True):
     metadata: Metadata | Literal[""] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_amount("amount", self.amount)
-        check_currency("currency", self.currency)
+        check_money("amount", self.amount, self.currency)
         check_choice("capture_method", self.capture_method, CAPTURE_METHODS)
         check_choice("confirmation_method", self.confirmation_method, ("automatic",))
         check_text("payment_method", self.payment_method, ID_CHARACTERS_MAX)

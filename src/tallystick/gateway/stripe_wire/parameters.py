@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from tallystick.gateway.stripe_wire import errors
+from tallystick.gateway.stripe_wire import currencies, errors
 
 METADATA_KEYS_MAX = 50  # Stripe's limits, so that what works here works there
 METADATA_KEY_CHARACTERS_MAX = 40
@@ -98,11 +98,18 @@ def check_amount(param: str, amount: int | None) -> None:
 
 
 def check_currency(param: str, currency: str | None) -> None:
-    """Three ASCII letters in any case; whether the currency exists and is offered is the command's question."""
+    """Three ASCII letters in any case."""
     if currency == "":
         raise errors.empty(param)
     if currency is not None and not re.fullmatch(r"[A-Za-z]{3}", currency):
         raise errors.invalid(param, "Invalid currency: three letters of ISO 4217 are expected.")
+
+
+def check_money(param: str, amount: int, currency: str) -> None:
+    """An amount in a currency that the wire knows and can write it in (RULES §2)."""
+    check_amount(param, amount)
+    check_currency("currency", currency)
+    currencies.checked(amount, currency, param=param)
 
 
 def check_text(param: str, text: str | UnsetType | None, characters_max: int = TEXT_CHARACTERS_MAX) -> None:
