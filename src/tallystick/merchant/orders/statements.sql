@@ -16,6 +16,7 @@ WITH attempts AS (
            payment_intent = u.payment_intent,
            redirect_url = coalesce(u.redirect_url, a.redirect_url),
            client_secret = coalesce(u.client_secret, a.client_secret),
+           open_request = CASE WHEN u.checkout_session IS NULL AND u.state = 'open' THEN a.open_request END,
            close_reason = u.close_reason,
            close_number = a.close_number + u.close_step,
            close_requested_at = CASE WHEN u.close_step = 1 THEN $1::timestamptz ELSE a.close_requested_at END,
@@ -54,3 +55,32 @@ SELECT a.merchant_id, a.connection_id, a.payment_intent, a.order_id, a.number
   FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted(merchant_id, connection_id, payment_intent)
   JOIN attempt a ON (a.merchant_id, a.connection_id, a.payment_intent) = (wanted.merchant_id, wanted.connection_id, wanted.payment_intent)
  ORDER BY a.merchant_id, a.order_id, a.number;
+
+-- find_orders
+-- Orders as they are shown, each with the way to its newest attempt's page.
+SELECT o.merchant_id, o.order_id, o.connection_id, o.customer_id, o.reference, o.amount_minor, o.currency, o.line_items, o.metadata,
+       o.return_url, o.cancel_url, o.ui_mode, o.facts, o.state, o.fulfilment, o.attention, o.late, o.overpaid,
+       o.amount_captured_minor, o.amount_refunded_minor, o.created_at, o.updated_at, o.expires_at, a.redirect_url, a.client_secret
+  FROM unnest($1::text[], $2::text[]) AS wanted(merchant_id, order_id)
+  JOIN orders o ON (o.merchant_id, o.order_id) = (wanted.merchant_id, wanted.order_id)
+  LEFT JOIN attempt a ON (a.merchant_id, a.order_id, a.number) = (o.merchant_id, o.order_id, o.attempt_newest)
+ ORDER BY o.merchant_id, o.order_id;
+
+-- list_orders
+-- A page of a merchant's orders, the newest first, those older than the cursor.
+SELECT o.merchant_id, o.order_id, o.connection_id, o.customer_id, o.reference, o.amount_minor, o.currency, o.line_items, o.metadata,
+       o.return_url, o.cancel_url, o.ui_mode, o.facts, o.state, o.fulfilment, o.attention, o.late, o.overpaid,
+       o.amount_captured_minor, o.amount_refunded_minor, o.created_at, o.updated_at, o.expires_at, a.redirect_url, a.client_secret
+  FROM orders o
+  LEFT JOIN attempt a ON (a.merchant_id, a.order_id, a.number) = (o.merchant_id, o.order_id, o.attempt_newest)
+ WHERE o.merchant_id = $1::text AND ($2::text IS NULL OR o.order_id < $2::text)
+ ORDER BY o.order_id DESC
+ LIMIT $3::int;
+
+-- list_timeline
+-- A page of an order's timeline, the oldest row first, those after the cursor.
+SELECT t.number, t.at, t.source, t.attempt, t.fact, t.state_before, t.state_after, t.reference
+  FROM timeline t
+ WHERE t.merchant_id = $1::text AND t.order_id = $2::text AND t.number > $3::bigint
+ ORDER BY t.number
+ LIMIT $4::int;

@@ -71,7 +71,7 @@ CREATE TABLE pii.customer (
 
 -- An order. `facts` is everything learnt about it, merged (RULES §4); the columns after it are derived from `facts` in the same
 -- update, for constraints, lists and counts. An order that was read, decided about and written back is guarded by `version`,
--- which is also the number of its timeline rows.
+-- which is also the number of its newest timeline row.
 --
 -- A webhook's update touches no column of any index and finds room on its own page (fillfactor), so it writes no index entry.
 CREATE TABLE orders (
@@ -126,8 +126,10 @@ CREATE TABLE attempt (
     number                  integer NOT NULL CHECK (number >= 1),
     connection_id           text COLLATE "C" NOT NULL,
     state                   text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'authorised', 'closed', 'succeeded')),
-    -- The key of the call that opens the session, and the expires_at sent with it, stored before the call: RULES §8.
-    create_key              text NOT NULL,
+    -- The call that opens the session, stored before it is made: its key, its request to the byte (until the session is
+    -- known), and the expires_at sent with it: RULES §8.
+    open_key                text NOT NULL,
+    open_request            bytea,
     gateway_expires_at      timestamptz NOT NULL,
     checkout_session        text,
     payment_intent          text,

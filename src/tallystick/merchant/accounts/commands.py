@@ -1,0 +1,176 @@
+"""Making merchants, API keys and connections: what the command line calls. Raises AccountRefused for what cannot be."""
+
+import hashlib
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import get_args
+from urllib.parse import SplitResult, urlsplit
+
+from msgspec import Struct
+
+from tallystick.kernel.identifiers import new_owner_id, new_secret, owned_id
+from tallystick.merchant.gateways.port import SignatureScheme
+from tallystick.ports.clock import Clock
+from tallystick.ports.database import Database, Statements
+from tallystick.ports.entropy import Entropy
+
+SQL = Statements.beside(__file__)
+
+MERCHANT_PREFIX = "mer"
+CONNECTION_PREFIX = "con"
+API_KEY_PREFIX = "tsk"
+NAME_CHARACTERS_MAX = 200
+WEBHOOK_SECRETS_MAX = 4  # two during a rotation; more only make every verification slower
+GATEWAYS = ("stripe",)
+SIGNATURE_SCHEMES: tuple[str, ...] = get_args(SignatureScheme)
+
+
+class AccountRefused(ValueError):
+    """The merchant, key or connection cannot be made so; the text says why."""
+
+
+class NewMerchant(Struct, frozen=True):
+    """A merchant that was just made. The key is shown once and stored as a hash."""
+
+    merchant_id: str
+    api_key: str
+
+
+def hash_api_key(api_key: str) -> bytes:
+    """What is stored of an API key, and looked up. The key has 128 random bits, so a plain SHA-256 cannot be
+    reversed."""
+    return hashlib.sha256(api_key.encode()).digest()
+
+
+async def create_merchant(
+    database: Database, clock: Clock, entropy: Entropy, *, name: str, return_origins: Sequence[str] = ()
+) -> NewMerchant:
+    """Make a merchant with its first API key. `return_origins` are where its shoppers may be sent back to."""
+    if not 0 < len(name) <= NAME_CHARACTERS_MAX or not name.isprintable():
+        raise AccountRefused(f"a name has 1 to {NAME_CHARACTERS_MAX} printable characters")
+    origins = [check_origin(origin) for origin in return_origins]
+    merchant_id = new_owner_id(MERCHANT_PREFIX, entropy)
+    api_key = new_secret(API_KEY_PREFIX, entropy)
+    at = clock.now()
+    async with database.transaction() as tx:
+        await tx.execute(SQL.insert_merchant, merchant_id, name, origins, at)
+        await tx.execute(SQL.insert_api_key, merchant_id, hash_api_key(api_key), api_key[-4:], at)
+    return NewMerchant(merchant_id, api_key)
+
+
+async def create_api_key(database: Database, clock: Clock, entropy: Entropy, *, merchant_id: str) -> str:
+    """One more API key of a merchant, for rotation; shown once."""
+    api_key = new_secret(API_KEY_PREFIX, entropy)
+    inserted = await database.execute(SQL.insert_api_key, merchant_id, hash_api_key(api_key), api_key[-4:], clock.now())
+    if not inserted:
+        raise AccountRefused(f"there is no merchant {merchant_id}")
+    return api_key
+
+
+async def set_return_origins(database: Database, *, merchant_id: str, return_origins: Sequence[str]) -> None:
+    """Replace the origins to which a merchant's shoppers may be sent back."""
+    if not await database.execute(
+        SQL.set_return_origins, merchant_id, [check_origin(origin) for origin in return_origins]
+    ):
+        raise AccountRefused(f"there is no merchant {merchant_id}")
+
+
+async def add_connection(
+    database: Database,
+    clock: Clock,
+    entropy: Entropy,
+    *,
+    merchant_id: str,
+    url: str,
+    secret_key_ref: str,
+    webhook_secret_refs: Sequence[str],
+    gateway: str = "stripe",
+    signature_scheme: str = "stripe",
+) -> str:
+    """Connect a merchant to its account at a gateway; the connection's id, which stands in its webhook address.
+
+    Secrets are references (`env:NAME`, `file:/path`). They are not read here: the gateway makes the webhook secret
+    only once it is told the address, so that file may still be missing."""
+    if gateway not in GATEWAYS:
+        raise AccountRefused(f"gateway must be one of: {', '.join(GATEWAYS)}")
+    if signature_scheme not in SIGNATURE_SCHEMES:
+        raise AccountRefused(f"signature scheme must be one of: {', '.join(SIGNATURE_SCHEMES)}")
+    if not 1 <= len(webhook_secret_refs) <= WEBHOOK_SECRETS_MAX:
+        raise AccountRefused(f"a connection has 1 to {WEBHOOK_SECRETS_MAX} webhook secrets")
+    for reference in (secret_key_ref, *webhook_secret_refs):
+        scheme, _, place = reference.partition(":")
+        if scheme not in ("env", "file") or not place:
+            raise AccountRefused("a secret is named as env:NAME or file:/path, never given itself")
+    at = clock.now()
+    connection_id = owned_id(CONNECTION_PREFIX, merchant_id, at, entropy)
+    inserted = await database.execute(
+        SQL.insert_connection,
+        merchant_id,
+        connection_id,
+        gateway,
+        check_gateway_url(url),
+        secret_key_ref,
+        signature_scheme,
+        list(webhook_secret_refs),
+        at,
+    )
+    if not inserted:
+        raise AccountRefused(f"there is no merchant {merchant_id}")
+    return connection_id
+
+
+def webhook_address(public_url: str, connection_id: str) -> str:
+    """Where a connection's gateway must send its webhooks."""
+    return f"{public_url.rstrip('/')}/webhooks/{connection_id}"
+
+
+def check_origin(origin: str) -> str:
+    """The origin (`https://shop.example`, `http://127.0.0.1:8480`) in its one spelling; plain HTTP on loopback only."""
+    parts = _split(origin)
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise AccountRefused("an origin is scheme, host and port alone, such as https://shop.example")
+    return origin_of(origin)
+
+
+def check_gateway_url(url: str) -> str:
+    """A gateway's base address; plain HTTP on loopback only (RULES §12)."""
+    parts = _split(url)
+    if parts.query or parts.fragment:
+        raise AccountRefused("a gateway's address has neither query nor fragment")
+    return url.rstrip("/")
+
+
+def origin_of(url: str) -> str:
+    """The origin of an absolute address, in the spelling in which origins are stored. Raises AccountRefused."""
+    parts = _split(url)
+    host = parts.hostname or ""
+    default = {"https": 443, "http": 80}[parts.scheme]
+    port = "" if parts.port in (None, default) else f":{parts.port}"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host in an address is this machine by its spelling alone; nothing is resolved."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise AccountRefused("this is no address") from None
+    if parts.scheme not in ("https", "http") or not parts.hostname or port == 0:
+        raise AccountRefused("an address begins with https:// and names a host")
+    if parts.username is not None or parts.password is not None:
+        raise AccountRefused("an address holds no user and no password")
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        raise AccountRefused("an address holds printable ASCII characters without blanks only")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise AccountRefused("plain HTTP is accepted on loopback only; use https://")
+    return parts

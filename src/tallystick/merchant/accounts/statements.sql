@@ -1,0 +1,37 @@
+-- insert_merchant
+-- A new merchant.
+INSERT INTO merchant (merchant_id, name, return_origins, created_at)
+VALUES ($1::text, $2::text, $3::text[], $4::timestamptz);
+
+-- set_return_origins
+-- Replace the origins that a merchant's return addresses may point to.
+UPDATE merchant SET return_origins = $2::text[] WHERE merchant_id = $1::text;
+
+-- insert_api_key
+-- A new API key of an existing merchant; only its hash is kept.
+INSERT INTO api_key (merchant_id, key_hash, last4, created_at)
+SELECT m.merchant_id, $2::bytea, $3::text, $4::timestamptz FROM merchant m WHERE m.merchant_id = $1::text;
+
+-- insert_connection
+-- A new connection of an existing merchant to a gateway; secrets are references.
+INSERT INTO connection (merchant_id, connection_id, gateway, url, secret_key_ref, signature_scheme, webhook_secret_refs, created_at)
+SELECT m.merchant_id, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text[], $8::timestamptz
+  FROM merchant m WHERE m.merchant_id = $1::text;
+
+-- merchant_of_key
+-- The merchant whose live API key has this hash. The key directory is read before the owner is known.
+SELECT m.merchant_id, m.name, m.return_origins
+  FROM api_key k
+  JOIN merchant m ON m.merchant_id = k.merchant_id
+ WHERE k.key_hash = $1::bytea AND k.revoked_at IS NULL;
+
+-- find_merchant
+-- One merchant.
+SELECT m.merchant_id, m.name, m.return_origins FROM merchant m WHERE m.merchant_id = $1::text;
+
+-- connections_of_merchant
+-- A merchant's connections, the oldest first; those that were disabled open nothing new, but what they opened goes on.
+SELECT c.merchant_id, c.connection_id, c.gateway, c.url, c.secret_key_ref, c.signature_scheme, c.webhook_secret_refs, c.disabled_at
+  FROM connection c
+ WHERE c.merchant_id = $1::text
+ ORDER BY c.connection_id;

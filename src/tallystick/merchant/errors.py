@@ -1,0 +1,200 @@
+"""The errors of the merchant's API: RFC 9457 problems, each with its status, its code and what the reader can do.
+
+Problem
+  Malformed                 400  not JSON, or not even readable
+  IdempotencyKeyMissing     400  a call that moves money needs one
+  IdempotencyKeyRefused     400  empty, too long, twice, or not ASCII
+  Unauthenticated           401  no API key that we know
+  NotFound                  404  no such thing, or not yours
+  MethodNotAllowed          405
+  KeyInUse                  409  the same call is being executed right now
+  TooLarge                  413
+  MediaTypeRefused          415
+  FieldsRefused             422  readable, and not what the route takes
+  KeyUsedOtherwise          422  the key belongs to another call
+  NotChargeable             422  the gateway's wire cannot carry this amount or currency
+  GatewayRefused            422  the gateway said no; the order is FAILED
+  Internal                  500  a fault of ours, with a reference for the logs
+  GatewayMisconfigured      502  the gateway refuses our credentials or address
+  GatewayUnreachable        503  nothing happened there; the same call resumes
+  OutcomeUnknown            503  something may have happened there; the same call resumes
+  Overloaded                503  too much is waiting
+  DatabaseDown              503  nothing was executed
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class FieldError(Struct, frozen=True):
+    """What is wrong with one field of the request."""
+
+    field: str
+    message: str
+
+
+class ProblemBody(Struct, frozen=True, omit_defaults=True):
+    """RFC 9457 problem details. `code` is the word to branch on."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: Sequence[FieldError] = ()
+    order: str | None = None
+    reference: str | None = None
+
+
+class Problem(Exception):
+    """An error that the caller is told. `order` names the order that stays behind, where there is one."""
+
+    status = 500
+    code = "internal"
+    title = "Something went wrong on our side"
+    default_detail = ""
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        errors: Sequence[FieldError] = (),
+        order: str | None = None,
+        reference: str | None = None,
+        retry_after_s: int | None = None,
+        code: str | None = None,
+    ) -> None:
+        self.detail = detail or self.default_detail
+        super().__init__(self.detail)
+        self.errors = errors
+        self.order = order
+        self.reference = reference
+        self.retry_after_s = retry_after_s
+        if code is not None:
+            self.code = code
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers that belong to the answer beside its content type."""
+        return {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+
+    def body(self) -> bytes:
+        """The problem as JSON."""
+        return msgspec.json.encode(
+            ProblemBody(
+                type=f"urn:tallystick:problem:{self.code}",
+                title=self.title,
+                status=self.status,
+                code=self.code,
+                detail=self.detail,
+                errors=self.errors,
+                order=self.order,
+                reference=self.reference,
+            )
+        )
+
+
+class Malformed(Problem):
+    status, code, title = 400, "malformed", "The request cannot be read"
+    default_detail = "The body must be a JSON object in UTF-8."
+
+
+class IdempotencyKeyMissing(Problem):
+    status, code, title = 400, "idempotency_key_missing", "An Idempotency-Key is needed"
+    default_detail = "Send a header Idempotency-Key that is unique to what you mean to do, and the same on every retry."
+
+
+class IdempotencyKeyRefused(Problem):
+    status, code, title = 400, "idempotency_key_refused", "This Idempotency-Key cannot be used"
+
+
+class Unauthenticated(Problem):
+    status, code, title = 401, "unauthenticated", "An API key is needed"
+    default_detail = "Send a header Authorization: Bearer tsk_… with an API key that has not been revoked."
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class NotFound(Problem):
+    status, code, title = 404, "not_found", "There is no such thing here"
+    default_detail = "Check the address and the id; what belongs to another merchant is not shown."
+
+
+class MethodNotAllowed(Problem):
+    status, code, title = 405, "method_not_allowed", "This address does not take this method"
+
+
+class KeyInUse(Problem):
+    status, code, title = 409, "idempotency_key_in_use", "The same call is being executed right now"
+    default_detail = "Wait as long as Retry-After says, then repeat the call with the same key."
+
+
+class TooLarge(Problem):
+    status, code, title = 413, "too_large", "The request is too large"
+
+
+class MediaTypeRefused(Problem):
+    status, code, title = 415, "media_type_refused", "The body must be JSON"
+    default_detail = "Send Content-Type: application/json."
+
+
+class FieldsRefused(Problem):
+    status, code, title = 422, "fields_refused", "The request is not what this address takes"
+
+
+class KeyUsedOtherwise(Problem):
+    status, code, title = 422, "idempotency_key_used_otherwise", "This Idempotency-Key belongs to another call"
+    default_detail = "The key was used with other fields or at another address; use a new key for a new call."
+
+
+class NotChargeable(Problem):
+    status, code, title = 422, "not_chargeable", "The gateway cannot take this amount"
+
+
+class GatewayRefused(Problem):
+    status, code, title = 422, "gateway_refused", "The gateway refused to open a checkout"
+
+
+class GatewayMisconfigured(Problem):
+    status, code, title = 502, "gateway_misconfigured", "The gateway does not accept our credentials or address"
+    default_detail = (
+        "Check the connection's address and secret key, then repeat the call with the same Idempotency-Key."
+    )
+
+
+class GatewayUnreachable(Problem):
+    status, code, title = 503, "gateway_unreachable", "The gateway cannot be reached"
+    default_detail = "Nothing happened there. Repeat the call with the same Idempotency-Key."
+
+
+class OutcomeUnknown(Problem):
+    status, code, title = 503, "outcome_unknown", "The gateway did not answer clearly"
+    default_detail = (
+        "The order stays PENDING. Repeat the call with the same Idempotency-Key: it resumes and never opens two."
+    )
+
+
+class Overloaded(Problem):
+    status, code, title = 503, "overloaded", "Too much is waiting"
+    default_detail = "Nothing was executed. Repeat the call in a moment."
+
+
+class DatabaseDown(Problem):
+    status, code, title = 503, "database_unavailable", "The database cannot be reached"
+    default_detail = "Repeat the call with the same Idempotency-Key."
+
+
+class Internal(Problem):
+    default_detail = "The fault was logged under the reference. The same call with the same Idempotency-Key resumes."
+
+
+def field_errors(errors: Sequence[Mapping[str, Any]]) -> list[FieldError]:
+    """The framework's list of what is wrong, field by field."""
+    return [FieldError(str(each.get("key", "")), str(each.get("message", ""))) for each in errors]

@@ -1,0 +1,179 @@
+"""`POST /webhooks/{connection}`: the hot path, a plain ASGI callable (RULES §7).
+
+    size → raw bytes → signature → event id → intake (its commit) → 200
+
+Nothing is parsed before its signature is verified, and nothing is answered 200 before it is committed. The answers:
+
+    200  stored now or before        400  malformed, bad_signature, too_old      404  no such connection
+    405  not a POST                  413  more than 64 KiB                       503  cannot store it now: send it again
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from tallystick.kernel.batching import QueueFull
+from tallystick.kernel.signatures import SignatureRefused, verify_standard, verify_stripe
+from tallystick.merchant.gateways.port import EventMalformed, EventRead
+from tallystick.merchant.intake.commands import Intake, Webhook
+from tallystick.merchant.intake.connections import SecretsUnusable, WebhookConnection, WebhookConnections
+from tallystick.ports.clock import Clock
+from tallystick.ports.database import DatabaseUnavailable
+
+log = logging.getLogger(__name__)
+
+PATH_PREFIX: Final = "/webhooks/"
+BODY_BYTES_MAX: Final = 64 * 1024  # RULES §7
+BODY_DEADLINE_S: Final = 10.0  # a gateway sends its body at once; who drips it in holds a connection for nothing
+RETRY_AFTER_S: Final = 2  # queues drain in less; gateways try again later anyway
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ReadEvent = Callable[[bytes], EventRead]
+Answer = tuple[Message, Message]
+
+
+class WebhookEndpoint:
+    """The ASGI application behind every connection's webhook address. `read_event` holds a reader for each gateway."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        connections: WebhookConnections,
+        read_event: Mapping[str, ReadEvent],
+        clock: Clock,
+    ) -> None:
+        self._intake = intake
+        self._connections = connections
+        self._read_event = read_event
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request for a path below `/webhooks/`."""
+        try:
+            start, body = await self._answer(scope, receive)
+        except _Gone:
+            return
+        await send(start)
+        await send(body)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        if scope["method"] != "POST":
+            return NOT_A_POST
+        try:
+            body = await _body(scope["headers"], receive)
+            connection = await self._connections.find(scope["path"].removeprefix(PATH_PREFIX))
+            if connection is None:
+                return NO_SUCH_CONNECTION
+            event = await self._verified(connection, scope["headers"], body)
+            webhook = Webhook(connection.merchant_id, connection.connection_id, body, event)
+            await self._intake.take_in(webhook)
+        except SignatureRefused as refused:
+            return REFUSED[refused.reason]
+        except EventMalformed:
+            return REFUSED["malformed"]
+        except _TooLarge:
+            return TOO_LARGE
+        except (QueueFull, DatabaseUnavailable):
+            return COME_AGAIN
+        except SecretsUnusable as error:
+            log.error("webhooks refused: no usable secret for connection %s", error)
+            return COME_AGAIN
+        return STORED
+
+    async def _verified(
+        self, connection: WebhookConnection, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> EventRead:
+        """What the body says, once its signature is right. Raises SignatureRefused, EventMalformed."""
+        at = self._clock.now()
+        try:
+            signed_id = _verify(connection, headers, body, at)
+        except SignatureRefused as refused:
+            fresher = await self._connections.look_again(connection) if refused.reason == "bad_signature" else None
+            if fresher is None:
+                raise
+            signed_id = _verify(fresher, headers, body, at)
+        event = self._read_event[connection.gateway](body)
+        if signed_id is not None and signed_id != event.event_id:
+            raise EventMalformed("webhook-id is not the event's id")
+        return event
+
+
+class _TooLarge(Exception):
+    """The body is longer than we take."""
+
+
+class _Gone(Exception):
+    """The sender hung up before its body was complete; nobody waits for an answer."""
+
+
+def _verify(connection: WebhookConnection, headers: list[tuple[bytes, bytes]], body: bytes, at: datetime) -> str | None:
+    """Check the signature by the connection's scheme; gives the `webhook-id` where the scheme signs one."""
+    if connection.scheme == "standard":
+        return verify_standard(connection.secrets, headers, body, at)
+    verify_stripe(connection.secrets, headers, body, at)
+    return None
+
+
+async def _body(headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
+    """The raw body. Raises _TooLarge as soon as that is certain."""
+    for name, value in headers:
+        # The server has checked that it is a number; a body in chunks declares none and is counted below.
+        if name == b"content-length" and int(value) > BODY_BYTES_MAX:
+            raise _TooLarge
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        body: bytes = message["body"]
+        if len(body) > BODY_BYTES_MAX:
+            raise _TooLarge
+        return body
+    try:
+        async with asyncio.timeout(BODY_DEADLINE_S):
+            return await _rest_of_body(message, receive)
+    except TimeoutError:
+        raise SignatureRefused("malformed") from None
+
+
+async def _rest_of_body(message: Message, receive: Receive) -> bytes:
+    body = bytearray()
+    while message["type"] == "http.request":
+        body += message.get("body", b"")
+        if len(body) > BODY_BYTES_MAX:
+            raise _TooLarge
+        if not message.get("more_body"):
+            return bytes(body)
+        message = await receive()
+    raise _Gone
+
+
+def _answer(status: int, code: str = "", detail: str = "", *headers: tuple[bytes, bytes]) -> Answer:
+    """An answer that is the same every time, built once: empty, or a problem (RFC 9457)."""
+    body = (
+        msgspec.json.encode({"type": "about:blank", "status": status, "code": code, "detail": detail}) if code else b""
+    )
+    content_type = [(b"content-type", b"application/problem+json")] if code else []
+    length = (b"content-length", str(len(body)).encode())
+    return (
+        {"type": "http.response.start", "status": status, "headers": [length, *content_type, *headers]},
+        {"type": "http.response.body", "body": body},
+    )
+
+
+STORED: Final = _answer(200)
+REFUSED: Final = {
+    "bad_signature": _answer(400, "bad_signature", "No live secret of this connection made one of the signatures."),
+    "too_old": _answer(400, "too_old", "The signature's timestamp is more than five minutes from now."),
+    "malformed": _answer(400, "malformed", "The signature headers or the body are not of the agreed form."),
+}
+NO_SUCH_CONNECTION: Final = _answer(404, "connection_unknown", "No connection has this webhook address.")
+NOT_A_POST: Final = _answer(405, "method_not_allowed", "Webhooks are sent with POST.", (b"allow", b"POST"))
+TOO_LARGE: Final = _answer(413, "body_too_large", "A webhook has at most 64 KiB.")
+COME_AGAIN: Final = _answer(
+    503, "unavailable", "The webhook could not be stored now.", (b"retry-after", str(RETRY_AFTER_S).encode())
+)
