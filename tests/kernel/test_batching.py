@@ -58,7 +58,7 @@ async def test_a_batch_is_bounded_in_items_and_in_weight() -> None:
     by_weight = Batcher(work, weigh=lambda item: item, weight_max=10)
     await asyncio.gather(*(by_weight.submit(n) for n in (4, 4, 4, 50)))
     assert all(sum(batch) <= 10 or len(batch) == 1 for batch in work.batches)
-    assert sorted(sum(work.batches, [])) == [4, 4, 4, 50]
+    assert sorted(item for batch in work.batches for item in batch) == [4, 4, 4, 50]
 
 
 async def test_a_full_queue_refuses_and_loses_nothing() -> None:

@@ -34,7 +34,8 @@ STORE = Statement(
     """
     INSERT INTO tally (owner_id, id, amount, paid, at, raw, facts, note)
     SELECT u.owner_id, u.id, u.amount, u.paid, u.at, u.raw, u.facts, u.note
-      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[], $5::timestamptz[], $6::bytea[], $7::jsonb[], $8::text[])
+      FROM unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[], $5::timestamptz[], $6::bytea[], $7::jsonb[],
+      $8::text[])
            AS u(owner_id, id, amount, paid, at, raw, facts, note)
      ORDER BY u.owner_id, u.id
         ON CONFLICT DO NOTHING
@@ -58,8 +59,8 @@ CREATE = Statement(
     "create",
     """
     CREATE TABLE tally (
-        owner_id text, id text, amount bigint CONSTRAINT tally_positive CHECK (amount > 0), paid boolean, at timestamptz,
-        raw bytea, facts jsonb, note text, PRIMARY KEY (owner_id, id)
+        owner_id text, id text, amount bigint CONSTRAINT tally_positive CHECK (amount > 0), paid boolean, at
+        timestamptz, raw bytea, facts jsonb, note text, PRIMARY KEY (owner_id, id)
     )
     """,
 )
@@ -140,10 +141,14 @@ async def test_rows_touched_are_counted(database: Database) -> None:
 async def test_a_transaction_commits_as_a_whole_or_not_at_all(database: Database) -> None:
     await database.execute(CREATE)
     one = (["m"], ["1"], [1], [True], [AT], [b""], ["{}"], [None])
-    with pytest.raises(RuntimeError):
+
+    async def broken_off() -> None:
         async with database.transaction() as tx:
             await tx.rows(STORE, *one)
             raise RuntimeError("the process had other plans")
+
+    with pytest.raises(RuntimeError):
+        await broken_off()
     assert list(await database.rows(LOAD, "m", AT, 1.0)) == []
     async with database.transaction() as tx:
         await tx.rows(STORE, *one)
@@ -170,7 +175,10 @@ async def test_an_absent_server_is_unavailable() -> None:
 
 
 def test_a_statements_file_is_read_by_name() -> None:
-    text = "-- first_one\n-- Says what it is for.\nSELECT 1; \n\n-- second\n-- Two\n-- lines.\nSELECT ';' -- no end\n  FROM t\n WHERE a = 1;\n"
+    text = (
+        "-- first_one\n-- Says what it is for.\nSELECT 1; \n\n"
+        "-- second\n-- Two\n-- lines.\nSELECT ';' -- no end\n  FROM t\n WHERE a = 1;\n"
+    )
     first, second = parse_statements(text)
     assert (first.name, first.text) == ("first_one", "SELECT 1")
     assert second.name == "second"

@@ -1,7 +1,8 @@
 """Natural batching: while one commit is in flight, what arrives forms the next batch (DESIGN §2.2).
 
-No timer and no added latency when idle: the first item starts a batch at the loop's next turn, so whatever arrived in the same
-turn shares it. A batch that fails as a whole is split until the culprit is alone, so one bad item never fails its neighbours.
+No timer and no added latency when idle: the first item starts a batch at the loop's next turn, so whatever arrived in
+the same turn shares it. A batch that fails as a whole is split until the culprit is alone, so one bad item never fails
+its neighbours.
 """
 
 import asyncio
@@ -28,9 +29,9 @@ class QueueFull(Exception):
 class Batcher(Generic[Item, Result]):
     """Collects items of concurrent callers and hands them to `work` in batches.
 
-    `work` takes a list of items and returns as many results in the same order; a result that is an exception is raised to
-    the caller of that item alone. When `work` itself raises, nothing may have been committed: the batch is split and run
-    again, except when the database is unavailable, where every caller gets the error.
+    `work` takes a list of items and returns as many results in the same order; a result that is an exception is raised
+    to the caller of that item alone. When `work` itself raises, nothing may have been committed: the batch is split and
+    run again, except when the database is unavailable, where every caller gets the error.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class Batcher(Generic[Item, Result]):
         weigh: Callable[[Item], int] | None = None,
         weight_max: int = WEIGHT_MAX,
     ) -> None:
-        assert items_max >= 1 and in_flight_max >= 1 and queued_max >= items_max
+        assert items_max >= 1
+        assert in_flight_max >= 1
+        assert queued_max >= items_max
         self._work = work
         self._items_max = items_max
         self._in_flight_max = in_flight_max
@@ -54,7 +57,8 @@ class Batcher(Generic[Item, Result]):
         self._running: set[asyncio.Task[None]] = set()
 
     async def submit(self, item: Item) -> Result:
-        """The result of `item`, once the batch it fell into is committed. Raises QueueFull, or what `work` raised for it."""
+        """The result of `item`, once the batch it fell into is committed. Raises QueueFull, or what `work` raised
+        for it."""
         if len(self._waiting) >= self._queued_max:
             raise QueueFull
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -91,7 +95,7 @@ class Batcher(Generic[Item, Result]):
             results = await self._attempt([item for item, _ in batch])
         except DatabaseUnavailable as error:
             _fail(batch, error)
-        except Exception as error:  # noqa: BLE001 - whatever the work raises belongs to its callers, not to this loop
+        except Exception as error:  # whatever the work raises belongs to its callers, not to this loop
             if len(batch) == 1:
                 _fail(batch, error)
             else:

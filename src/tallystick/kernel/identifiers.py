@@ -1,8 +1,8 @@
 """Identifiers: prefixed, time-ordered, unguessable, made by the application (DESIGN §2.6).
 
-An identifier is `prefix_` + 9 characters of milliseconds + 16 characters of randomness (95 bits), all in base 62 in ASCII order,
-so that sorting the text sorts by time. An *owned* identifier carries its owner's own characters before the time: what a
-bare URL names (a checkout session, a connection) finds its owner without a lookup table across owners.
+An identifier is `prefix_` + 9 characters of milliseconds + 16 characters of randomness (95 bits), all in base 62 in
+ASCII order, so that sorting the text sorts by time. An *owned* identifier carries its owner's own characters before the
+time: what a bare URL names (a checkout session, a connection) finds its owner without a lookup table across owners.
 """
 
 from datetime import datetime
@@ -22,7 +22,8 @@ def new_id(prefix: str, at: datetime, entropy: Entropy) -> str:
 
 
 def new_owner_id(prefix: str, entropy: Entropy) -> str:
-    """The identifier of an owner (`acct_…`, `mer_…`): random, of fixed length, so that owned identifiers can carry it."""
+    """The identifier of an owner (`acct_…`, `mer_…`): random, of fixed length, so that owned identifiers can carry
+    it."""
     return f"{prefix}_{_random(entropy, OWNER_CHARACTERS)}"
 
 
@@ -34,7 +35,8 @@ def owned_id(prefix: str, owner: str, at: datetime, entropy: Entropy) -> str:
 
 
 def owner_of(identifier: str, owner_prefix: str) -> str | None:
-    """The owner that an owned identifier carries, or None when the text cannot be one. Says nothing of whether it exists."""
+    """The owner that an owned identifier carries, or None when the text cannot be one. Says nothing of whether it
+    exists."""
     characters = identifier.rpartition("_")[2]
     if len(characters) != OWNER_CHARACTERS + TIME_CHARACTERS + RANDOM_CHARACTERS:
         return None

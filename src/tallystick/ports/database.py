@@ -1,7 +1,8 @@
-"""The database port: hand-written statements on PostgreSQL, through asyncpg in production and psycopg in the simulation.
+"""The database port: hand-written statements on PostgreSQL, through asyncpg in production and psycopg in the
+simulation.
 
-The SQL text is the same for both drivers: `$1` parameters with explicit casts. What differs between the drivers is evened out
-here: `jsonb` travels as text both ways, `timestamptz` as aware UTC datetimes, errors as the tree below.
+The SQL text is the same for both drivers: `$1` parameters with explicit casts. What differs between the drivers is
+evened out here: `jsonb` travels as text both ways, `timestamptz` as aware UTC datetimes, errors as the tree below.
 
     DatabaseError
       DatabaseUnavailable     no connection, or it broke: whether a commit arrived is unknown
@@ -68,7 +69,8 @@ class Statement(Struct, frozen=True):
 class Statements:
     """The statements of one room, read from the `statements.sql` beside its code: `SQL.load_locked`.
 
-    A statement begins with a line `-- its_name`, then comment lines with at least one sentence, then the SQL up to the `;`.
+    A statement begins with a line `-- its_name`, then comment lines with at least one sentence, then the SQL up to the
+    `;`.
     """
 
     def __init__(self, path: Path) -> None:

@@ -20,8 +20,8 @@ class Secrets(Protocol):
 
 
 class LocalSecrets:
-    """`env:NAME` from the environment, `file:/path` from a file (its trailing newline dropped). Read anew at every call,
-    so that a rotated file is seen without a restart."""
+    """`env:NAME` from the environment, `file:/path` from a file (its trailing newline dropped). Read anew at every
+    call, so that a rotated file is seen without a restart."""
 
     def read(self, reference: str) -> str:
         scheme, _, place = reference.partition(":")

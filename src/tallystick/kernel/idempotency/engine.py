@@ -5,8 +5,9 @@
           ├─► InUse      someone else is at it right now
           └─► Mismatch   the key was used for something else
 
-A claim is committed first, in a short statement of its own, so that a second caller is answered at once. The answer is kept by
-`finish` in the transaction that saves the result. A holder has a lease and a generation: once another took over, its finish fails.
+A claim is committed first, in a short statement of its own, so that a second caller is answered at once. The answer is
+kept by `finish` in the transaction that saves the result. A holder has a lease and a generation: once another took
+over, its finish fails.
 """
 
 from collections.abc import Sequence
@@ -78,7 +79,8 @@ class Idempotency:
         self._lease_s = lease_s
 
     async def claim(self, requests: Sequence[ClaimRequest], at: datetime) -> list[ClaimOutcome]:
-        """Claim the keys of concurrent calls; one outcome for each, in order. Of several calls with one key the first may win."""
+        """Claim the keys of concurrent calls; one outcome for each, in order. Of several calls with one key the
+        first may win."""
         first: dict[Scope, ClaimRequest] = {}
         for request in requests:
             first.setdefault(request.scope, request)
@@ -145,8 +147,8 @@ class Idempotency:
             raise LeaseLost
 
     async def finish(self, tx: Transaction, answers: Sequence[tuple[Claim | None, int, bytes]]) -> None:
-        """Keep the answers (status, body) in the transaction that saves the results; calls without a key are passed over.
-        Raises LeaseLost: the whole transaction must be rolled back."""
+        """Keep the answers (status, body) in the transaction that saves the results; calls without a key are passed
+        over. Raises LeaseLost: the whole transaction must be rolled back."""
         kept = [(claim, status, body) for claim, status, body in answers if claim is not None]
         if not kept:
             return
