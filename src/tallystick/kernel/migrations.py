@@ -1,6 +1,6 @@
 """Bringing a service's schema up to date: plain SQL files, run in the order of their numbers by Alembic.
 
-A service's `schema/` folder holds `0001_first.sql`, `0002_….sql`, …: forward only, each safe while the version before it
+A service's `schema/` folder holds `0001_first.sql`, `0002_….sql`, …: forward only, each safe while the version before
 still runs, never changed once released. Every file is one transaction together with the record that it ran (table
 `schema_version`). Two migrators do not race: the second waits for an advisory lock and then finds nothing to do.
 """
@@ -34,7 +34,8 @@ class MigrationRefused(Exception):
 def migrate(dsn: str, schema_package: str) -> str:
     """Bring the database behind `dsn` to the newest version of `schema_package`; idempotent.
 
-    The package is a name such as `tallystick.gateway.schema`. Gives the version, the number of the last file. Raises MigrationRefused when the database is newer than the code.
+    The package is a name such as `tallystick.gateway.schema`. Gives the version, the number of the last file.
+    Raises MigrationRefused when the database is newer than the code.
     """
     steps = _steps(schema_package)
     with _connected(dsn) as connection:

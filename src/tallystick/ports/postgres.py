@@ -15,7 +15,6 @@ import fcntl
 import hashlib
 import importlib.util
 import os
-import re
 import shutil
 import signal
 import stat
@@ -28,6 +27,7 @@ from pathlib import Path
 from types import TracebackType
 
 import psycopg
+from psycopg import sql
 
 from tallystick.ports import postgres_guardian
 
@@ -98,13 +98,18 @@ def require_supported_server(dsn: str) -> int:
     return version
 
 
-def create_databases(dsn: str, names: Iterable[str]) -> None:
-    """Create those of the databases that are not there yet; `dsn` names any database of the same server."""
+def create_databases(dsn: str, names: Iterable[str], *, template: str | None = None) -> None:
+    """Create those of the databases that are not there yet; `dsn` names any database of the same server.
+
+    A `template` is a database of that server that they become copies of.
+    """
     with psycopg.connect(dsn, autocommit=True) as connection:
         for name in names:
-            assert re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name), "a database name is made by us, not by a user"
+            statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+            if template is not None:
+                statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
             with contextlib.suppress(psycopg.errors.DuplicateDatabase):
-                connection.execute(f"CREATE DATABASE {name}".encode())
+                connection.execute(statement)
 
 
 def binary(name: str) -> Path:

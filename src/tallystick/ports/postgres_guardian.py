@@ -3,14 +3,14 @@
 Run as a script by ports/postgres.py, with the standard library alone:
 
     postgres_guardian.py run COMMAND …                become unprivileged, then exec (initdb)
-    postgres_guardian.py guard PARENT_PID COMMAND …   become unprivileged, start the server, stay till it or the parent ends
+    postgres_guardian.py guard PARENT_PID COMMAND …   become unprivileged, start the server, stay until one of them ends
 
 PostgreSQL refuses to run as uid 0. Root therefore gets a user namespace of its own, in which the same files belong to
 an ordinary user; where the kernel or a container forbids that, root gives the folder to that user and becomes it.
 
 Why a process that stays, when the kernel can signal a child at its parent's death (PR_SET_PDEATHSIG)? That signal comes
 when the *thread* that started the child ends, so a server started from a worker thread would die with the thread. The
-guardian waits for the parent *process* by a pidfd, and gives the server PR_SET_PDEATHSIG towards itself: it has one thread.
+guardian waits for the parent *process* by a pidfd and gives the server PR_SET_PDEATHSIG towards its own one thread.
 """
 
 import contextlib
