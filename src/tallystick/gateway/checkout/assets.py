@@ -1,4 +1,4 @@
-"""The page's own style, script and icon, each under an address that carries its hash. Read once, when the service starts."""
+"""The page's own style, script and icon, each under an address that carries its hash. Read when the service starts."""
 
 import base64
 import hashlib
@@ -10,8 +10,8 @@ STATIC = Path(__file__).parent / "static"
 HASH_CHARACTERS = 16
 
 MEDIA_TYPES = {
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css",
+    ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
 

@@ -1,6 +1,7 @@
 """Amounts as a shopper reads them: the shopper's locale says how, ISO 4217 and Stripe's table say how many decimals.
 
-babel is for display only: its precision differs from ISO 4217 for 13 currencies, so the exponent comes from the kernel (RULES §2).
+babel is for display only: its precision differs from ISO 4217 for 13 currencies, so the caller brings the exponent
+(RULES §2).
 """
 
 import re
@@ -18,7 +19,7 @@ _LETTER_MEETS_DIGIT = re.compile(r"(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])
 
 @lru_cache(maxsize=1024)
 def locale_of(accept_language: str) -> Locale:
-    """The first locale of an `Accept-Language` header, by weight, that babel knows; US English otherwise. Never raises."""
+    """The first locale of an `Accept-Language` header, by weight, that babel knows; US English otherwise."""
     wishes: list[tuple[float, str]] = []
     for item in accept_language[:ACCEPT_LANGUAGE_CHARACTERS_MAX].split(",")[:LANGUAGES_TRIED_MAX]:
         tag, _, weight = item.strip().partition(";")
@@ -26,8 +27,8 @@ def locale_of(accept_language: str) -> Locale:
             wishes.append((float(weight.strip().removeprefix("q=") or 1), tag.strip()))
         except ValueError:
             continue
-    for weight, tag in sorted(wishes, key=lambda wish: -wish[0]):
-        if weight > 0 and (locale := _locale(tag)) is not None:
+    for likes, language in sorted(wishes, key=lambda wish: -wish[0]):
+        if likes > 0 and (locale := _locale(language)) is not None:
             return locale
     return FALLBACK
 
@@ -44,5 +45,5 @@ def amount_text(amount_minor: int, exponent: int, currency: str, locale: Locale)
     """`2500` with exponent 2 as `€25.00`, `25,00 €`, … always with exactly the currency's own decimals."""
     pattern = locale.currency_formats["standard"]
     major = Decimal(amount_minor).scaleb(-exponent)
-    text = pattern.apply(major, locale, currency=currency, currency_digits=False, force_frac=(exponent, exponent))
+    text: str = pattern.apply(major, locale, currency=currency, currency_digits=False, force_frac=(exponent, exponent))
     return _LETTER_MEETS_DIGIT.sub("\u00a0", text)

@@ -40,8 +40,8 @@ def page_headers(nonce: str, *, ancestors: Sequence[str], https: bool) -> dict[s
 def asset_headers(*, https: bool, shared: bool = False) -> dict[str, str]:
     """The headers of a style or script.
 
-    Its address carries its hash, so it may be kept for ever. `shared` is the embed script: one address for all versions, and
-    other origins load it.
+    Its address carries its hash, so it may be kept for ever. `shared` is the embed script: one address for all
+    versions, and other origins load it.
     """
     headers = {
         "Cache-Control": "public, max-age=300" if shared else "public, max-age=31536000, immutable",

@@ -1,4 +1,4 @@
-"""What the pages say to a shopper, in plain words. Who stole or lost a card, or why a bank distrusts one, is not ours to tell."""
+"""What the pages say to a shopper, in plain words. That a card is reported lost or stolen is not ours to tell."""
 
 from collections.abc import Mapping
 from typing import Any

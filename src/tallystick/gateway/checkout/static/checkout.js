@@ -9,7 +9,7 @@ const BRANDS = [
   { name: "jcb", prefix: /^35(2[89]|[3-8])/, groups: [4, 4, 4, 4, 3], code: 3 },
   { name: "visa", prefix: /^4/, groups: [4, 4, 4, 4, 3], code: 3 },
 ];
-const ANY_BRAND = { name: "", groups: [4, 4, 4, 4, 3], code: 4 };
+const ANY_BRAND = { name: "", groups: [4, 4, 4, 4, 3], code: 3 };
 
 const digitsOf = (text) => text.replace(/\D/g, "");
 const brandOf = (digits) => BRANDS.find(({ prefix }) => prefix.test(digits)) ?? ANY_BRAND;
@@ -59,7 +59,7 @@ function comfort(form) {
     rewrite(number, (digits) => inGroups(digits, brand.groups));
     if (brand.name) number.parentElement.dataset.brand = brand.name;
     else delete number.parentElement.dataset.brand;
-    code.maxLength = brand.code;
+    code.maxLength = brand.name ? brand.code : 4;
   });
 
   expiry.addEventListener("input", (event) => {
@@ -74,15 +74,15 @@ function comfort(form) {
   const checks = {
     "cc-number": () => {
       const digits = digitsOf(number.value);
-      return digits.length >= 12 && digits.length <= 19 && luhn(digits);
+      return digits.length >= 13 && digits.length <= 19 && luhn(digits);
     },
     "cc-exp": () => {
       const { month, year } = expiryOf(expiry.value) ?? {};
       return month >= 1 && month <= 12 && new Date(year, month, 1) > new Date();
     },
     "cc-csc": () => {
-      const wanted = brandOf(digitsOf(number.value));
-      return wanted.name ? code.value.length === wanted.code && !/\D/.test(code.value) : /^\d{3,4}$/.test(code.value);
+      const digits = code.value.trim();
+      return digits.length === brandOf(digitsOf(number.value)).code && !/\D/.test(digits);
     },
   };
 
@@ -96,7 +96,11 @@ function comfort(form) {
 
   for (const name of Object.keys(checks)) {
     const input = form.elements[name];
-    input.addEventListener("input", () => input.hasAttribute("aria-invalid") && checks[name]() && mark(name, false));
+    input.addEventListener("input", () => {
+      if (!input.hasAttribute("aria-invalid") || !checks[name]()) return;
+      mark(name, false);
+      if (!form.querySelector("[aria-invalid]")) document.getElementById("problem")?.remove();
+    });
   }
 
   function busy(is) {
@@ -154,6 +158,6 @@ function report(parents) {
 
 const form = document.querySelector("form.card");
 if (form) comfort(form);
-document.getElementById("problem")?.focus();
 const { parents } = document.body.dataset;
-if (parents !== undefined && window.parent !== window) report(parents.split(" "));
+if (parents !== undefined) document.getElementById("problem")?.focus(); // in a frame browsers ignore autofocus
+if (parents && window.parent !== window) report(parents.split(" "));

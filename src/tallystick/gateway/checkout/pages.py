@@ -1,0 +1,239 @@
+"""The payment page: hosted under /pay/{session}, in an iframe under /embed/{session} (DESIGN §5, RULES §9).
+
+One address, and the state in the database decides what it shows: the form, the way to the bank, "one moment", the
+outcome. A POST that reached the commands is answered by 303 to that same address, so reloading or going back never
+sends a card again. What makes a second payment impossible is not here but in the commands, which hold at most one live
+charge for an intent.
+"""
+
+from typing import Any, Protocol
+
+from babel import Locale
+from litestar import Request, Response
+from msgspec import Struct
+
+from tallystick.gateway.cards.pan import CardEntry
+from tallystick.gateway.checkout import forms, wording
+from tallystick.gateway.checkout.answers import Answers
+from tallystick.gateway.checkout.commands import CardRefused, Challenge, SessionPage
+from tallystick.gateway.checkout.display import locale_of
+from tallystick.gateway.checkout.headers import framing_origins
+from tallystick.gateway.checkout.presenting import (
+    bank_url,
+    expired,
+    followable,
+    order_of,
+    problem_of,
+    processing,
+    received,
+    standing,
+    to_bank,
+)
+from tallystick.gateway.checkout.views import Notice, Page
+from tallystick.ports.clock import Clock
+
+PROCESSING_REFRESH_S = 2  # a bank that answers late mostly answers within seconds
+OUTCOME_SHOWN_S = 1  # long enough to see the tick, short enough not to wait for it
+SAME_SITE = (None, "same-origin", "none")  # Sec-Fetch-Site of what our own pages send; older browsers send none
+
+BrowserRequest = Request[Any, Any, Any]
+Html = Response[bytes]
+
+
+class Checkout(Protocol):
+    """The commands behind the pages."""
+
+    async def page(self, session_id: str) -> SessionPage | None: ...
+
+    async def pay(self, session_id: str, card: CardEntry) -> object: ...
+
+    async def finish_challenge(self, session_id: str) -> None: ...
+
+
+class Place(Struct, frozen=True):
+    """Where a session's page stands."""
+
+    prefix: str
+    ui_mode: str
+
+    @property
+    def embedded(self) -> bool:
+        return self.ui_mode == "embedded_page"
+
+
+HOSTED = Place("/pay", "hosted_page")
+EMBEDDED = Place("/embed", "embedded_page")
+
+
+class Pages(Struct, frozen=True):
+    """What the routes of a session's page do."""
+
+    checkout: Checkout
+    answers: Answers
+    clock: Clock
+
+    async def show(self, place: Place, request: BrowserRequest, session_id: str) -> Html:
+        """The page as the session stands."""
+        found = await self._find(place, session_id)
+        if found is None:
+            return self.answers.refused(404)
+        return self._standing(place, found, locale_of(request.headers.get("accept-language", "")))
+
+    async def pay(self, place: Place, request: BrowserRequest, session_id: str) -> Html:
+        """Pay with the card in the form; then back to the page, or the form again with its mistakes."""
+        if request.headers.get("sec-fetch-site") not in SAME_SITE:
+            return self.answers.refused(403)
+        if request.content_type[0] != forms.FORM_MEDIA_TYPE:
+            return self.answers.refused(415)
+        try:
+            fields = forms.read_form(await request.body())
+        except forms.FormUnreadable:
+            return self.answers.refused(400)
+        found = await self._find(place, session_id)
+        if found is None:
+            return self.answers.refused(404)
+        card = forms.read_card(fields, self.clock.now())
+        if not isinstance(card, CardEntry):
+            return self._mistakes(place, found, request, fields, card)
+        match await self.checkout.pay(session_id, card):
+            case CardRefused(field=field, message=message):
+                return self._mistakes(place, found, request, fields, {field: message})
+            case Challenge():
+                return self.answers.see_other(f"{place.prefix}/{session_id}/challenge")
+            case _:
+                return self.answers.see_other(f"{place.prefix}/{session_id}")
+
+    async def lead_to_bank(self, place: Place, request: BrowserRequest, session_id: str) -> Html:
+        """The page between ours and the bank's: it leads on by link and meta refresh, to any origin."""
+        found = await self._find(place, session_id)
+        if found is None:
+            return self.answers.refused(404)
+        url = bank_url(found)
+        if url is None or standing(found, self.clock.now()) != "challenge":
+            return self.answers.see_other(f"{place.prefix}/{session_id}")
+        locale = locale_of(request.headers.get("accept-language", ""))
+        notice = to_bank(url, f"{place.prefix}/{session_id}")
+        return self._notice(place, found, locale, "challenge", notice, refresh=f"0; url={url}")
+
+    async def back_from_bank(self, place: Place, session_id: str) -> Html:
+        """The shopper is back: ask the bank's server what came of it, then show the page. A browser proves nothing."""
+        if await self._find(place, session_id) is None:
+            return self.answers.refused(404)
+        await self.checkout.finish_challenge(session_id)
+        return self.answers.see_other(f"{place.prefix}/{session_id}")
+
+    async def leave(self, session_id: str) -> Html:
+        """Where the page around an embedded one goes when it is done: the session's return_url."""
+        found = await self._find(EMBEDDED, session_id)
+        if found is None:
+            return self.answers.refused(404)
+        url = followable(found.session, found.session.return_url)
+        if found.session.status != "complete" or url is None:
+            return self.answers.see_other(f"{EMBEDDED.prefix}/{session_id}")
+        return self.answers.see_other(url)
+
+    async def _find(self, place: Place, session_id: str) -> SessionPage | None:
+        found = await self.checkout.page(session_id)
+        return found if found is not None and found.session.ui_mode == place.ui_mode else None
+
+    def _standing(self, place: Place, found: SessionPage, locale: Locale) -> Html:
+        match standing(found, self.clock.now()):
+            case "complete":
+                return self._complete(place, found, locale)
+            case "expired":
+                return self._notice(place, found, locale, "expired", expired(found))
+            case "processing":
+                path = f"{place.prefix}/{found.session.id}"
+                refresh = f"{PROCESSING_REFRESH_S}; url={path}"
+                return self._notice(place, found, locale, "processing", processing(path), refresh=refresh)
+            case "challenge":
+                return self._form(place, found, locale, None, bank_path=f"{place.prefix}/{found.session.id}/challenge")
+            case _:
+                return self._form(place, found, locale, problem_of(found))
+
+    def _complete(self, place: Place, found: SessionPage, locale: Locale) -> Html:
+        session = found.session
+        if place.embedded:
+            # The page around us navigates, on our word; the link is for where its script is gone.
+            returns = followable(session, session.return_url) is not None
+            link = f"{EMBEDDED.prefix}/{session.id}/return" if returns else None
+            notice = received(found.merchant, link, to_top=True)
+            return self._notice(place, found, locale, "returning" if returns else "complete", notice)
+        url = followable(session, session.success_url)
+        refresh = f"{OUTCOME_SHOWN_S}; url={url}" if url else None
+        return self._notice(place, found, locale, "complete", received(found.merchant, url), refresh=refresh)
+
+    def _mistakes(
+        self,
+        place: Place,
+        found: SessionPage,
+        request: BrowserRequest,
+        fields: dict[str, str],
+        mistakes: dict[str, str],
+    ) -> Html:
+        locale = locale_of(request.headers.get("accept-language", ""))
+        return self._form(place, found, locale, wording.MISTAKES, mistakes=mistakes, entered=forms.entered(fields))
+
+    def _form(
+        self,
+        place: Place,
+        found: SessionPage,
+        locale: Locale,
+        problem: wording.Problem | None,
+        *,
+        mistakes: dict[str, str] | None = None,
+        entered: forms.Entered | None = None,
+        bank_path: str | None = None,
+    ) -> Html:
+        order = order_of(found, locale)
+        page = self._page(place, found, "challenge" if bank_path else "open", f"Pay {order.merchant}", problem=problem)
+        body = self.answers.views.form(
+            page,
+            order,
+            problem=problem,
+            mistakes=mistakes,
+            entered=entered,
+            bank_path=bank_path,
+            back_url=followable(found.session, found.session.cancel_url),
+        )
+        return self.answers.html(body, page.nonce, ancestors=_ancestors(place, found), status=422 if mistakes else 200)
+
+    def _notice(
+        self,
+        place: Place,
+        found: SessionPage,
+        locale: Locale,
+        status: str,
+        notice: Notice,
+        *,
+        refresh: str | None = None,
+    ) -> Html:
+        page = self._page(place, found, status, notice.heading, refresh=refresh)
+        body = self.answers.views.notice(page, notice, order_of(found, locale))
+        return self.answers.html(body, page.nonce, ancestors=_ancestors(place, found))
+
+    def _page(
+        self,
+        place: Place,
+        found: SessionPage,
+        status: str,
+        title: str,
+        *,
+        problem: wording.Problem | None = None,
+        refresh: str | None = None,
+    ) -> Page:
+        return Page(
+            title=f"{problem.heading} – {title}" if problem else title,
+            status=status,
+            path=f"{place.prefix}/{found.session.id}",
+            nonce=self.answers.nonce(),
+            test=not found.session.livemode,
+            embedded=place.embedded,
+            parents=" ".join(_ancestors(place, found)),
+            refresh=refresh,
+            scripted=place.embedded or status in ("open", "challenge"),
+        )
+
+
+def _ancestors(place: Place, found: SessionPage) -> list[str]:
+    return framing_origins(found.origins) if place.embedded else []
