@@ -1,11 +1,12 @@
 """Events, message bodies and deliveries are written where the change is written (RULES §6)."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import psycopg
-import pytest
 
 from tallystick.gateway.stripe_wire.objects import API_VERSION
 from tallystick.gateway.webhooks.events import Happening, record
@@ -37,15 +38,16 @@ def _endpoint(
 ) -> None:
     with psycopg.connect(dsn) as connection:
         connection.execute(
-            "INSERT INTO webhook_endpoint (account_id, livemode, id, url, status, enabled_events, api_version, secrets, created_at,"
-            " deleted_at) VALUES (%s, %s, %s, 'https://shop.example/hook', %s, %s, %s, '{whsec_x}', %s, %s)",
+            "INSERT INTO webhook_endpoint"
+            " (account_id, livemode, id, url, status, enabled_events, api_version, secrets, created_at, deleted_at)"
+            " VALUES (%s, %s, %s, 'https://shop.example/hook', %s, %s, %s, '{whsec_x}', %s, %s)",
             (account_id, livemode, id, status, list(events), api_version, AT, AT if deleted else None),
         )
 
 
-def _all(dsn: str, query: str) -> list[tuple[object, ...]]:
+def _all(dsn: str, query: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(dsn) as connection:
-        return connection.execute(query).fetchall()  # type: ignore[call-overload,no-any-return]
+        return connection.execute(query).fetchall()
 
 
 def _paid(account_id: str = "acct_a", *, livemode: bool = False, type: str = "payment_intent.succeeded") -> Happening:
@@ -125,7 +127,7 @@ async def test_who_hears_of_what(gateway_dsn: str, gateway_database: Database) -
 
 
 async def test_one_body_for_each_api_version(gateway_dsn: str, gateway_database: Database) -> None:
-    """RULES §6: the endpoint's version, else the account's first seen one, else ours; the same version shares its bytes."""
+    """RULES §6: the endpoint's version, else the account's first seen one, else ours."""
     _account(gateway_dsn, "acct_a", default_api_version="2024-06-20")
     _account(gateway_dsn, "acct_b")
     _endpoint(gateway_dsn, "acct_a", "we_1")
@@ -141,7 +143,7 @@ async def test_one_body_for_each_api_version(gateway_dsn: str, gateway_database:
         ("acct_b", API_VERSION),
     ]
     for _, api_version, body in messages:
-        assert msgspec.json.decode(body)["api_version"] == api_version  # type: ignore[arg-type]
+        assert msgspec.json.decode(body)["api_version"] == api_version
     assert _all(gateway_dsn, "SELECT endpoint, api_version FROM delivery ORDER BY endpoint") == [
         ("we_1", "2024-06-20"),
         ("we_2", "2024-06-20"),
@@ -179,10 +181,10 @@ async def test_nothing_is_told_of_what_did_not_commit(gateway_dsn: str, gateway_
     """RULES §6: event, deliveries and state change are one transaction."""
     _account(gateway_dsn, "acct_a")
     _endpoint(gateway_dsn, "acct_a", "we_1")
-    with pytest.raises(RuntimeError):
+    with suppress(ZeroDivisionError):
         async with gateway_database.transaction() as tx:
             await record(tx, [_paid()], at=AT, entropy=ENTROPY)
-            raise RuntimeError
+            raise ZeroDivisionError
     counts = "SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM message), (SELECT count(*) FROM delivery)"
     assert _all(gateway_dsn, counts) == [(0, 0, 0)]
 

@@ -30,8 +30,8 @@ class Happening(Struct, frozen=True):
     """Something that happened to an object of an account.
 
     `object` is the object as it now is, in the wire's shape; `previous` the attributes that changed, as they were, on
-    `*.updated` events; `request_id` and `idempotency_key` are those of the call that caused it, None when it happened by
-    itself.
+    `*.updated` events; `request_id` and `idempotency_key` are those of the call that caused it, None when it happened
+    by itself.
     """
 
     account_id: str
