@@ -165,6 +165,7 @@ async def test_trouble_is_repeated_under_the_same_key(trouble: Exchange) -> None
         ([refusal(409)], Unknown),
         ([Unknown("cut"), NotSent("refused"), NotSent("refused")], Unknown),
         ([Answered(200, {}, b"not json")], Unknown),
+        ([Answered(400, {}, b'{"error": {"type": "idempotency_error"}}')], Unknown),
         ([Answered(200, {}, b'{"id": "x", "object": "list"}')], Unknown),
     ],
 )

@@ -166,10 +166,12 @@ def _read_session(body: bytes) -> Answer:
         return Unknown(str(refused))
 
 
-def _read_refusal(exchange: Answered) -> Refused:
+def _read_refusal(exchange: Answered) -> Answer:
     try:
         error = _decode_error(exchange.body).error
     except (msgspec.DecodeError, UnicodeDecodeError):
         error = _Error()
+    if error.type == "idempotency_error":
+        return Unknown("the key was used with other parameters: what it did is not known")
     code = error.code or error.type or "refused"
     return Refused(code, error.message or f"The gateway answered {exchange.status}.", exchange.status)

@@ -126,7 +126,7 @@ def read_event(raw: bytes) -> EventRead:
     """What a verified event says. Raises EventMalformed for what is no event at all."""
     try:
         event = _decode_event(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _unreadable(raw)
     if not (_storable(event.id) and _storable(event.type)):
         raise EventMalformed("the event has no usable id or type")
@@ -270,7 +270,7 @@ def _unreadable(raw: bytes) -> EventRead:
     """An event whose object is not shaped as ours are: of no kind that we know, or of another version of the wire."""
     try:
         event = _decode_envelope(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise EventMalformed("the body is no event") from None
     if not (_storable(event.id) and _storable(event.type)):
         raise EventMalformed("the event has no usable id or type")

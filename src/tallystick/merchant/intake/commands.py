@@ -2,8 +2,8 @@
 
     receive (one statement, in key order) → orders/apply → commit → 200
 
-An event that fits no order is parked, one that says nothing about orders is ignored, one that cannot be applied is stored
-as failed; all three keep their bytes. A batch that the database refuses is split until the culprit is alone, so its
+An event that fits no order is parked, one that says nothing about orders is ignored, one that cannot be applied is
+stored as failed; all three keep their bytes. A batch that the database refuses is split until the culprit is alone, so its
 neighbours are committed and answered as if it had not been there.
 """
 
@@ -19,7 +19,7 @@ from tallystick.merchant.gateways.port import EventRead
 from tallystick.merchant.orders import apply
 from tallystick.merchant.orders.apply import Learnt
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseUnavailable, Statements, Transaction
+from tallystick.ports.database import Database, DatabaseUnavailable, SerializationFailed, Statements, Transaction
 
 SQL = Statements.beside(__file__)
 log = logging.getLogger(__name__)
@@ -70,10 +70,13 @@ class Intake:
         )
 
     async def take_in(self, webhook: Webhook) -> None:
-        """Returns once the webhook is committed, whatever became of it. Raises QueueFull and DatabaseUnavailable: it is not."""
+        """Returns once the webhook is committed, whatever became of it.
+
+        Raises QueueFull, DatabaseUnavailable, SerializationFailed: it is not stored and should be sent again.
+        """
         try:
             await self._batches.submit(webhook)
-        except (QueueFull, DatabaseUnavailable):
+        except (QueueFull, DatabaseUnavailable, SerializationFailed):
             raise
         except Exception as error:  # poison can be anything; it ends here, alone, with its name
             log.error("webhook could not be applied: event %s, %s", webhook.event.event_id, type(error).__name__)

@@ -56,7 +56,7 @@ class WebhookConnections:
         self._looking: dict[str, asyncio.Task[WebhookConnection | None]] = {}
 
     async def find(self, connection_id: str) -> WebhookConnection | None:
-        """The connection, or None when there is none that takes webhooks. Raises SecretsUnusable, DatabaseUnavailable."""
+        """The connection, or None when none takes webhooks there. Raises SecretsUnusable, DatabaseUnavailable."""
         known = self._remembered.get(connection_id)
         if known is not None and self._clock.monotonic_s() - known.read_at_s < FRESH_S:
             return known

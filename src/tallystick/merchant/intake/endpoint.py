@@ -6,6 +6,7 @@ Nothing is parsed before its signature is verified, and nothing is answered 200 
 
     200  stored now or before        400  malformed, bad_signature, too_old      404  no such connection
     405  not a POST                  413  more than 64 KiB                       503  cannot store it now: send it again
+    500  a fault of ours, logged: send it again
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from tallystick.merchant.gateways.port import EventMalformed, EventRead
 from tallystick.merchant.intake.commands import Intake, Webhook
 from tallystick.merchant.intake.connections import SecretsUnusable, WebhookConnection, WebhookConnections
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import DatabaseUnavailable
+from tallystick.ports.database import DatabaseUnavailable, SerializationFailed
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+RawHeaders = list[tuple[bytes, bytes]]
 ReadEvent = Callable[[bytes], EventRead]
 Answer = tuple[Message, Message]
 
@@ -60,6 +62,9 @@ class WebhookEndpoint:
             start, body = await self._answer(scope, receive)
         except _Gone:
             return
+        except Exception:  # the edge: whatever it was, the gateway sends the webhook again
+            log.exception("webhook not taken in")
+            start, body = OUR_FAULT
         await send(start)
         await send(body)
 
@@ -80,16 +85,14 @@ class WebhookEndpoint:
             return REFUSED["malformed"]
         except _TooLarge:
             return TOO_LARGE
-        except (QueueFull, DatabaseUnavailable):
+        except (QueueFull, DatabaseUnavailable, SerializationFailed):
             return COME_AGAIN
         except SecretsUnusable as error:
             log.error("webhooks refused: no usable secret for connection %s", error)
             return COME_AGAIN
         return STORED
 
-    async def _verified(
-        self, connection: WebhookConnection, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> EventRead:
+    async def _verified(self, connection: WebhookConnection, headers: RawHeaders, body: bytes) -> EventRead:
         """What the body says, once its signature is right. Raises SignatureRefused, EventMalformed."""
         at = self._clock.now()
         try:
@@ -113,7 +116,7 @@ class _Gone(Exception):
     """The sender hung up before its body was complete; nobody waits for an answer."""
 
 
-def _verify(connection: WebhookConnection, headers: list[tuple[bytes, bytes]], body: bytes, at: datetime) -> str | None:
+def _verify(connection: WebhookConnection, headers: RawHeaders, body: bytes, at: datetime) -> str | None:
     """Check the signature by the connection's scheme; gives the `webhook-id` where the scheme signs one."""
     if connection.scheme == "standard":
         return verify_standard(connection.secrets, headers, body, at)
@@ -121,7 +124,7 @@ def _verify(connection: WebhookConnection, headers: list[tuple[bytes, bytes]], b
     return None
 
 
-async def _body(headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
+async def _body(headers: RawHeaders, receive: Receive) -> bytes:
     """The raw body. Raises _TooLarge as soon as that is certain."""
     for name, value in headers:
         # The server has checked that it is a number; a body in chunks declares none and is counted below.
@@ -174,6 +177,7 @@ REFUSED: Final = {
 NO_SUCH_CONNECTION: Final = _answer(404, "connection_unknown", "No connection has this webhook address.")
 NOT_A_POST: Final = _answer(405, "method_not_allowed", "Webhooks are sent with POST.", (b"allow", b"POST"))
 TOO_LARGE: Final = _answer(413, "body_too_large", "A webhook has at most 64 KiB.")
+OUR_FAULT: Final = _answer(500, "internal_error", "The webhook could not be taken in.")
 COME_AGAIN: Final = _answer(
     503, "unavailable", "The webhook could not be stored now.", (b"retry-after", str(RETRY_AFTER_S).encode())
 )

@@ -63,6 +63,13 @@ class SessionOpened(Fact, frozen=True):
     client_secret: str | None = None
 
 
+class SessionRefused(Fact, frozen=True):
+    """The gateway refused to open a session, for good: nothing can be paid by this attempt. `code` is the gateway's
+    word."""
+
+    code: str
+
+
 class ChargeSeen(Fact, frozen=True):
     """How one charge of the attempt stands. Shown, and counted when failed; never ranked."""
 
@@ -140,6 +147,7 @@ class FulfilmentDecided(Fact, frozen=True):
 AnyFact = (
     Attempted
     | SessionOpened
+    | SessionRefused
     | ChargeSeen
     | Authorised
     | Succeeded
@@ -247,6 +255,10 @@ def _session_opened(known: AttemptFacts, fact: SessionOpened) -> AttemptFacts:
     return _with(known, session=_highest(known.session, fact.session), intent=_highest(known.intent, fact.intent))
 
 
+def _session_refused(known: AttemptFacts, fact: SessionRefused) -> AttemptFacts:
+    return _closed(known, Closed("declined_out"))
+
+
 def _charge_seen(known: AttemptFacts, fact: ChargeSeen) -> AttemptFacts:
     return _with(
         known,
@@ -330,6 +342,7 @@ def _fulfilment_decided(facts: Facts, attempt: int, fact: FulfilmentDecided) -> 
 _ATTEMPT_JOINS: dict[type, Callable[[AttemptFacts, Any], AttemptFacts]] = {
     Attempted: lambda known, fact: known,
     SessionOpened: _session_opened,
+    SessionRefused: _session_refused,
     ChargeSeen: _charge_seen,
     Authorised: _authorised,
     Succeeded: _succeeded,

@@ -1,0 +1,122 @@
+"""An order before it is stored: its ids, its times, and the call that will open its session. Pure, but for the
+insert."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from tallystick.kernel.identifiers import new_id, owned_id
+from tallystick.merchant.accounts.directory import Merchant
+from tallystick.merchant.checkout.request import Wanted
+from tallystick.merchant.errors import NotChargeable
+from tallystick.merchant.gateways.port import AmountRefused, Gateway, Opening
+from tallystick.merchant.orders.apply import OrderKey
+from tallystick.merchant.orders.facts import NO_FACTS, Attempted, encode, merge
+from tallystick.merchant.orders.view import LineItem
+from tallystick.ports.database import Statements, Transaction
+from tallystick.ports.entropy import Entropy
+
+SQL = Statements.beside(__file__)
+
+ORDER_PREFIX: Final = "ord"
+CUSTOMER_PREFIX: Final = "cus"
+FIRST_ATTEMPT: Final = 1
+GATEWAY_TTL_MIN_S: Final = 30 * 60  # Stripe refuses sessions that live less (RULES §8)
+GATEWAY_TTL_MARGIN_S: Final = (
+    5 * 60
+)  # the TTL is enforced by our closing; the gateway's clock only catches what we miss
+
+
+class Terms(Struct, frozen=True):
+    """What every order of this installation starts with. `public_url` is where shoppers reach us."""
+
+    public_url: str
+    ttl_s: int
+    declines_max: int
+
+
+class Draft(Struct, frozen=True):
+    """An order with everything that is stored before the gateway is called."""
+
+    key: OrderKey
+    wanted: Wanted
+    customer_id: str | None
+    declines_max: int
+    expires_at: datetime
+    gateway_expires_at: datetime
+    open_key: str
+    open_request: bytes
+
+
+def draft_order(
+    merchant: Merchant, wanted: Wanted, terms: Terms, gateway: Gateway, at: datetime, entropy: Entropy
+) -> Draft:
+    """The order that is stored for `wanted`, with the call that will open its session. Raises NotChargeable."""
+    order_id = owned_id(ORDER_PREFIX, merchant.merchant_id, at, entropy)
+    gateway_ttl_s = max(wanted.ttl_s, GATEWAY_TTL_MIN_S) + GATEWAY_TTL_MARGIN_S
+    return_to = f"{terms.public_url}/return/{order_id}"
+    opening = Opening(
+        order_id=order_id,
+        attempt=FIRST_ATTEMPT,
+        currency=wanted.currency,
+        items=wanted.items,
+        ui_mode=wanted.ui_mode,
+        return_to=return_to,
+        cancel_to=f"{return_to}?from=cancel",
+        expires_at=at + timedelta(seconds=gateway_ttl_s),
+    )
+    try:
+        open_request = gateway.plan_session(opening)
+    except AmountRefused as refused:
+        raise NotChargeable(str(refused), code=refused.code) from None
+    return Draft(
+        key=OrderKey(merchant.merchant_id, order_id),
+        wanted=wanted,
+        customer_id=new_id(CUSTOMER_PREFIX, at, entropy) if wanted.customer else None,
+        declines_max=terms.declines_max,
+        expires_at=at + timedelta(seconds=wanted.ttl_s),
+        gateway_expires_at=opening.expires_at,
+        open_key=f"order:{order_id}:{FIRST_ATTEMPT}",
+        open_request=open_request,
+    )
+
+
+async def insert_orders(tx: Transaction, drafts: Sequence[Draft], at: datetime) -> None:
+    """Store new orders with their first attempts, in one statement."""
+    columns = [list(column) for column in zip(*map(_row, drafts), strict=True)]
+    await tx.execute(SQL.insert_orders, at, *columns)
+
+
+_ATTEMPTED = encode(merge(NO_FACTS, FIRST_ATTEMPT, Attempted()))
+_ATTEMPTED_LINE = encode(Attempted())
+
+
+def _row(draft: Draft) -> tuple[Any, ...]:
+    wanted = draft.wanted
+    line_items = [LineItem(item.name, item.amount_minor, item.quantity) for item in wanted.items]
+    return (
+        *draft.key,
+        wanted.connection.connection_id,
+        draft.customer_id,
+        wanted.reference,
+        wanted.amount_minor,
+        wanted.currency,
+        msgspec.json.encode(line_items).decode() if wanted.itemised else None,
+        msgspec.json.encode(wanted.metadata).decode(),
+        wanted.return_url,
+        wanted.cancel_url,
+        wanted.ui_mode,
+        wanted.ttl_s,
+        draft.declines_max,
+        _ATTEMPTED,
+        _ATTEMPTED_LINE,
+        draft.expires_at,
+        draft.open_key,
+        draft.open_request,
+        draft.gateway_expires_at,
+        wanted.customer.email if wanted.customer else None,
+        wanted.customer.name if wanted.customer else None,
+    )
