@@ -134,6 +134,7 @@ def become_unprivileged() -> None:
     except OSError:
         if user != 0:
             raise
+        _give_folder_to(ordinary.pw_uid, ordinary.pw_gid)
         _become(ordinary)
 
 
@@ -157,6 +158,8 @@ def _enter_user_namespace(seen_as: pwd.struct_passwd) -> None:
     """From now on our user and group are called `seen_as`; what we may do to files stays as it was. Raises OSError."""
     user, group = os.geteuid(), os.getegid()
     libc = ctypes.CDLL(None, use_errno=True)
+    if user == 0:
+        _give_folder_to(user, group)  # it may be the ordinary user's from a start without namespaces
     if libc.unshare(CLONE_NEWUSER) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
     for name, text in (
@@ -169,13 +172,10 @@ def _enter_user_namespace(seen_as: pwd.struct_passwd) -> None:
 
 
 def _become(user: pwd.struct_passwd) -> None:
-    """Root becomes `user` and gives it the current folder with all that is in it.
+    """Root becomes `user`.
 
     The right to pass folders that only root may enter is kept, because the program itself often lies in one (/root).
     """
-    for folder, _, files in os.walk("."):
-        for path in (folder, *(os.path.join(folder, name) for name in files)):
-            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
     os.setgroups([])
@@ -187,6 +187,14 @@ def _become(user: pwd.struct_passwd) -> None:
         data = (ctypes.c_uint32 * 6)(mask, mask, mask, 0, 0, 0)
         if libc.capset(header, data) == 0:
             libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0)
+
+
+def _give_folder_to(user: int, group: int) -> None:
+    """Root gives the current folder, with all that is in it, to `user`."""
+    for folder, _, files in os.walk("."):
+        for path in (folder, *(os.path.join(folder, name) for name in files)):
+            if os.lstat(path).st_uid != user:
+                os.chown(path, user, group, follow_symlinks=False)
 
 
 if __name__ == "__main__":
