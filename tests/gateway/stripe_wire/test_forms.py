@@ -106,7 +106,7 @@ def test_a_request_beyond_the_limit_is_too_large() -> None:
         parse(b"", b"a" * (BODY_BYTES_MAX + 1), b"")
 
 
-texts = st.text(st.characters(blacklist_characters="\x00", blacklist_categories=("Cs",)), max_size=20)
+texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
 names = st.text(st.sampled_from("abcxyz_09"), min_size=1, max_size=8)
 nested = st.recursive(
     texts,

@@ -15,6 +15,7 @@ class Caller(Struct, frozen=True):
     account_id: str
     livemode: bool
     kind: KeyKind = "secret"
+    origins: tuple[str, ...] = ()  # registered for return URLs and embedding, RULES §9
 
     @property
     def mode(self) -> str:

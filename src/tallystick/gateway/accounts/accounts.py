@@ -1,0 +1,188 @@
+"""Accounts and their API keys: what an operator does with them (RULES §12).
+
+A key is shown once, when it is made, and stored as its SHA-256. An account may have several living keys, so that one
+can be replaced without a gap. Live keys need an acquirer other than the simulated one (DESIGN §5).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from tallystick.gateway.accounts.origins import checked_origins
+from tallystick.gateway.stripe_wire.call import KeyKind
+from tallystick.kernel.identifiers import new_owner_id, new_secret
+from tallystick.ports.database import Database, Record, Statement, Statements, Transaction
+from tallystick.ports.entropy import Entropy
+
+SQL = Statements.beside(__file__)
+
+NAME_CHARACTERS_MAX = 200
+KEYS_LIVING_MAX = 20  # per account, mode and kind; rotation needs two
+
+
+class AccountRefused(ValueError):
+    """What was asked of an account cannot be done; the text says why."""
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """Who takes payments."""
+
+    account_id: str
+    name: str
+    origins: tuple[str, ...]
+    created_at: datetime
+    default_api_version: str | None = None
+
+
+class KeyPair(Struct, frozen=True):
+    """A new pair of keys, to be shown once. Its repr shows nothing secret."""
+
+    livemode: bool
+    publishable_key: str
+    secret_key: str
+
+    def __repr__(self) -> str:
+        return f"KeyPair({self.publishable_key!r})"
+
+
+class ListedKey(Struct, frozen=True, kw_only=True):
+    """A key as a list may show it. `id` names it for revocation."""
+
+    id: str
+    account_id: str
+    livemode: bool
+    kind: KeyKind
+    hint: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class Reader(Protocol):
+    """A transaction, or the database itself."""
+
+    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]: ...
+
+
+async def create_account(
+    database: Database,
+    name: str,
+    *,
+    origins: Sequence[str] = (),
+    live: bool = False,
+    live_allowed: bool = False,
+    at: datetime,
+    entropy: Entropy,
+) -> tuple[Account, list[KeyPair]]:
+    """A new account with a test key pair and, where asked for, a live one. Raises AccountRefused, OriginInvalid."""
+    name = name.strip()
+    if not 0 < len(name) <= NAME_CHARACTERS_MAX or not name.isprintable():
+        raise AccountRefused(f"the name must have 1 to {NAME_CHARACTERS_MAX} printable characters")
+    account = Account(
+        account_id=new_owner_id("acct", entropy), name=name, origins=tuple(checked_origins(origins)), created_at=at
+    )
+    async with database.transaction() as tx:
+        await tx.execute(SQL.insert_account, account.account_id, account.name, list(account.origins), at)
+        pairs = [await _create_pair(tx, account.account_id, False, at, entropy)]
+        if live:
+            _check_live(live_allowed)
+            pairs.append(await _create_pair(tx, account.account_id, True, at, entropy))
+    return account, pairs
+
+
+async def create_keys(
+    database: Database, account_id: str, *, livemode: bool, live_allowed: bool = False, at: datetime, entropy: Entropy
+) -> KeyPair:
+    """One more key pair of an account. Raises AccountRefused."""
+    if livemode:
+        _check_live(live_allowed)
+    async with database.transaction() as tx:
+        if not await find_accounts(tx, [account_id]):
+            raise AccountRefused(f"there is no account {account_id[:40]}")
+        living = [key for key in await list_keys(tx, account_id) if key.revoked_at is None and key.livemode == livemode]
+        if len(living) >= 2 * KEYS_LIVING_MAX:
+            raise AccountRefused(f"an account can have {KEYS_LIVING_MAX} living key pairs; revoke one first")
+        return await _create_pair(tx, account_id, livemode, at, entropy)
+
+
+async def find_accounts(reader: Reader, account_ids: Sequence[str]) -> dict[str, Account]:
+    """Accounts by id; those that do not exist are left out."""
+    rows = await reader.rows(SQL.find_accounts, list(account_ids))
+    return {row["account_id"]: _account(row) for row in rows}
+
+
+async def list_accounts(reader: Reader) -> list[Account]:
+    """All accounts, oldest first."""
+    return [_account(row) for row in await reader.rows(SQL.list_accounts)]
+
+
+async def list_keys(reader: Reader, account_id: str) -> list[ListedKey]:
+    """The keys of an account, oldest first, revoked ones too."""
+    return [
+        ListedKey(
+            id=_key_id(row["key_hash"]),
+            account_id=row["account_id"],
+            livemode=row["livemode"],
+            kind=row["kind"],
+            hint=row["hint"],
+            created_at=row["created_at"],
+            revoked_at=row["revoked_at"],
+        )
+        for row in await reader.rows(SQL.list_keys, account_id)
+    ]
+
+
+async def revoke_key(database: Database, account_id: str, key_id: str, *, at: datetime) -> None:
+    """End the life of a key; calls with it are refused within seconds. Raises AccountRefused if no such key lives."""
+    hashes = [row["key_hash"] for row in await database.rows(SQL.list_keys, account_id)]
+    named = [key_hash for key_hash in hashes if _key_id(key_hash) == key_id]
+    if not named or not await database.execute(SQL.revoke_key, account_id, named[0], at):
+        raise AccountRefused(f"account {account_id[:40]} has no living key {key_id[:40]}")
+
+
+async def set_origins(database: Database, account_id: str, origins: Sequence[str]) -> None:
+    """Replace the registered origins of an account. Raises AccountRefused, OriginInvalid."""
+    if not await database.execute(SQL.set_origins, account_id, checked_origins(origins)):
+        raise AccountRefused(f"there is no account {account_id[:40]}")
+
+
+def hash_of(key: str) -> bytes:
+    """What is stored of a key. A plain hash will do: a key is 128 random bits, not a password."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+async def _create_pair(tx: Transaction, account_id: str, livemode: bool, at: datetime, entropy: Entropy) -> KeyPair:
+    mode = "live" if livemode else "test"
+    pair = KeyPair(livemode, new_secret(f"pk_{mode}", entropy), new_secret(f"sk_{mode}", entropy))
+    keys = [pair.publishable_key, pair.secret_key]
+    await tx.execute(
+        SQL.insert_keys,
+        account_id,
+        at,
+        [hash_of(key) for key in keys],
+        [livemode, livemode],
+        ["publishable", "secret"],
+        [f"{key[:8]}…{key[-4:]}" for key in keys],
+    )
+    return pair
+
+
+def _check_live(live_allowed: bool) -> None:
+    if not live_allowed:
+        raise AccountRefused("live keys cannot be made while the acquirer is the simulated one")
+
+
+def _account(row: Record) -> Account:
+    return Account(
+        account_id=row["account_id"],
+        name=row["name"],
+        origins=tuple(row["origins"]),
+        created_at=row["created_at"],
+        default_api_version=row["default_api_version"],
+    )
+
+
+def _key_id(key_hash: bytes) -> str:
+    return f"key_{key_hash.hex()[:16]}"

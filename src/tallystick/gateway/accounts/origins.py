@@ -1,0 +1,70 @@
+"""Registered origins: where an account's return URLs may lead and its embedded pages may stand (RULES §9). Pure."""
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from tallystick.gateway.stripe_wire import errors
+
+ORIGINS_MAX = 50  # all of them stand in the header of every embedded page
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class OriginInvalid(ValueError):
+    """The text is not an origin such as https://shop.example or http://127.0.0.1:8000."""
+
+
+def origin_of(url: str) -> str | None:
+    """`scheme://host[:port]` of an http(s) address, lower case, without the scheme's own port; None if it has none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc or not url.isascii():
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if any(character in host for character in " \\\"';,*"):
+        return None
+    return f"{parts.scheme}://{host}" + ("" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}")
+
+
+def checked_origins(texts: Sequence[str]) -> list[str]:
+    """Origins to register, in one form. Plain http only on loopback. Raises OriginInvalid."""
+    if len(texts) > ORIGINS_MAX:
+        raise OriginInvalid(f"an account can have at most {ORIGINS_MAX} origins")
+    origins: list[str] = []
+    for text in texts:
+        origin = origin_of(text)
+        if origin is None or urlsplit(text).path not in ("", "/") or urlsplit(text).query or urlsplit(text).fragment:
+            raise OriginInvalid(f"{text[:200]!r} is not an origin such as https://shop.example")
+        if origin.startswith("http://") and not is_loopback(urlsplit(origin).hostname or ""):
+            raise OriginInvalid(f"{text[:200]!r}: plain http is for loopback only")
+        if origin not in origins:
+            origins.append(origin)
+    return origins
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host can only be this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def may_return_to(origins: Sequence[str], livemode: bool, url: str) -> bool:
+    """Whether a shopper may be sent to `url`. In test mode an account that has registered nothing yet may name any."""
+    if not origins and not livemode:
+        return origin_of(url) is not None
+    return origin_of(url) in origins
+
+
+def check_return_url(param: str, url: str | None, origins: Sequence[str], livemode: bool) -> None:
+    """Raise InvalidRequest for an address that the account has not registered."""
+    if url is not None and not may_return_to(origins, livemode, url):
+        raise errors.invalid(
+            param, f"The origin of `{param}` is not registered for this account. Register it first.", "url_invalid"
+        )
