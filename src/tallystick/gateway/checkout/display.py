@@ -5,10 +5,12 @@ babel is for display only: its precision differs from ISO 4217 for 13 currencies
 """
 
 import re
+from copy import copy
 from decimal import Decimal
 from functools import lru_cache
 
 from babel import Locale, UnknownLocaleError
+from babel.numbers import NumberPattern
 
 ACCEPT_LANGUAGE_CHARACTERS_MAX = 200  # browsers send far less; a longer header is not read to its end
 LANGUAGES_TRIED_MAX = 8
@@ -43,7 +45,13 @@ def _locale(tag: str) -> Locale | None:
 @lru_cache(maxsize=4096)
 def amount_text(amount_minor: int, exponent: int, currency: str, locale: Locale) -> str:
     """`2500` with exponent 2 as `€25.00`, `25,00 €`, … always with exactly the currency's own decimals."""
-    pattern = locale.currency_formats["standard"]
     major = Decimal(amount_minor).scaleb(-exponent)
-    text: str = pattern.apply(major, locale, currency=currency, currency_digits=False, force_frac=(exponent, exponent))
+    text = _pattern(locale, exponent).apply(major, locale, currency=currency, currency_digits=False)
     return _LETTER_MEETS_DIGIT.sub("\u00a0", text)
+
+
+@lru_cache(maxsize=1024)
+def _pattern(locale: Locale, decimals: int) -> NumberPattern:
+    pattern = copy(locale.currency_formats["standard"])
+    pattern.frac_prec = (decimals, decimals)
+    return pattern
