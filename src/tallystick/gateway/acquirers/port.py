@@ -1,0 +1,148 @@
+"""The acquirer port: the bank side behind the gateway. Batch first; nothing ends in a bare exception (DESIGN §2.8).
+
+A card is accepted first (before anything is stored or logged) and known by a reference from then on; calls that move
+money carry our own key, under which the acquirer does them at most once. Every call to it ends in one of
+
+    Done / Approved     it did it
+    Refused / Declined  it said no; nothing happened
+    NotSent             the call never reached it; nothing happened
+    Unknown             it may have done it: to be inquired under our key, never repeated under another
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from tallystick.gateway.cards.pan import CardEntry, Cvc
+from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
+
+CALL_DEADLINE_S = 20.0  # of every call to an acquirer; leases (60 s) are longer by a wide margin
+
+CardField = Literal["cc-number", "cc-exp", "cc-csc"]
+"""The inputs of a card form, by their standard autocomplete names."""
+
+AuthenticationState = Literal["pending", "succeeded", "failed", "canceled"]
+
+
+class AcceptedCard(Struct, frozen=True, kw_only=True):
+    """A card that the acquirer takes, as we may keep it. Its `card_reference` is never derived from the number."""
+
+    card_reference: str
+    brand: str
+    first6: str
+    last4: str
+    exp_month: int
+    exp_year: int
+    fingerprint: str
+    authentication_required: bool
+
+
+class CardRefused(Struct, frozen=True):
+    """The acquirer does not take this card, or this cannot be one; nothing of it was kept."""
+
+    field: CardField
+    message: str
+
+
+class Authentication(Struct, frozen=True):
+    """Which 3DS challenge is meant."""
+
+    account_id: str
+    reference: str
+
+
+class ChargeRequest(Struct, frozen=True, kw_only=True):
+    """Authorise an amount, and capture it at once when `capture`. `authentication` is a 3DS challenge that was met."""
+
+    key: str
+    card_reference: str
+    code: Cvc | None
+    amount: int
+    currency: str
+    capture: bool
+    authentication: Authentication | None = None
+
+
+class Approved(Struct, frozen=True):
+    """The bank authorised the amount (and captured it, when asked to)."""
+
+    reference: str
+
+
+class Declined(Struct, frozen=True):
+    """The bank said no. `code` and `decline_code` are Stripe's words, `message` its sentence for people."""
+
+    code: str
+    decline_code: str
+    message: str
+
+
+class CaptureRequest(Struct, frozen=True, kw_only=True):
+    """Capture part or all of an authorised charge; `final` releases what is left of it."""
+
+    key: str
+    charge_reference: str
+    amount: int
+    currency: str
+    final: bool
+
+
+class VoidRequest(Struct, frozen=True, kw_only=True):
+    """Release what is left of an authorised charge, or return the whole of a captured one on the same day."""
+
+    key: str
+    charge_reference: str
+    amount: int
+    currency: str
+
+
+class AuthenticationRequest(Struct, frozen=True, kw_only=True):
+    """Ask the cardholder's bank for a 3DS challenge. `charge` is the id that the shopper's page will carry."""
+
+    account_id: str
+    charge: str
+    card_reference: str
+    amount: int
+    currency: str
+
+
+class Challenge(Struct, frozen=True):
+    """Where the shopper's browser must go, and under which reference the bank tells us what came of it."""
+
+    reference: str
+    url: str
+
+
+ChargeOutcome = Approved | Declined | NotSent | Unknown
+RequestOutcome = Done[str] | Refused | NotSent | Unknown
+ChallengeOutcome = Done[Challenge] | Refused | NotSent | Unknown
+AuthenticationOutcome = Done[AuthenticationState] | NotSent | Unknown
+
+
+class Acquirer(Protocol):
+    """The bank side. `simulated` ones take test cards and nothing else, and serve test mode only (DESIGN §5)."""
+
+    @property
+    def simulated(self) -> bool: ...
+
+    async def accept(self, entries: Sequence[CardEntry], at: datetime) -> list[AcceptedCard | CardRefused]:
+        """Whether each card is taken. Refuses before anything is stored or logged (RULES §9)."""
+        ...
+
+    def accept_token(self, token: str, at: datetime) -> AcceptedCard | None:
+        """The card behind a test token such as `pm_card_visa`; None where there is none."""
+        ...
+
+    async def charge(self, requests: Sequence[ChargeRequest]) -> list[ChargeOutcome]: ...
+
+    async def capture(self, requests: Sequence[CaptureRequest]) -> list[RequestOutcome]: ...
+
+    async def void(self, requests: Sequence[VoidRequest]) -> list[RequestOutcome]: ...
+
+    async def begin_authentication(self, requests: Sequence[AuthenticationRequest]) -> list[ChallengeOutcome]: ...
+
+    async def authentication_results(self, wanted: Sequence[Authentication]) -> list[AuthenticationOutcome]:
+        """What came of 3DS challenges, asked server to server: a browser's word counts for nothing (RULES §3)."""
+        ...

@@ -1,0 +1,87 @@
+"""The test cards of the simulated acquirer: Stripe's public numbers and tokens, so that people know them. RULES §9.
+
+A card is known by its alias from the moment it is accepted; the number stands here and nowhere else.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from msgspec import Struct
+
+from tallystick.gateway.acquirers.port import Declined
+
+
+class SimulatedCard(Struct, frozen=True, kw_only=True):
+    """What one test number does. `tokens` are the names under which SDK users know it."""
+
+    alias: str
+    number: str
+    tokens: tuple[str, ...]
+    decline: Declined | None = None
+    authentication: bool = False
+
+
+_GENERIC = Declined("card_declined", "generic_decline", "Your card was declined.")
+_INSUFFICIENT_FUNDS = Declined("card_declined", "insufficient_funds", "Your card has insufficient funds.")
+_LOST = Declined("card_declined", "lost_card", "Your card was declined.")
+_STOLEN = Declined("card_declined", "stolen_card", "Your card was declined.")
+_EXPIRED = Declined("expired_card", "expired_card", "Your card has expired.")
+_INCORRECT_CVC = Declined("incorrect_cvc", "incorrect_cvc", "Your card's security code is incorrect.")
+_PROCESSING_ERROR = Declined(
+    "processing_error", "processing_error", "An error occurred while processing your card. Try again in a little bit."
+)
+NOT_AUTHENTICATED = Declined(
+    "card_declined", "authentication_required", "Your card was declined. This transaction requires authentication."
+)
+
+
+def _named(*names: str) -> tuple[str, ...]:
+    """Every test card has a payment method and, from older times, a token of the same name."""
+    return tuple(f"{prefix}_{name}" for name in names for prefix in ("pm_card", "tok"))
+
+
+def _declining(alias: str, number: str, decline: Declined) -> SimulatedCard:
+    return SimulatedCard(alias=alias, number=number, tokens=_named(alias, f"visa_{alias}"), decline=decline)
+
+
+SIMULATED_CARDS: tuple[SimulatedCard, ...] = (
+    SimulatedCard(alias="visa", number="4242424242424242", tokens=_named("visa")),
+    SimulatedCard(alias="mastercard", number="5555555555554444", tokens=_named("mastercard")),
+    SimulatedCard(alias="amex", number="378282246310005", tokens=_named("amex")),
+    SimulatedCard(alias="discover", number="6011111111111117", tokens=_named("discover")),
+    SimulatedCard(alias="jcb", number="3566002020360505", tokens=_named("jcb")),
+    _declining("chargeDeclined", "4000000000000002", _GENERIC),
+    _declining("chargeDeclinedInsufficientFunds", "4000000000009995", _INSUFFICIENT_FUNDS),
+    _declining("chargeDeclinedLostCard", "4000000000009987", _LOST),
+    _declining("chargeDeclinedStolenCard", "4000000000009979", _STOLEN),
+    _declining("chargeDeclinedExpiredCard", "4000000000000069", _EXPIRED),
+    _declining("chargeDeclinedIncorrectCvc", "4000000000000127", _INCORRECT_CVC),
+    _declining("chargeDeclinedProcessingError", "4000000000000119", _PROCESSING_ERROR),
+    SimulatedCard(
+        alias="authenticationRequiredOnSetup",
+        number="4000002500003155",
+        tokens=_named("authenticationRequiredOnSetup", "threeDSecure2Required"),
+        authentication=True,
+    ),
+    SimulatedCard(
+        alias="authenticationRequired",
+        number="4000002760003184",
+        tokens=_named("authenticationRequired", "threeDSecureRequired"),
+        authentication=True,
+    ),
+    SimulatedCard(
+        alias="threeDSecureRequiredChargeDeclined",
+        number="4000008400001629",
+        tokens=_named("threeDSecureRequiredChargeDeclined"),
+        authentication=True,
+        decline=_GENERIC,
+    ),
+    SimulatedCard(alias="createDispute", number="4000000000000259", tokens=_named("createDispute")),
+    SimulatedCard(alias="refundFail", number="4000000000005126", tokens=_named("refundFail")),
+)
+
+BY_NUMBER: Mapping[str, SimulatedCard] = MappingProxyType({card.number: card for card in SIMULATED_CARDS})
+BY_ALIAS: Mapping[str, SimulatedCard] = MappingProxyType({card.alias: card for card in SIMULATED_CARDS})
+BY_TOKEN: Mapping[str, SimulatedCard] = MappingProxyType(
+    {token: card for card in SIMULATED_CARDS for token in card.tokens}
+)
