@@ -177,7 +177,7 @@ def test_missing_and_duplicate_headers_are_malformed() -> None:
 
 
 def test_a_full_stop_cannot_be_moved_between_id_and_timestamp() -> None:
-    """`a.1` + `2` and `a` + `1` sign the same bytes when the body helps; an id with a full stop is therefore refused."""
+    """`a.1` + `2` and `a` + `1` sign the same bytes when the body helps: an id with a full stop is refused."""
     body = b"1614265330.rest"
     signature = sign_standard([SECRET], "evt", VECTOR_TIMESTAMP, body)
     shifted = standard_headers(f"evt.{VECTOR_TIMESTAMP}", VECTOR_TIMESTAMP, signature)
@@ -221,9 +221,10 @@ def test_a_standard_secret_may_lack_its_padding() -> None:
 # --- ten thousand hostile variants (RULES §7) ---
 
 JUNK = [
-    b"", b" ", b",", b"=", b".", b"\x00", b"\xff\xfe", "é".encode(), "١٢٣".encode(), b"v1", b"v1=", b"v1,", b"v0=", b"t=",
-    b"t=1.5", b"t=-1", b"t=1e308", b"9" * 400, b"t=" + b"9" * 400, b"AAAA", b"====", b"v1,====", b"v1,!!!!", b"v1=" + b"0" * 64,
-    b"v1,v1,v1", b"nan", b"inf", b"None", b"%00", b"\r\n", b"{}", b"[]", b"\xf0\x9f\x92\xb8", b"v1=" + "é".encode() * 32, b"whsec_",
+    b"", b" ", b",", b"=", b".", b"\x00", b"\xff\xfe", "é".encode(), "١٢٣".encode(), b"v1", b"v1=", b"v1,", b"v0=",
+    b"t=", b"t=1.5", b"t=-1", b"t=1e308", b"9" * 400, b"t=" + b"9" * 400, b"AAAA", b"====", b"v1,====", b"v1,!!!!",
+    b"v1=" + b"0" * 64, b"v1,v1,v1", b"nan", b"inf", b"None", b"%00", b"\r\n", b"{}", b"[]", b"\xf0\x9f\x92\xb8",
+    b"v1=" + "é".encode() * 32, b"whsec_",
 ]  # fmt: skip
 
 

@@ -1,11 +1,11 @@
 """Signing and verifying webhooks, both schemes: Stripe's and Standard Webhooks. Pure: time is a parameter.
 
-A webhook's body is signed and verified as bytes, before anything is parsed. Every function takes all live secrets, because
-during a rotation two of them are valid. RULES §6 (signing), §7 (verifying).
+A webhook's body is signed and verified as bytes, before anything is parsed. Every function takes all live secrets,
+because during a rotation two of them are valid. RULES §6 (signing), §7 (verifying).
 
-The verifier is our own: the published ones raise three kinds of error on hostile input and take fractions of a second as a
-timestamp. This one compares the *encoded* signatures, so nothing that a stranger sent is ever decoded, and it raises
-`SignatureRefused` and nothing else, whatever bytes it is given.
+The verifier is our own: the published ones raise three kinds of error on hostile input and take fractions of a second
+as a timestamp. This one compares the *encoded* signatures, so nothing that a stranger sent is ever decoded, and it
+raises `SignatureRefused` and nothing else, whatever bytes it is given.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Reason = Literal["bad_signature", "too_old", "malformed"]
 
 
 class SignatureRefused(Exception):
-    """This request is not what a holder of the secret has just sent. `reason` says why, in a word for logs and counters."""
+    """This request is not what a holder of the secret has just sent. `reason` says why, for logs and counters."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
@@ -53,7 +53,7 @@ def sign_stripe(secrets: Sequence[str], timestamp: int, body: bytes) -> str:
 
 
 def sign_standard(secrets: Sequence[str], id: str, timestamp: int, body: bytes) -> str:
-    """The value of `webhook-signature`: `v1,…`, one for each secret, separated by blanks. `timestamp` is in whole seconds."""
+    """The value of `webhook-signature`: `v1,…` for each secret, separated by blanks; `timestamp` in whole seconds."""
     signed = b"%b.%d.%b" % (id.encode("ascii"), timestamp, body)
     return " ".join(
         "v1," + base64.b64encode(hmac.digest(standard_key(secret), signed, "sha256")).decode("ascii")

@@ -92,7 +92,7 @@ class Shop:
             *(MERCHANT, order_id, connection, amount, at, facts),
         )
         await self.sql(
-            "INSERT INTO attempt (merchant_id, order_id, number, connection_id, create_key, gateway_expires_at,"
+            "INSERT INTO attempt (merchant_id, order_id, number, connection_id, open_key, gateway_expires_at,"
             " created_at) VALUES ($1, $2, 1, $3, $4, $5, $5)",
             *(MERCHANT, order_id, connection, f"order:{order_id}:1", at),
         )
@@ -178,7 +178,7 @@ async def served(application: Any) -> AsyncIterator[str]:
     config = uvicorn.Config(application, http="httptools", log_level="warning", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve([listener]))
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - uvicorn offers no event for it
         await asyncio.sleep(0.005)
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True

@@ -3,8 +3,8 @@
     receive (one statement, in key order) → orders/apply → commit → 200
 
 An event that fits no order is parked, one that says nothing about orders is ignored, one that cannot be applied is
-stored as failed; all three keep their bytes. A batch that the database refuses is split until the culprit is alone, so its
-neighbours are committed and answered as if it had not been there.
+stored as failed; all three keep their bytes. A batch that the database refuses is split until the culprit is alone, so
+its neighbours are committed and answered as if it had not been there.
 """
 
 import logging
