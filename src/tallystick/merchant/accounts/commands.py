@@ -35,6 +35,9 @@ class NewMerchant(Struct, frozen=True):
     merchant_id: str
     api_key: str
 
+    def __repr__(self) -> str:
+        return f"NewMerchant({self.merchant_id!r})"
+
 
 def hash_api_key(api_key: str) -> bytes:
     """What is stored of an API key, and looked up. The key has 128 random bits, so a plain SHA-256 cannot be

@@ -25,9 +25,9 @@ ORDER_PREFIX: Final = "ord"
 CUSTOMER_PREFIX: Final = "cus"
 FIRST_ATTEMPT: Final = 1
 GATEWAY_TTL_MIN_S: Final = 30 * 60  # Stripe refuses sessions that live less (RULES §8)
-GATEWAY_TTL_MARGIN_S: Final = (
-    5 * 60
-)  # the TTL is enforced by our closing; the gateway's clock only catches what we miss
+# The time to live is enforced by our closing; the gateway's clock only catches what we miss.
+GATEWAY_TTL_MARGIN_S: Final = 5 * 60
+GATEWAY_TTL_MAX_S: Final = 24 * 3600 - 60  # Stripe refuses sessions that live longer; a minute for clocks that differ
 
 
 class Terms(Struct, frozen=True):
@@ -56,7 +56,7 @@ def draft_order(
 ) -> Draft:
     """The order that is stored for `wanted`, with the call that will open its session. Raises NotChargeable."""
     order_id = owned_id(ORDER_PREFIX, merchant.merchant_id, at, entropy)
-    gateway_ttl_s = max(wanted.ttl_s, GATEWAY_TTL_MIN_S) + GATEWAY_TTL_MARGIN_S
+    gateway_ttl_s = min(max(wanted.ttl_s, GATEWAY_TTL_MIN_S) + GATEWAY_TTL_MARGIN_S, GATEWAY_TTL_MAX_S)
     return_to = f"{terms.public_url}/return/{order_id}"
     opening = Opening(
         order_id=order_id,

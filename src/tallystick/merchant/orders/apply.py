@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from tallystick.kernel.columns import columns
 from tallystick.merchant.orders.facts import (
     AnyFact,
     Attempted,
@@ -162,9 +163,9 @@ async def save(tx: Transaction, changes: Sequence[Change], at: datetime) -> None
     """Store a batch of changes: orders, attempts and timeline, in one statement."""
     if not changes:
         return
-    attempts = _columns([row for change in changes for row in _attempt_rows(change)], 10)
-    lines = _columns([row for change in changes for row in _timeline_rows(change)], 9)
-    orders = _columns([_order_row(change) for change in changes], 15)
+    attempts = columns(10, [row for change in changes for row in _attempt_rows(change)])
+    lines = columns(9, [row for change in changes for row in _timeline_rows(change)])
+    orders = columns(15, [_order_row(change) for change in changes])
     saved = await tx.rows(SQL.save_changes, at, *attempts, *lines, *orders)
     assert saved[0]["saved"] == len(changes), "an order changed while we held its lock"
 
@@ -258,11 +259,3 @@ def _attempt_rows(change: Change) -> list[tuple[Any, ...]]:
 def _kept(attempt: AttemptFacts) -> tuple[Any, ...]:
     """What the attempt's row repeats of the facts."""
     return (attempt.state, attempt.session, attempt.intent, attempt.close_asked)
-
-
-def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    """Rows turned into the column arrays that `unnest` takes."""
-    if not rows:
-        return [[] for _ in range(width)]
-    assert len(rows[0]) == width, "as many columns as the statement has"
-    return [list(column) for column in zip(*rows, strict=True)]

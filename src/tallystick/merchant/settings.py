@@ -1,0 +1,81 @@
+"""Every setting of the merchant service, with default, unit and a sentence; checked against its neighbours at the
+start."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from tallystick.kernel.settings import SettingsRefused, load
+from tallystick.merchant.accounts.commands import AccountRefused, check_origin, is_loopback
+from tallystick.merchant.checkout.request import TTL_MAX_S, TTL_MIN_S
+
+PREFIX: Final = "TALLYSTICK_MERCHANT_"
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The settings of one merchant process. Secrets of connections are not among them: each connection names its
+    own."""
+
+    database_dsn: Annotated[
+        str, Meta(min_length=1, description="PostgreSQL 15 or newer that holds the merchant's database. A secret.")
+    ]
+    database_connections_max: Annotated[
+        int, Meta(ge=2, le=100, description="Connections to PostgreSQL of one process.", extra={"unit": "connections"})
+    ] = 8
+    host: Annotated[str, Meta(min_length=1, description="The address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535, description="The port to listen on.")] = 8420
+    tls_cert_file: Annotated[
+        str, Meta(description="The certificate to serve HTTPS with, PEM; empty for plain HTTP, on loopback only.")
+    ] = ""
+    tls_key_file: Annotated[str, Meta(description="The certificate's private key, PEM.")] = ""
+    public_url: Annotated[
+        str,
+        Meta(description="The origin under which shoppers and gateways reach this service; empty for host and port."),
+    ] = ""
+    ca_file: Annotated[
+        str,
+        Meta(description="Certificates of authorities to trust when calling gateways, PEM; empty for the system's."),
+    ] = ""
+    order_ttl_s: Annotated[
+        int,
+        Meta(
+            ge=TTL_MIN_S,
+            le=TTL_MAX_S,
+            description="How long a shopper may take to pay where the order does not say.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 1800
+    declines_max: Annotated[
+        int,
+        Meta(ge=1, le=10, description="Failed charges after which an attempt is given up.", extra={"unit": "charges"}),
+    ] = 3
+
+    def __post_init__(self) -> None:
+        if bool(self.tls_cert_file) != bool(self.tls_key_file):
+            raise SettingsRefused(f"{PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE: set both or none")
+        if not self.tls_cert_file and not is_loopback(self.host):
+            raise SettingsRefused(
+                f"{PREFIX}HOST: plain HTTP is served on loopback only; set a certificate or 127.0.0.1"
+            )
+        if self.public_url:
+            try:
+                check_origin(self.public_url)
+            except AccountRefused as refused:
+                raise SettingsRefused(f"{PREFIX}PUBLIC_URL: {refused}") from None
+
+    @property
+    def origin(self) -> str:
+        """The origin that stands in return addresses and webhook addresses, without a slash at its end."""
+        if self.public_url:
+            return check_origin(self.public_url)
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls_cert_file else 'http'}://{host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"Settings(host={self.host!r}, port={self.port})"
+
+
+def read(environ: Mapping[str, str]) -> Settings:
+    """The settings in the environment. Raises SettingsRefused."""
+    return load(Settings, PREFIX, environ)
