@@ -38,6 +38,7 @@ POLL_S = 0.5  # how often the parent is looked at where the system has no pidfd
 
 
 def main(arguments: list[str]) -> int:
+    """Run in one of the two modes; gives the exit code."""
     mode, *rest = arguments
     if mode == "run":
         become_unprivileged()

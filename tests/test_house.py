@@ -1,0 +1,362 @@
+"""The rules of the house (docs/architecture.md), which a newcomer can read here as the architecture.
+
+The source is read, not imported or run. Every exception stands in a list with its reason; one that is not needed any
+more fails too. The rules that need a database (statements prepare, keys begin with the owner) are in test_catalogue.py.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src"
+
+# Imports run downwards only. Rooms of one storey may use each other, except the two services.
+STOREYS = {"ports": 0, "kernel": 1, "merchant": 2, "gateway": 2, "simulation": 3, "demo": 3, "cli": 3}
+
+# Pure modules decide; they are given everything, the time too. They import what is listed here and one another.
+PURE = {
+    "tallystick.gateway.cards.brands",
+    "tallystick.gateway.cards.pan",
+    "tallystick.gateway.ledger.postings",
+    "tallystick.gateway.payments.payment",
+    "tallystick.kernel.delivery.states",
+    "tallystick.kernel.money",
+    "tallystick.kernel.signatures",
+    "tallystick.merchant.gateways.stripe_currencies",
+    "tallystick.merchant.gateways.stripe_objects",
+    "tallystick.merchant.orders.facts",
+    "tallystick.merchant.orders.state",
+}
+# Modules whose types pure modules may name: how a call to the outside ended, what an adapter is asked.
+TYPES = {"tallystick.kernel.outcomes", "tallystick.merchant.gateways.port"}
+PURE_LIBRARIES = set(
+    "__future__ base64 binascii collections copy dataclasses datetime decimal enum fractions functools hashlib hmac "
+    "itertools json math operator re string struct types typing babel iso4217 msgspec".split()
+)
+
+# What reaches the outside world, and is therefore to be had through a port only.
+OUTSIDE_MODULES = set(
+    "time random secrets uuid socket ssl select selectors subprocess multiprocessing http.client urllib.request "
+    "smtplib aiohttp httpx requests asyncpg psycopg sqlalchemy".split()
+)
+OUTSIDE_CALLS = set(
+    "datetime.now datetime.utcnow datetime.today date.today os.urandom os.getrandom loop.time loop.create_connection "
+    "asyncio.sleep asyncio.open_connection asyncio.open_unix_connection asyncio.start_server "
+    "asyncio.create_subprocess_exec asyncio.create_subprocess_shell".split()
+)
+OUTSIDE_ALLOWED = {
+    "tallystick.cli.serving ssl": "tells the server with which certificate it serves",
+    "tallystick.cli.serving socket": "names the type of the sockets that the server is given",
+    "tallystick.cli.supervisor asyncio.create_subprocess_exec": "starts the services of one machine as processes",
+    "tallystick.kernel.migrations psycopg": "migrates before there is a schema that statements could be written for",
+    "tallystick.kernel.migrations sqlalchemy": "Alembic's engine; nothing else uses it",
+}
+
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "manager", "managers", "base", "common", "misc"}
+MODULE_LINES_MAX = 450  # 50 to 300 have served well; a module that needs a table of contents is two modules
+FUNCTION_LINES_MAX = 80  # fits a screen
+
+OWNERS = ("merchant_id", "account_id", "owner_id")
+OWNER_NOT_FIRST: dict[str, str] = {
+    "gateway/accounts list_accounts": "the operator's list of all accounts",
+    "gateway/accounts insert_keys": "the key directory: found by hash before the owner is known",
+    "merchant/closing due_closes": "a worker looks for what is due of all owners",
+}
+LOCKED_UNORDERED: dict[str, str] = {}
+
+
+class Module:
+    """One module of the source: its dotted name, path and tree."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        self.name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        self.text = path.read_text(encoding="utf-8")
+        self.tree = ast.parse(self.text, filename=str(path))
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def room(self) -> str:
+        """The top folder below the package: `ports`, `kernel`, `merchant`, …"""
+        return self.name.split(".")[1] if "." in self.name else ""
+
+    def imports(self) -> Iterator[str]:
+        """Dotted names of what is imported: our modules; of others' both the module and what is taken from it."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{self.name}: relative import"
+                assert node.module is not None
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                if node.module not in files():
+                    yield from names
+                yield from {name if name in files() else node.module for name in names}
+
+
+@cache
+def files() -> set[str]:
+    """The dotted names of our modules and packages."""
+    paths = [path.relative_to(SOURCE).with_suffix("").parts for path in SOURCE.rglob("*.py")]
+    return {".".join(parts[:-1] if parts[-1] == "__init__" else parts) for parts in paths}
+
+
+@cache
+def modules() -> dict[str, Module]:
+    found = [Module(path) for path in sorted(SOURCE.rglob("*.py"))]
+    return {module.name: module for module in found}
+
+
+def every_module() -> list[Module]:
+    return list(modules().values())
+
+
+def of(name: str, modules_named: set[str]) -> bool:
+    """Is `name` one of the modules, or inside one of them?"""
+    return any(name == module or name.startswith(module + ".") for module in modules_named)
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(modules()) > 20
+    assert sum(1 for _ in all_statements()) > 20
+
+
+@pytest.mark.parametrize("module", every_module(), ids=repr)
+def test_imports_run_downwards(module: Module) -> None:
+    if module.room not in STOREYS:
+        assert module.name == "tallystick", f"{module.name} lies in no room that the house knows"
+        return
+    for imported in module.imports():
+        room = imported.split(".")[1] if imported.startswith("tallystick.") else ""
+        if room in STOREYS and room != module.room:
+            assert STOREYS[room] <= STOREYS[module.room], f"{module.name} imports upwards: {imported}"
+            assert {room, module.room} != {"merchant", "gateway"}, (
+                f"{module.name} imports {imported}: they meet over HTTP"
+            )
+
+
+@pytest.mark.parametrize("module", every_module(), ids=repr)
+def test_nothing_but_a_port_reaches_the_outside_world(module: Module) -> None:
+    """No clock, randomness, socket, process or database driver outside `tallystick/ports`. DESIGN §2.4."""
+    if module.room == "ports":
+        return
+    for what in reaches_outside(module):
+        assert f"{module.name} {what}" in OUTSIDE_ALLOWED, f"{module.name} uses {what}: take it through a port"
+
+
+def reaches_outside(module: Module) -> set[str]:
+    found = set()
+    for imported in module.imports():
+        found |= {outside for outside in OUTSIDE_MODULES if of(imported, {outside})}
+        found |= {call for call in OUTSIDE_CALLS if imported == call}
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute):
+            called = ast.unparse(node)
+            found |= {call for call in OUTSIDE_CALLS if called == call or called.endswith("." + call)}
+    return found
+
+
+def test_every_exception_from_the_ports_is_needed() -> None:
+    needed = {f"{module.name} {what}" for module in every_module() for what in reaches_outside(module)}
+    assert set(OUTSIDE_ALLOWED) <= needed
+    assert all(OUTSIDE_ALLOWED.values())
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_pure_modules_import_pure_things(name: str) -> None:
+    """The core is pure: no IO, no clock, no randomness; functions of plain frozen data. DESIGN §2.3."""
+    module = modules()[name]
+    for imported in module.imports():
+        if imported.split(".")[0] == "tallystick":
+            assert of(imported, PURE | TYPES), f"{name} imports {imported}"
+        else:
+            assert of(imported, PURE_LIBRARIES), f"{name} imports {imported}"
+    for node in ast.walk(module.tree):
+        assert not isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.Global), f"{name}:{node.lineno}"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in {"open", "print", "input"}, f"{name}:{node.lineno}"
+
+
+@pytest.mark.parametrize("module", every_module(), ids=repr)
+def test_modules_are_nouns_of_the_domain_and_not_too_long(module: Module) -> None:
+    assert not set(module.name.split(".")) & FORBIDDEN_NAMES, f"{module.name}: name the thing that it is about"
+    assert module.text.count("\n") <= MODULE_LINES_MAX, f"{module.name} is two modules"
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < FUNCTION_LINES_MAX, f"{module.name}.{node.name} fits no screen"
+
+
+@pytest.mark.parametrize("module", every_module(), ids=repr)
+def test_modules_and_what_they_offer_say_what_they_are_for(module: Module) -> None:
+    if not module.text.strip():
+        return
+    assert ast.get_docstring(module.tree), f"{module.name} has no docstring"
+    for node in module.tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{module.name}.{node.name} has no docstring"
+
+
+def test_no_notes_to_self_and_no_paths_of_a_machine() -> None:
+    words = re.compile("TO" + "DO|FIX" + "ME|XX" + "X:|/ro" + "ot/|/wo" + "rk/")
+    for folder in ("src", "tests", "benchmarks", "docs", "scripts", "requirements"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in {".py", ".sql", ".html", ".js", ".css", ".md", ".toml", ".in", ".txt"}:
+                if "node_modules" in path.parts:
+                    continue
+                found = words.search(path.read_text(encoding="utf-8"))
+                assert found is None, f"{path.relative_to(ROOT)}: {found.group() if found else ''}"
+
+
+# Statements
+
+
+class Written:
+    """One statement as it stands in its file: the room, its name, its sentence and its text without comments."""
+
+    def __init__(self, path: Path, chunk: str) -> None:
+        self.path = path
+        self.room = path.parent.relative_to(SOURCE / "tallystick").as_posix()
+        comments = [line for line in chunk.split("\n") if line.startswith("--")]
+        self.name = comments[0].removeprefix("--").strip() if comments else ""
+        self.comment = " ".join(line.removeprefix("--").strip() for line in comments[1:])
+        self.text = "\n".join(line for line in chunk.split("\n") if not line.lstrip().startswith("--")).strip()
+        self.key = f"{self.room} {self.name}"
+
+    def __repr__(self) -> str:
+        return self.key
+
+
+@cache
+def statement_files() -> list[Path]:
+    return [path for path in sorted(SOURCE.rglob("*.sql")) if path.parent.name != "schema"]
+
+
+@cache
+def all_statements() -> list[Written]:
+    chunks = [
+        (path, chunk.strip())
+        for path in statement_files()
+        for chunk in re.split(r";[ \t]*$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    ]
+    return [Written(path, chunk) for path, chunk in chunks if chunk]
+
+
+@pytest.mark.parametrize("statement", all_statements(), ids=repr)
+def test_a_statement_has_a_name_and_a_sentence(statement: Written) -> None:
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", statement.name), f"{statement.path}: {statement.text[:60]}"
+    assert re.match(r"[A-Z].*\.", statement.comment), f"{statement.key} needs a sentence that says what it is for"
+    assert statement.text, f"{statement.key} is empty"
+
+
+@pytest.mark.parametrize("path", statement_files(), ids=lambda path: path.parent.name)
+def test_names_of_statements_are_unique_in_their_file(path: Path) -> None:
+    names = [statement.name for statement in all_statements() if statement.path == path]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("statement", all_statements(), ids=repr)
+def test_a_statement_takes_time_chance_and_ids_as_parameters(statement: Written) -> None:
+    forbidden = re.compile(
+        r"\b(now|random|gen_random_uuid|uuidv[47]|clock_timestamp|statement_timestamp|transaction_timestamp|nextval|timeofday)"
+        r"\s*\(|\b(current_(timestamp|date|time)|localtime(stamp)?|listen|notify)\b",
+        re.IGNORECASE,
+    )
+    found = forbidden.search(statement.text)
+    assert found is None, f"{statement.key}: {found.group() if found else ''}"
+    assert "skip locked" not in statement.text.lower() or "SKIP LOCKED" in statement.comment, (
+        f"{statement.key}: say in its comment why SKIP LOCKED is worth it here"
+    )
+
+
+@pytest.mark.parametrize("statement", all_statements(), ids=repr)
+def test_every_parameter_is_cast_and_none_is_left_out(statement: Written) -> None:
+    """Both drivers must see the same types. DESIGN §2.5."""
+    bare = re.search(r"\$[0-9]+(?!\d|::)", statement.text)
+    assert bare is None, f"{statement.key}: {bare.group() if bare else ''} without a cast"
+    numbers = {int(number) for number in re.findall(r"\$([0-9]+)", statement.text)}
+    assert numbers == set(range(1, len(numbers) + 1)), f"{statement.key}: parameters {sorted(numbers)}"
+
+
+@pytest.mark.parametrize("statement", all_statements(), ids=repr)
+def test_a_statement_begins_with_the_owner(statement: Written) -> None:
+    """Every INSERT names the owner first, every search begins with it: so the tables can be sharded. DESIGN §2.6."""
+    if statement.key in OWNER_NOT_FIRST:
+        return
+    assert not owner_missing(statement), f"{statement.key}: {owner_missing(statement)}"
+
+
+def owner_missing(statement: Written) -> str:
+    """What in the statement does not begin with the owner, or nothing."""
+    text = statement.text
+    owner = rf"(?:\w+\.)?(?:{'|'.join(OWNERS)})\b"
+    inserts = re.findall(r"INSERT INTO (\w+)[\w\s]*\(\s*([^,)]+)", text)
+    for table, first_column in inserts:
+        if first_column.strip() not in OWNERS:
+            return f"INSERT INTO {table} begins with {first_column.strip()}"
+    searches = len(re.findall(rf"\b(?:WHERE|ON|AND)\s*\(*\s*{owner}|\bUSING\s*\(\s*{owner}", text))
+    changes = len(re.findall(r"^\s*(?:UPDATE|DELETE FROM) |\(\s*(?:UPDATE|DELETE FROM) ", text, flags=re.MULTILINE))
+    if searches < changes or (not inserts and not searches):
+        return "no WHERE or ON that begins with the owner"
+    return ""
+
+
+@pytest.mark.parametrize("statement", all_statements(), ids=repr)
+def test_rows_are_locked_and_batches_are_read_in_order(statement: Written) -> None:
+    """Two batches that lock the same rows in different orders wait for each other; a seed must replay exactly."""
+    locks = re.search(r"\bFOR (NO KEY )?(UPDATE|SHARE)\b", statement.text)
+    reads_many = statement.text.startswith("SELECT") and re.search(r"\b(unnest|ANY)\s*\(|\bLIMIT\b", statement.text)
+    if (locks or reads_many) and statement.key not in LOCKED_UNORDERED and not only_counts(statement.text):
+        assert "ORDER BY" in statement.text, statement.key
+
+
+def only_counts(text: str) -> bool:
+    return re.match(r"SELECT\s+(count|coalesce|sum|min|max|bool_or|exists)\s*\(", text, re.IGNORECASE) is not None
+
+
+def test_every_exception_from_the_rules_of_statements_is_needed() -> None:
+    by_key = {statement.key: statement for statement in all_statements()}
+    for key, reason in OWNER_NOT_FIRST.items():
+        assert reason
+        assert key in by_key, f"{key} is not there any more"
+        assert owner_missing(by_key[key]), f"{key} begins with the owner: take it off the list"
+    assert set(LOCKED_UNORDERED) <= set(by_key)
+
+
+def test_every_statement_is_used_and_every_use_exists() -> None:
+    used = {(path, name) for module in every_module() for path, name in statements_used(module)}
+    written = {(statement.path, statement.name) for statement in all_statements()}
+    show = {(path.relative_to(SOURCE).as_posix(), name) for path, name in used ^ written}
+    assert not show, f"used but not written, or written but never used: {sorted(show)}"
+
+
+def statements_used(module: Module) -> Iterator[tuple[Path, str]]:
+    names = statement_names(module.name)
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:
+            yield names[node.value.id], node.attr
+
+
+@cache
+def statement_names(module_name: str) -> dict[str, Path]:
+    """The names in a module that stand for a file of statements: made there, or imported from where it is made."""
+    found: dict[str, Path] = {}
+    module = modules().get(module_name)
+    for node in ast.walk(module.tree) if module else ():
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            if ast.unparse(node.value.func) == "Statements.beside" and isinstance(node.targets[0], ast.Name):
+                assert module is not None
+                arguments = [argument.value for argument in node.value.args[1:] if isinstance(argument, ast.Constant)]
+                found[node.targets[0].id] = module.path.parent / str(arguments[0] if arguments else "statements.sql")
+        elif isinstance(node, ast.ImportFrom) and node.module in modules():
+            there = statement_names(node.module)
+            found |= {alias.asname or alias.name: there[alias.name] for alias in node.names if alias.name in there}
+    return found
