@@ -143,7 +143,8 @@ def empty(param: str) -> InvalidRequest:
     """An empty text was sent where nothing can be unset."""
     return InvalidRequest(
         f"You passed an empty string for '{param}'. We assume empty values are an attempt to unset a parameter; "
-        f"however '{param}' cannot be unset. You should remove '{param}' from your request or supply a non-empty value.",
+        f"however '{param}' cannot be unset. You should remove '{param}' from your request or supply a non-empty "
+        "value.",
         code="parameter_invalid_empty",
         param=param,
     )

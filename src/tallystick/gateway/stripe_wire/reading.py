@@ -70,7 +70,7 @@ class Reading:
         statements: tuple[Statement, Statement],
         filters: Sequence[Any] = (),
     ) -> Json:
-        """One page of a list. `statements` give the ids, newest first and oldest first; the order is that of the ids."""
+        """One page of a list. `statements` give the ids, newest first and oldest first."""
         await self._check_cursors(reader, caller, kind, paging)
         ids, has_more = await _page_of_ids(reader, caller, paging, statements, filters)
         found = await self.find(reader, kind, [(caller.account_id, caller.livemode, id) for id in ids])

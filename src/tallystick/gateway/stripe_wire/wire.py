@@ -1,0 +1,233 @@
+"""The wire: plain ASGI under `/v1`. One request from its first byte to its answer.
+
+    find the route → who calls → read the body → fields → parameters → claim the idempotency key → command → answer
+
+Parameters are checked before a key is claimed, so a wrong call never uses one up. What becomes of the key afterwards is
+RULES §5: kept with a final answer, free again after any other refusal, resumable after a fault of ours.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+from tallystick.gateway.accounts.authentication import Authenticator
+from tallystick.gateway.stripe_wire import errors, expanding, forms
+from tallystick.gateway.stripe_wire.binding import bind
+from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
+from tallystick.gateway.stripe_wire.keyed import Keyed
+from tallystick.gateway.stripe_wire.objects import API_VERSION
+from tallystick.gateway.stripe_wire.parameters import Parameters
+from tallystick.gateway.stripe_wire.routing import Route, Routes
+from tallystick.kernel.batching import QueueFull
+from tallystick.kernel.idempotency import Claim, ClaimRequest, KeyInvalid, Scope, fingerprint, parse_key
+from tallystick.kernel.identifiers import new_id
+from tallystick.ports.clock import Clock
+from tallystick.ports.database import DatabaseUnavailable
+from tallystick.ports.entropy import Entropy
+
+BODY_DEADLINE_S = 20.0  # a caller that drips its body slower than this holds a place for nothing
+UNAVAILABLE_RETRY_S = 2
+VERSION_BYTES_MAX = 64
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+log = structlog.get_logger("tallystick.gateway.wire")
+
+
+class Request(Struct):
+    """What a request says of itself before its body is read. Headers that must not come twice are kept as lists."""
+
+    method: str
+    path: str
+    query: bytes
+    id: str
+    authorization: list[bytes]
+    idempotency_key: list[bytes]
+    content_type: bytes = b""
+    content_length: bytes = b""
+    version: bytes = b""
+    connected_account: bytes = b""
+    key: str | None = None
+
+
+class Wire:
+    """The ASGI application under `/v1`."""
+
+    def __init__(
+        self, routes: Routes, authenticator: Authenticator, keyed: Keyed, clock: Clock, entropy: Entropy
+    ) -> None:
+        self._routes = routes
+        self._authenticator = authenticator
+        self._keyed = keyed
+        self._clock = clock
+        self._entropy = entropy
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        request = _request(scope, new_id("req", self._clock.now(), self._entropy))
+        headers = [(b"request-id", request.id.encode())]
+        try:
+            reply = await self._answer(request, receive, headers)
+        except errors.WireError as error:
+            reply = error.reply()
+            headers += _error_headers(error)
+        except (DatabaseUnavailable, QueueFull) as error:
+            log.warning("unavailable", request_id=request.id, error=type(error).__name__)
+            unavailable = errors.Unavailable(
+                "The service is unavailable. Try again.", retry_after_s=UNAVAILABLE_RETRY_S
+            )
+            reply = unavailable.reply()
+            headers += _error_headers(unavailable)
+        except Exception:
+            # The edge: whatever broke becomes a 500 with a reference. No parameter and no path goes into the log.
+            log.exception("request_broke", request_id=request.id, method=request.method)
+            broken = errors.Broken(f"An error of ours. Ask about the request {request.id}.")
+            reply = broken.reply()
+            headers += _error_headers(broken)
+        await _send(send, reply, headers, request)
+
+    async def _answer(self, request: Request, receive: Receive, headers: list[Header]) -> Reply:
+        route, id = self._routes.find(request.method, request.path)
+        caller = await self._authenticator.caller(request.authorization)
+        _check_permitted(request, route, caller)
+        route.check_id(id)
+        if request.version:
+            await self._authenticator.note_version(caller, request.version.decode("ascii"))
+        body = await _body(request, receive) if request.method == "POST" else b""
+        fields = forms.parse(request.content_type, request.query, body)
+        parameters = bind(route.parameters, fields)
+        if parameters.expand:
+            expanding.checked(route.kind, parameters.expand, listed=route.listed)
+        if request.method != "POST":
+            return await route.run(Call(caller, request.id), id, parameters)
+        request.key = _key(request.idempotency_key)
+        if request.key is None:
+            return await route.run(Call(caller, request.id), id, parameters)
+        return await self._once(request, caller, route, id, parameters, fields, headers)
+
+    async def _once(
+        self,
+        request: Request,
+        caller: Caller,
+        route: Route,
+        id: str,
+        parameters: Parameters,
+        fields: forms.Fields,
+        headers: list[Header],
+    ) -> Reply:
+        assert request.key is not None
+        scope = Scope(caller.account_id, caller.mode, request.key)
+
+        async def execute(claim: Claim) -> Reply:
+            return await route.run(Call(caller, request.id, request.key, claim), id, parameters)
+
+        sent = fingerprint(request.method, request.path, fields)
+        reply, replayed = await self._keyed.run(ClaimRequest(scope, sent), execute)
+        if replayed:
+            headers.append((b"idempotent-replayed", b"true"))
+        return reply
+
+
+def _request(scope: Mapping[str, Any], id: str) -> Request:
+    request = Request(scope["method"], scope["path"], scope["query_string"], id, [], [])
+    for name, value in scope["headers"]:
+        match name:
+            case b"authorization":
+                request.authorization.append(value)
+            case b"idempotency-key":
+                request.idempotency_key.append(value)
+            case b"content-type":
+                request.content_type = value
+            case b"content-length":
+                request.content_length = value
+            case b"stripe-version":
+                request.version = value if 0 < len(value) <= VERSION_BYTES_MAX and _printable(value) else b""
+            case b"stripe-account":
+                request.connected_account = value
+    return request
+
+
+def _check_permitted(request: Request, route: Route, caller: Caller) -> None:
+    if caller.kind == "publishable" and not route.publishable:
+        raise errors.NotPermitted(
+            "This API call cannot be made with a publishable API key. Please use a secret API key.",
+            code="secret_key_required",
+        )
+    # To act for another account than the caller believes is worse than to refuse.
+    if request.connected_account and request.connected_account != caller.account_id.encode():
+        raise errors.NotPermitted(
+            "The provided key does not have access to the account that Stripe-Account names.", code="account_invalid"
+        )
+
+
+def _key(values: list[bytes]) -> str | None:
+    try:
+        return parse_key(values)
+    except KeyInvalid as error:
+        raise errors.InvalidRequest(f"{error}.", code="idempotency_key_invalid") from None
+
+
+async def _body(request: Request, receive: Receive) -> bytes:
+    """The whole body. Raises TooLarge, or InvalidRequest when it does not come."""
+    declared = request.content_length
+    if declared.isdigit() and (len(declared) > 9 or int(declared) > forms.BODY_BYTES_MAX):
+        raise _too_large()
+    try:
+        async with asyncio.timeout(BODY_DEADLINE_S):
+            message = await receive()
+            body: bytes = message.get("body", b"")
+            while message.get("more_body", False) and len(body) <= forms.BODY_BYTES_MAX:
+                message = await receive()
+                body += message.get("body", b"")
+    except TimeoutError:
+        raise errors.InvalidRequest("The request's body did not arrive in time.", status=408) from None
+    if message["type"] == "http.disconnect":
+        raise errors.InvalidRequest("The request's body did not arrive.")
+    if len(body) > forms.BODY_BYTES_MAX:
+        raise _too_large()
+    return body
+
+
+def _too_large() -> errors.TooLarge:
+    return errors.TooLarge(f"The request is larger than {forms.BODY_BYTES_MAX} bytes.")
+
+
+def _error_headers(error: errors.WireError) -> list[Header]:
+    headers: list[Header] = []
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", str(error.retry_after_s).encode()))
+    if error.should_retry is not None:
+        headers.append((b"stripe-should-retry", b"true" if error.should_retry else b"false"))
+    if error.status in (408, 413):
+        headers.append((b"connection", b"close"))  # what is left of the body is not read
+    if error.status == 401:
+        headers.append((b"www-authenticate", b'Bearer realm="Tallystick"'))
+    return headers
+
+
+async def _send(send: Send, reply: Reply, headers: list[Header], request: Request) -> None:
+    if request.key is not None:
+        headers.append((b"idempotency-key", request.key.encode()))
+    await send(
+        {
+            "type": "http.response.start",
+            "status": reply.status,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(reply.body)).encode()),
+                (b"cache-control", b"no-cache, no-store"),
+                (b"stripe-version", request.version or API_VERSION.encode()),
+                *headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+def _printable(value: bytes) -> bool:
+    return all(0x20 <= byte <= 0x7E for byte in value)
