@@ -1,28 +1,43 @@
 """The HTTP-out port: one request, one of three ends. A bare exception never leaves it (DESIGN §2.8).
 
-`Answered`: the peer answered in time. `NotSent`: nothing reached the peer, so the call had no effect. `Unknown`: the request may
-have arrived and acted; the caller looks it up by its own reference or repeats it under the same key.
+`Answered`: the peer answered in time. `NotSent`: nothing reached the peer, so the call had no effect. `Unknown`: the
+request may have arrived and acted; the caller looks it up by its own reference or repeats it under the same key.
+
+What decides between the last two is one mark: whether a connection was handed over for writing. Name lookup, the guard,
+connecting, the TLS handshake and waiting for a free connection come before it; a reset on a reused connection comes
+after it.
+
+Reasons are words out of this list, fit for rows, labels and people:
+
+    NotSent   invalid_url · dns · address_refused · connection_refused · connect_timeout · connect_failed ·
+              tls_certificate · tls
+    Unknown   answer_timeout · body_timeout · connection_lost · malformed_answer · failed
 """
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from typing import Literal, Protocol
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
-from yarl import URL
 
 CONNECT_TIMEOUT_S = 5.0  # a peer that takes longer to accept is as good as down; nothing was sent
-CONNECTIONS_MAX = 256  # sockets to all peers together, per process
+RESOLVE_TIMEOUT_S = 5.0  # a name server that takes longer, likewise
+RESOLVED_FOR_S = 10  # how long addresses of a name are kept, already checked
+RESOLVING_THREADS_MAX = 16  # lookups block a thread each; names that hang must not stop the others
+KEEPALIVE_S = 4.0  # less than the 5 s after which common servers close, so that we do not write to a closing connection
+CONNECTIONS_MAX = 512  # sockets to all peers together, per process
 CONNECTIONS_PER_PEER_MAX = 64
 ANSWER_BYTES_MAX = 1024 * 1024  # default cap on a body that we read; deliveries lower it
 
 
 class HttpRequest(Struct, frozen=True):
-    """What is sent. `deadline_s` bounds the whole exchange, connect to last byte of the body."""
+    """What is sent. `deadline_s` bounds the whole exchange, from the name lookup to the last byte of the answer."""
 
     method: str
     url: str
@@ -33,11 +48,15 @@ class HttpRequest(Struct, frozen=True):
 
 
 class Answered(Struct, frozen=True):
-    """The peer's answer; header names in lower case; `body` holds at most `answer_bytes_max` bytes."""
+    """The peer's answer; header names in lower case; `body` holds at most `answer_bytes_max` bytes.
+
+    `cut` is true when there was more body than that; it was not read.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    cut: bool = False
 
 
 class NotSent(Struct, frozen=True):
@@ -64,42 +83,15 @@ class Http(Protocol):
 
 
 class AddressRefused(OSError):
-    """The address guard does not let us connect there."""
-
-
-class _GuardedResolver(AbstractResolver):
-    """Resolves, lets the guard check every address, and pins the connection to what was checked (RULES §12, SSRF)."""
-
-    def __init__(self, allowed: Callable[[str], bool]) -> None:
-        self._allowed = allowed
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
-        answers = []
-        for kind, _, protocol, _, address in found:
-            if not self._allowed(str(address[0])):
-                raise AddressRefused("address not allowed")
-            answers.append(
-                ResolveResult(
-                    hostname=host,
-                    host=str(address[0]),
-                    port=int(address[1]),
-                    family=kind,
-                    proto=protocol,
-                    flags=socket.AI_NUMERICHOST,
-                )
-            )
-        return answers
-
-    async def close(self) -> None:
-        return None
+    """The guard does not let us connect there."""
 
 
 class AiohttpClient:
-    """The production client. `address_allowed` is asked for every address before a connection is made, literal addresses
-    included; None lets every address through (for peers that the operator configured, not for user-given ones)."""
+    """The production client.
+
+    `address_allowed` is asked for every address that is about to be dialled, however it was written or found; None lets
+    every address through (for peers that the operator configured, not for user-given ones). RULES §12, SSRF.
+    """
 
     def __init__(
         self,
@@ -107,24 +99,50 @@ class AiohttpClient:
         address_allowed: Callable[[str], bool] | None = None,
         ca_file: str | None = None,
     ) -> None:
-        self._address_allowed = address_allowed
+        self._address_allowed = address_allowed or _every_address
+        self._names = SystemNames()
         self._tls = ssl.create_default_context(cafile=ca_file)
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._session: aiohttp.ClientSession | None = None
 
+    async def send(self, request: HttpRequest) -> Exchange:
+        progress = _Progress()
+        _PROGRESS.set(progress)
+        try:
+            async with asyncio.timeout(request.deadline_s):
+                return await self._exchange(request, progress)
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+            # RuntimeError: what uvloop raises when it writes to a connection that has just closed.
+            return _end_of(error, progress.phase)
+
+    async def _exchange(self, request: HttpRequest, progress: "_Progress") -> Answered:
+        async with self._open().request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            data=request.body,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+        ) as answer:
+            progress.phase = "answered"
+            body, cut = await _read_capped(answer, request.answer_bytes_max)
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            return Answered(answer.status, headers, body, cut)
+
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            guarded = _GuardedResolver(self._address_allowed) if self._address_allowed else None
             connector = aiohttp.TCPConnector(
                 limit=CONNECTIONS_MAX,
                 limit_per_host=CONNECTIONS_PER_PEER_MAX,
+                keepalive_timeout=KEEPALIVE_S,
                 ssl=self._tls,
-                resolver=guarded,
-                use_dns_cache=guarded is None,
-                ttl_dns_cache=10,
+                resolver=_GuardedResolver(self._names, self._address_allowed),
+                ttl_dns_cache=RESOLVED_FOR_S,
+                socket_factory=self._guarded_socket,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
+                request_class=_MarkedRequest,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
@@ -132,61 +150,143 @@ class AiohttpClient:
             )
         return self._session
 
-    async def send(self, request: HttpRequest) -> Exchange:
-        try:
-            async with asyncio.timeout(request.deadline_s):
-                return await self._exchange(request)
-        except TimeoutError:
-            return Unknown("deadline passed")
-
-    async def _exchange(self, request: HttpRequest) -> Exchange:
-        refused = self._refused_literal(request.url)
-        if refused is not None:
-            return refused
-        try:
-            async with self._open().request(
-                request.method,
-                request.url,
-                headers=request.headers,
-                data=request.body,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT_TIMEOUT_S, request.deadline_s)),
-            ) as answer:
-                body = await _read_capped(answer, request.answer_bytes_max)
-                return Answered(
-                    answer.status,
-                    {name.lower(): value for name, value in answer.headers.items()},
-                    body,
-                )
-        except (
-            aiohttp.ClientConnectorError,
-            aiohttp.ConnectionTimeoutError,
-            aiohttp.InvalidURL,
-            AddressRefused,
-        ) as error:
-            return NotSent(type(error).__name__)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Unknown(type(error).__name__)
-
-    def _refused_literal(self, url: str) -> NotSent | None:
-        """aiohttp asks no resolver for a literal address, so the guard is asked here."""
-        if self._address_allowed is None:
-            return None
-        try:
-            host = URL(url).host or ""
-            socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
-        except (ValueError, OSError):
-            return None
-        return None if self._address_allowed(host) else NotSent("AddressRefused")
+    def _guarded_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        """Every socket is made here, for the address that it then dials: a literal one passed no resolver."""
+        family, kind, protocol, _, place = address
+        if not self._address_allowed(str(place[0])):
+            raise AddressRefused("address not allowed")
+        return socket.socket(family, kind, protocol)
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        self._names.close()
 
 
-async def _read_capped(answer: aiohttp.ClientResponse, bytes_max: int) -> bytes:
-    """At most `bytes_max` bytes of the body. The rest is not read: the connection is dropped instead of drained."""
+class SystemNames:
+    """Looks names up as the machine does, in threads of its own."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(RESOLVING_THREADS_MAX, thread_name_prefix="resolve")
+
+    async def addresses_of(self, host: str) -> Sequence[str]:
+        """Every address that `host` has now. Raises OSError when there is none, or none is found in time."""
+        return [address for _, address in await self.lookup(host, 0, socket.AF_UNSPEC)]
+
+    async def lookup(
+        self, host: str, port: int, family: socket.AddressFamily
+    ) -> list[tuple[socket.AddressFamily, str]]:
+        """Families and addresses of `host`, in the order of the machine's preference."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+                found = await loop.run_in_executor(
+                    self._threads, socket.getaddrinfo, host, port, family, socket.SOCK_STREAM
+                )
+        except TimeoutError:
+            raise socket.gaierror(socket.EAI_AGAIN, "name lookup timed out") from None
+        except UnicodeError:
+            raise socket.gaierror(socket.EAI_NONAME, "not a name") from None
+        return [(kind, str(place[0])) for kind, _, _, _, place in found]
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class _GuardedResolver(AbstractResolver):
+    """Resolves and lets the guard check every address; what was checked is then dialled, not the name.
+
+    One refused address refuses the name: a name that points inside as well as outside is an attempt to get inside.
+    """
+
+    def __init__(self, names: SystemNames, allowed: Callable[[str], bool]) -> None:
+        self._names = names
+        self._allowed = allowed
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await self._names.lookup(host, port, family)
+        if not all(self._allowed(address) for _, address in found):
+            raise AddressRefused("address not allowed")
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=kind,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for kind, address in found
+        ]
+
+    async def close(self) -> None:
+        return None
+
+
+class _Progress:
+    """How far one exchange has come."""
+
+    __slots__ = ("phase",)
+
+    def __init__(self) -> None:
+        self.phase: Literal["connecting", "sending", "answered"] = "connecting"
+
+
+_PROGRESS: ContextVar[_Progress] = ContextVar("_PROGRESS")
+
+
+class _MarkedRequest(aiohttp.ClientRequest):
+    """Marks the moment in which a connection is there and bytes may leave."""
+
+    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        _PROGRESS.get().phase = "sending"
+        return await super().send(conn)
+
+
+def _every_address(_: str) -> bool:
+    return True
+
+
+def _end_of(error: Exception, phase: str) -> NotSent | Unknown:
+    """What a failure in `phase` means. Type and phase only: an error's text may carry what the peer sent."""
+    if phase == "connecting":
+        return NotSent(_reason_not_sent(error))
+    if isinstance(error, TimeoutError):
+        return Unknown("body_timeout" if phase == "answered" else "answer_timeout")
+    if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
+        return Unknown("malformed_answer")
+    if isinstance(error, aiohttp.ClientConnectionError | OSError | RuntimeError):
+        return Unknown("connection_lost")
+    return Unknown("failed")
+
+
+def _reason_not_sent(error: Exception) -> str:
+    for kinds, reason in _REASONS_NOT_SENT:
+        if isinstance(error, kinds) or isinstance(error.__cause__, kinds):
+            return reason
+    return "connect_failed"
+
+
+_REASONS_NOT_SENT: tuple[tuple[type[Exception], str], ...] = (
+    (AddressRefused, "address_refused"),
+    (socket.gaierror, "dns"),
+    (aiohttp.InvalidURL, "invalid_url"),
+    (aiohttp.NonHttpUrlClientError, "invalid_url"),
+    (ssl.SSLCertVerificationError, "tls_certificate"),
+    (ssl.SSLError, "tls"),
+    (ConnectionRefusedError, "connection_refused"),
+    (TimeoutError, "connect_timeout"),
+)
+
+
+async def _read_capped(answer: aiohttp.ClientResponse, bytes_max: int) -> tuple[bytes, bool]:
+    """At most `bytes_max` bytes of the body, and whether there was more.
+
+    The rest is not read: the connection is dropped instead of drained.
+    """
     chunks: list[bytes] = []
     size = 0
     async for chunk in answer.content.iter_any():
@@ -195,4 +295,4 @@ async def _read_capped(answer: aiohttp.ClientResponse, bytes_max: int) -> bytes:
         if size > bytes_max:
             answer.close()
             break
-    return b"".join(chunks)[:bytes_max]
+    return b"".join(chunks)[:bytes_max], size > bytes_max
