@@ -26,7 +26,7 @@ _SECRETS = frozenset("authorization cookie secret password api_key secret_key cv
 
 
 class Scrubber:
-    """A structlog processor that removes card numbers and secrets from everything it is given, and counts card numbers."""
+    """A structlog processor that removes card numbers and secrets from all it is given, and counts card numbers."""
 
     def __init__(self) -> None:
         self.hits = 0

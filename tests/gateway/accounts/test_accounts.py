@@ -7,7 +7,6 @@ import pytest
 
 from tallystick.gateway.accounts.accounts import (
     SQL,
-    AccountRefused,
     create_account,
     create_keys,
     find_accounts,
@@ -18,7 +17,8 @@ from tallystick.gateway.accounts.accounts import (
     set_origins,
 )
 from tallystick.gateway.accounts.authentication import REMEMBERED_S, Authenticator
-from tallystick.gateway.accounts.origins import OriginInvalid, checked_origins, may_return_to, origin_of
+from tallystick.gateway.accounts.origins import checked_origins, may_return_to, origin_of
+from tallystick.gateway.errors import AccountRefused, OriginInvalid
 from tallystick.gateway.stripe_wire.errors import Unauthenticated
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from tallystick.gateway.accounts.origins import checked_origins
+from tallystick.gateway.errors import AccountRefused
 from tallystick.gateway.stripe_wire.call import KeyKind
 from tallystick.kernel.identifiers import new_owner_id, new_secret
 from tallystick.ports.database import Database, Record, Statement, Statements, Transaction
@@ -21,10 +22,6 @@ SQL = Statements.beside(__file__)
 
 NAME_CHARACTERS_MAX = 200
 KEYS_LIVING_MAX = 20  # per account, mode and kind; rotation needs two
-
-
-class AccountRefused(ValueError):
-    """What was asked of an account cannot be done; the text says why."""
 
 
 class Account(Struct, frozen=True, kw_only=True):

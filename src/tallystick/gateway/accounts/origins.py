@@ -4,14 +4,11 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from tallystick.gateway.errors import OriginInvalid
 from tallystick.gateway.stripe_wire import errors
 
 ORIGINS_MAX = 50  # all of them stand in the header of every embedded page
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-class OriginInvalid(ValueError):
-    """The text is not an origin such as https://shop.example or http://127.0.0.1:8000."""
 
 
 def origin_of(url: str) -> str | None:
@@ -50,7 +47,7 @@ def is_loopback(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        return ip_address(host).is_loopback
+        return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
 

@@ -1,0 +1,109 @@
+"""Every setting of the gateway, with default, unit and a sentence; checked against its neighbours at the start."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from msgspec import Meta, Struct
+
+from tallystick.gateway.accounts.origins import is_loopback, origin_of
+from tallystick.kernel.settings import SettingsRefused, load
+
+PREFIX: Final = "TALLYSTICK_GATEWAY_"
+SESSION_TTL_MIN_S: Final = 1800  # what Stripe allows at least, and RULES §3
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The settings of one gateway process."""
+
+    database_dsn: Annotated[
+        str, Meta(min_length=1, description="PostgreSQL 15 or newer that holds the gateway's database. A secret.")
+    ]
+    database_connections_max: Annotated[
+        int, Meta(ge=2, le=100, description="Connections to PostgreSQL of one process.", extra={"unit": "connections"})
+    ] = 8
+    host: Annotated[str, Meta(min_length=1, description="The address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535, description="The port to listen on.")] = 8410
+    tls_cert_file: Annotated[
+        str, Meta(description="The certificate to serve HTTPS with, PEM; empty for plain HTTP, on loopback only.")
+    ] = ""
+    tls_key_file: Annotated[str, Meta(description="The certificate's private key, PEM.")] = ""
+    public_url: Annotated[
+        str,
+        Meta(description="The origin under which shoppers and merchants reach the gateway; empty for host and port."),
+    ] = ""
+    ca_file: Annotated[
+        str,
+        Meta(description="Certificates of authorities to trust when delivering webhooks, PEM; empty for the system's."),
+    ] = ""
+    acquirer: Annotated[
+        Literal["simulated"],
+        Meta(description="The bank side. The simulated one knows test cards only, so that live keys cannot be made."),
+    ] = "simulated"
+    session_ttl_min_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=SESSION_TTL_MIN_S,
+            description="How far ahead a checkout session must expire at least. Less than 1800 is for development.",
+            extra={"unit": "seconds"},
+        ),
+    ] = SESSION_TTL_MIN_S
+    webhooks_to_loopback: Annotated[
+        bool,
+        Meta(description="Whether webhooks may be delivered to this machine, by plain HTTP too. For development only."),
+    ] = False
+    webhook_schedule_s: Annotated[
+        str,
+        Meta(
+            pattern=r"^[0-9]{1,7}(,[0-9]{1,7}){0,19}$",
+            description="Waits before each try of a webhook, counted from the previous try.",
+            extra={"unit": "seconds, separated by commas"},
+        ),
+    ] = "0,60,300,3600,14400,43200,86400,86400"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least important lines that are logged.")
+    ] = "info"
+
+    def __post_init__(self) -> None:
+        if bool(self.tls_cert_file) != bool(self.tls_key_file):
+            raise SettingsRefused(f"{PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE: set both or none")
+        if not self.tls_cert_file and not is_loopback(self.host):
+            raise SettingsRefused(f"{PREFIX}HOST: plain HTTP is served on loopback only; set a certificate")
+        if self.public_url:
+            self._check_public_url()
+
+    def _check_public_url(self) -> None:
+        parts = urlsplit(self.public_url)
+        if origin_of(self.public_url) is None or parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise SettingsRefused(f"{PREFIX}PUBLIC_URL: it must be an origin such as https://pay.example")
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            raise SettingsRefused(f"{PREFIX}PUBLIC_URL: plain HTTP is for loopback only")
+
+    @property
+    def origin(self) -> str:
+        """The origin of the pages, as it stands in session urls, without a slash at its end."""
+        if self.public_url:
+            origin = origin_of(self.public_url)
+            assert origin is not None, "checked when the settings were read"
+            return origin
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls_cert_file else 'http'}://{host}:{self.port}"
+
+    @property
+    def https(self) -> bool:
+        """Whether shoppers reach the gateway by HTTPS."""
+        return self.origin.startswith("https://")
+
+    @property
+    def live_allowed(self) -> bool:
+        """Whether live keys can be made (DESIGN §5)."""
+        return self.acquirer != "simulated"
+
+    def __repr__(self) -> str:
+        return f"Settings(host={self.host!r}, port={self.port})"
+
+
+def read(environ: Mapping[str, str]) -> Settings:
+    """The settings in the environment. Raises SettingsRefused."""
+    return load(Settings, PREFIX, environ)
