@@ -1,0 +1,59 @@
+"""Keeps what this version writes: `make upgrade-dump ARGS=NAME` makes tests/upgrade/NAME (see the README there)."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from tallystick.ports.postgres import EmbeddedPostgres, binary
+
+UPGRADES = Path(__file__).parent.parent / "tests" / "upgrade"
+SERVICES = ("gateway", "merchant")
+DEMO_S = 300  # the shoppers are done long before
+
+
+def main(name: str) -> None:
+    """Run the demo once in a temporary folder and dump its two databases."""
+    target = UPGRADES / name
+    target.mkdir()
+    with tempfile.TemporaryDirectory(prefix="tallystick-") as folder:
+        command = [str(Path(sys.executable).with_name("tallystick")), "demo", "--once", "--data-dir", folder]
+        subprocess.run(command, check=True, timeout=DEMO_S)
+        [version] = Path(folder).rglob("cluster/PG_VERSION")
+        with EmbeddedPostgres(version.parent.parent) as server:
+            counts = {
+                service: dump(server.dsn(f"tallystick_{service}"), target / f"{service}.sql") for service in SERVICES
+            }
+    (target / "rows.json").write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
+    print(f"{target}: {sum(sum(tables.values()) for tables in counts.values())} rows")
+
+
+def dump(dsn: str, path: Path) -> dict[str, int]:
+    """Write the database to `path`; gives the number of rows of every table."""
+    command = [str(binary("pg_dump")), "--no-owner", "--no-privileges", "--restrict-key=tallystick", "--dbname", dsn]
+    path.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
+    return count_rows(dsn)
+
+
+def count_rows(dsn: str) -> dict[str, int]:
+    """How many rows every table has."""
+    with psycopg.connect(dsn) as connection:
+        tables = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+        ).fetchall()
+        counts = {}
+        for (table,) in tables:
+            row = connection.execute(SQL("SELECT count(*) FROM {}").format(Identifier(table))).fetchone()
+            assert row is not None
+            counts[str(table)] = int(row[0])
+        return counts
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: make upgrade-dump ARGS=NAME")
+    main(sys.argv[1])
