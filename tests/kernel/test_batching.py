@@ -137,5 +137,5 @@ async def test_a_caller_that_went_away_does_not_disturb_the_others() -> None:
     leaver.cancel()
     await asyncio.sleep(0.01)
     work.gate.set()
-    assert await asyncio.gather(first, stayer) == [10, 30]
+    assert list(await asyncio.gather(first, stayer)) == [10, 30]
     assert work.batches == [[1], [3]]
