@@ -23,7 +23,6 @@ Problem
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -68,6 +67,7 @@ class Problem(Exception):
         reference: str | None = None,
         retry_after_s: int | None = None,
         code: str | None = None,
+        more_headers: Mapping[str, str] | None = None,
     ) -> None:
         self.detail = detail or self.default_detail
         super().__init__(self.detail)
@@ -75,13 +75,15 @@ class Problem(Exception):
         self.order = order
         self.reference = reference
         self.retry_after_s = retry_after_s
+        self.more_headers = more_headers or {}
         if code is not None:
             self.code = code
 
     @property
     def headers(self) -> Mapping[str, str]:
         """Headers that belong to the answer beside its content type."""
-        return {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+        retry = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+        return {**self.more_headers, **retry}
 
     def body(self) -> bytes:
         """The problem as JSON."""
@@ -193,8 +195,3 @@ class DatabaseDown(Problem):
 
 class Internal(Problem):
     default_detail = "The fault was logged under the reference. The same call with the same Idempotency-Key resumes."
-
-
-def field_errors(errors: Sequence[Mapping[str, Any]]) -> list[FieldError]:
-    """The framework's list of what is wrong, field by field."""
-    return [FieldError(str(each.get("key", "")), str(each.get("message", ""))) for each in errors]

@@ -19,7 +19,10 @@ METADATA_VALUE_CHARACTERS_MAX = 500
 TTL_MIN_S = 60
 TTL_MAX_S = 24 * 3600  # RULES §8
 
-NO_CONTROL = "^[^\u0000-\u001f\u007f]*$"  # no column stores NUL, and no page or log is the better for the others
+# No column stores NUL, and no page or log is the better for the other control characters.
+NO_CONTROL = r"^[^\x00-\x1f\x7f]*$"
+
+EMAIL = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"
 
 Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=NO_CONTROL)]
 Url = Annotated[
@@ -28,7 +31,7 @@ Url = Annotated[
 Amount = Annotated[int, Meta(ge=1, le=AMOUNT_MAX, description="Minor units of the currency, by ISO 4217.")]
 Currency = Annotated[str, Meta(pattern="^[A-Za-z]{3}$", description="ISO 4217, any case.")]
 MetadataKey = Annotated[str, Meta(min_length=1, max_length=METADATA_KEY_CHARACTERS_MAX, pattern=NO_CONTROL)]
-MetadataValue = Annotated[str, Meta(max_length=METADATA_VALUE_CHARACTERS_MAX, pattern="^[^\u0000]*$")]
+MetadataValue = Annotated[str, Meta(max_length=METADATA_VALUE_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
 
 
 class Position(Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,10 +45,7 @@ class Position(Struct, frozen=True, forbid_unknown_fields=True):
 class Customer(Struct, frozen=True, forbid_unknown_fields=True):
     """Who buys. Personal data are kept apart from the order."""
 
-    email: (
-        Annotated[str, Meta(min_length=3, max_length=254, pattern="^[^@\\s\u0000-\u001f]+@[^@\\s\u0000-\u001f]+$")]
-        | None
-    ) = None
+    email: Annotated[str, Meta(min_length=3, max_length=254, pattern=EMAIL)] | None = None
     name: Text | None = None
 
 

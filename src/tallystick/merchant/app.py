@@ -1,0 +1,198 @@
+"""The merchant service wired together, top to bottom: settings and ports in, the ASGI application and its workers
+out."""
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, cast
+
+import msgspec
+from litestar import Litestar, Request, Response, Router, get
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from tallystick.kernel.batching import QueueFull
+from tallystick.kernel.identifiers import new_id
+from tallystick.merchant import docs_page, openapi
+from tallystick.merchant.accounts.directory import Directory
+from tallystick.merchant.checkout.commands import Checkout
+from tallystick.merchant.checkout.drafts import Terms
+from tallystick.merchant.closing.worker import ClosingWorker
+from tallystick.merchant.errors import (
+    PROBLEM_JSON,
+    DatabaseDown,
+    Internal,
+    Malformed,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    Problem,
+    TooLarge,
+)
+from tallystick.merchant.gateways.port import Gateway
+from tallystick.merchant.gateways.stripe import StripeGateway
+from tallystick.merchant.intake.commands import Intake
+from tallystick.merchant.intake.connections import WebhookConnections
+from tallystick.merchant.intake.endpoint import PATH_PREFIX, WebhookEndpoint
+from tallystick.merchant.orders.api import order_routes
+from tallystick.merchant.polling.commands import Poller
+from tallystick.merchant.requests import BODY_BYTES_MAX, authenticate
+from tallystick.merchant.returning.api import ReturnPage, return_routes
+from tallystick.merchant.settings import Settings
+from tallystick.ports.clock import Clock, SystemClock
+from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable, Statements, open_database
+from tallystick.ports.entropy import Entropy, SystemEntropy
+from tallystick.ports.http import AiohttpClient, Http
+from tallystick.ports.secrets import LocalSecrets, Secrets
+
+SQL = Statements.beside(__file__)
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 2  # for calls that find the database away or the queues full
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+Worker = Callable[[], Awaitable[None]]
+
+
+class Ports(Struct, frozen=True):
+    """The outside world as the service sees it."""
+
+    database: Database
+    http: Http
+    secrets: Secrets
+    clock: Clock
+    entropy: Entropy
+
+
+class Service(Struct, frozen=True):
+    """What a process runs: an ASGI application, and workers that never return by themselves."""
+
+    application: Asgi
+    workers: tuple[Worker, ...]
+
+
+async def open_ports(settings: Settings) -> Ports:
+    """The production ports. Raises DatabaseUnavailable."""
+    database = await open_database(settings.database_dsn, connections_max=settings.database_connections_max)
+    http = AiohttpClient(ca_file=settings.ca_file or None)
+    return Ports(database, http, LocalSecrets(), SystemClock(), SystemEntropy())
+
+
+def build(settings: Settings, ports: Ports) -> Service:
+    """The whole service over these ports."""
+    database, clock, entropy = ports.database, ports.clock, ports.entropy
+    gateways: dict[str, Gateway] = {"stripe": StripeGateway(ports.http, ports.secrets, clock, entropy)}
+    directory = Directory(database, clock)
+
+    terms = Terms(settings.origin, settings.order_ttl_s, settings.declines_max)
+    checkout = Checkout(database, gateways, directory, clock, entropy, terms)
+    poller = Poller(database, gateways, directory, clock)
+    returning = ReturnPage(database, directory, poller, clock)
+    webhooks = WebhookEndpoint(
+        Intake(database, clock),
+        WebhookConnections(database, ports.secrets, clock),
+        {name: gateway.read_event for name, gateway in gateways.items()},
+        clock,
+    )
+    closing = ClosingWorker(database, gateways, directory, clock, entropy)
+
+    api = Litestar(
+        route_handlers=[
+            Router("/", route_handlers=order_routes(checkout, database), guards=[authenticate(directory)]),
+            *return_routes(returning),
+            *_health_routes(database),
+            *_description_routes(settings.origin),
+        ],
+        openapi_config=None,
+        request_max_body_size=BODY_BYTES_MAX,
+        exception_handlers=_exception_handlers(ports),
+        logging_config=None,
+    )
+    return Service(_mounted(cast(Asgi, api), webhooks), (closing.run,))
+
+
+def _mounted(api: Asgi, webhooks: Asgi) -> Asgi:
+    """Webhooks go past the framework: nothing stands between the server and the hot path."""
+
+    async def application(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(PATH_PREFIX):
+            await webhooks(scope, receive, send)
+        else:
+            await api(scope, receive, send)
+
+    return application
+
+
+def _health_routes(database: Database) -> list[HTTPRouteHandler]:
+    @get("/healthz")
+    async def health() -> Response[bytes]:
+        return _json(openapi.Health("ok"))
+
+    @get("/readyz")
+    async def ready() -> Response[bytes]:
+        try:
+            await database.rows(SQL.ready)
+        except DatabaseError:
+            raise DatabaseDown(retry_after_s=RETRY_AFTER_S) from None
+        return _json(openapi.Health("ok"))
+
+    return [health, ready]
+
+
+def _description_routes(origin: str) -> list[HTTPRouteHandler]:
+    document = openapi.document(origin)
+    encoded = msgspec.json.encode(document)
+    page = docs_page.render(document)
+
+    @get("/openapi.json")
+    async def description() -> Response[bytes]:
+        return Response(encoded, media_type="application/json")
+
+    @get("/docs")
+    async def docs() -> Response[str]:
+        return Response(page, media_type="text/html; charset=utf-8", headers=docs_page.HEADERS)
+
+    return [description, docs]
+
+
+def _exception_handlers(ports: Ports) -> dict[Any, Callable[[Request[Any, Any, Any], Any], Response[bytes]]]:
+    """Every error leaves as a problem (RFC 9457); what nobody foresaw gets a reference and a log line."""
+
+    def unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        reference = new_id("err", ports.clock.now(), ports.entropy)
+        log.error("%s %s failed, reference %s", request.method, request.url.path, reference, exc_info=error)
+        return _problem(Internal(reference=reference))
+
+    return {
+        Problem: lambda _, problem: _problem(problem),
+        HTTPException: lambda request, error: (
+            unforeseen(request, error) if error.status_code >= 500 else _problem(_of_framework(error))
+        ),
+        DatabaseUnavailable: lambda _, error: _problem(DatabaseDown(retry_after_s=RETRY_AFTER_S)),
+        QueueFull: lambda _, error: _problem(Overloaded(retry_after_s=RETRY_AFTER_S)),
+        Exception: unforeseen,
+    }
+
+
+def _of_framework(error: HTTPException) -> Problem:
+    """The framework's own refusals in our words."""
+    match error.status_code:
+        case 404:
+            return NotFound()
+        case 405:
+            return MethodNotAllowed(more_headers=error.headers)
+        case 413:
+            return TooLarge(f"A body has at most {BODY_BYTES_MAX} bytes.")
+        case _:
+            return Malformed(error.detail)
+
+
+def _problem(problem: Problem) -> Response[bytes]:
+    return Response(problem.body(), status_code=problem.status, media_type=PROBLEM_JSON, headers=dict(problem.headers))
+
+
+def _json(value: Any) -> Response[bytes]:
+    return Response(msgspec.json.encode(value), media_type="application/json")

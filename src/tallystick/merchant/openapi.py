@@ -1,0 +1,203 @@
+"""The OpenAPI 3.1 description of the API: what `/openapi.json` serves. Pure. The schemas are the structs that the
+code uses.
+
+It is written by hand, route by route, so that it says exactly what is answered; a test holds it against the routes
+that exist."""
+
+from typing import Any, Final
+
+import msgspec
+
+from tallystick import __version__
+from tallystick.merchant.checkout.request import CreateOrder
+from tallystick.merchant.errors import PROBLEM_JSON, ProblemBody
+from tallystick.merchant.orders.api import OrdersQuery, TimelineQuery
+from tallystick.merchant.orders.view import OrderPage, OrderView, TimelinePage
+
+Json = dict[str, Any]
+
+DESCRIPTION: Final = """\
+Orders and their payments. Amounts are minor units of ISO 4217 currencies; times are UTC.
+
+A call that moves money carries an `Idempotency-Key`: repeated with the same key and the same fields it is executed \
+once and answered with the same bytes (`Idempotent-Replayed: true`). After an answer of 500 or above, or none at all, \
+repeat it with the same key.
+
+Ship only when `fulfilment` is `allowed`.
+"""
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The process, or what it needs, is there."""
+
+    status: str
+
+
+def document(origin: str) -> Json:
+    """The description of the API as it is served at `origin`."""
+    models = (CreateOrder, OrderView, OrderPage, TimelinePage, ProblemBody, Health)
+    _, schemas = msgspec.json.schema_components(models, ref_template="#/components/schemas/{name}")
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Tallystick merchant API", "version": __version__, "description": DESCRIPTION},
+        "servers": [{"url": origin}],
+        "paths": _paths(),
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "api_key": {"type": "http", "scheme": "bearer", "description": "An API key: tsk_… of your merchant."}
+            },
+        },
+    }
+
+
+def _paths() -> Json:
+    order_id = _parameter("path", "order_id", {"type": "string"}, "The order's id.", required=True)
+    return {
+        "/v1/orders": {
+            "post": _operation(
+                "placeOrder",
+                "Place an order",
+                "Stores the order as PENDING, opens a checkout at the gateway and says where to send the shopper. "
+                "Send either `amount` or `line_items`.",
+                [_parameter("header", "Idempotency-Key", _KEY_SCHEMA, "Unique to what you mean to do.", required=True)],
+                {"201": _answer("The order, ready to be paid.", OrderView)},
+                (400, 401, 409, 413, 415, 422, 500, 502, 503),
+                body=CreateOrder,
+            ),
+            "get": _operation(
+                "listOrders",
+                "List orders",
+                "The newest first.",
+                _query(OrdersQuery),
+                {"200": _answer("A page of orders.", OrderPage)},
+                (401, 422, 500, 503),
+            ),
+        },
+        "/v1/orders/{order_id}": {
+            "get": _operation(
+                "showOrder",
+                "Show an order",
+                "The order as it stands.",
+                [order_id],
+                {"200": _answer("The order.", OrderView)},
+                (401, 404, 422, 500, 503),
+            )
+        },
+        "/v1/orders/{order_id}/timeline": {
+            "get": _operation(
+                "showTimeline",
+                "Explain an order",
+                "Everything that changed it, the oldest first: who told what, when, and what followed.",
+                [order_id, *_query(TimelineQuery)],
+                {"200": _answer("A page of the timeline.", TimelinePage)},
+                (401, 404, 422, 500, 503),
+            )
+        },
+        "/return/{order_id}": {
+            "get": _operation(
+                "returnPage",
+                "Come back from paying",
+                "A page for the shopper: asks the gateway, shows the truth, and leads back to the shop.",
+                [order_id],
+                {
+                    "200": {"description": "The page.", "content": {"text/html": {}}},
+                    "303": {"description": "The way back to the shop."},
+                    "404": {"description": "No such order.", "content": {"text/html": {}}},
+                    "503": {"description": "The database is away.", "content": {"text/html": {}}},
+                },
+                (500,),
+                public=True,
+            )
+        },
+        "/healthz": {
+            "get": _operation(
+                "health",
+                "Is the process alive",
+                "Looks at nothing else.",
+                [],
+                {"200": _answer("It is.", Health)},
+                (500,),
+                public=True,
+            )
+        },
+        "/readyz": {
+            "get": _operation(
+                "ready",
+                "Can it work",
+                "Asks the database.",
+                [],
+                {"200": _answer("It can.", Health)},
+                (500, 503),
+                public=True,
+            )
+        },
+    }
+
+
+_KEY_SCHEMA: Final[Json] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~][ -~]*$"}
+
+_PROBLEMS: Final = {
+    400: "The request cannot be read, or its Idempotency-Key cannot be used.",
+    401: "No API key that we know.",
+    404: "No such thing, or not yours.",
+    409: "The same call is being executed right now; see Retry-After.",
+    413: "The body is too large.",
+    415: "The body is not JSON.",
+    422: "Readable, and refused: see errors.",
+    500: "A fault of ours; the reference names it in our logs.",
+    502: "The gateway does not accept our credentials or address.",
+    503: "Not now: the database or the gateway is away. Repeat the call with the same key.",
+}
+
+
+def _operation(
+    name: str,
+    summary: str,
+    description: str,
+    parameters: list[Json],
+    answers: Json,
+    problems: tuple[int, ...],
+    *,
+    body: type | None = None,
+    public: bool = False,
+) -> Json:
+    operation: Json = {
+        "operationId": name,
+        "summary": summary,
+        "description": description,
+        "security": [] if public else [{"api_key": []}],
+        "parameters": parameters,
+        "responses": answers | {str(status): _problem(status) for status in problems},
+    }
+    if body is not None:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _reference(body)}}}
+    return operation
+
+
+def _answer(description: str, model: type) -> Json:
+    return {"description": description, "content": {"application/json": {"schema": _reference(model)}}}
+
+
+def _problem(status: int) -> Json:
+    return {"description": _PROBLEMS[status], "content": {PROBLEM_JSON: {"schema": _reference(ProblemBody)}}}
+
+
+def _reference(model: type) -> Json:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def _parameter(place: str, name: str, schema: Json, description: str, *, required: bool = False) -> Json:
+    return {"in": place, "name": name, "schema": schema, "description": description, "required": required}
+
+
+def _query(model: type[msgspec.Struct]) -> list[Json]:
+    _, schemas = msgspec.json.schema_components([model])
+    parameters = []
+    for name, schema in schemas[model.__name__]["properties"].items():
+        # An optional parameter is absent, it is never null.
+        kinds = [each for each in schema.get("anyOf", [schema]) if each != {"type": "null"}]
+        assert len(kinds) == 1, "a query parameter has one type"
+        members = {key: value for key, value in kinds[0].items() if key != "description"}
+        parameters.append(_parameter("query", name, members, kinds[0]["description"]))
+    return parameters

@@ -1,0 +1,103 @@
+"""The routes of orders (DESIGN §6): place, list, show, timeline."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+
+from tallystick.kernel.identifiers import owner_of
+from tallystick.merchant.accounts.commands import MERCHANT_PREFIX
+from tallystick.merchant.checkout.commands import Checkout
+from tallystick.merchant.checkout.drafts import ORDER_PREFIX
+from tallystick.merchant.checkout.request import CreateOrder
+from tallystick.merchant.errors import PROBLEM_JSON, NotFound
+from tallystick.merchant.orders.apply import SQL
+from tallystick.merchant.orders.view import OrderPage, TimelinePage, order_view, timeline_row
+from tallystick.merchant.requests import Call, body, idempotency_key, query
+from tallystick.ports.database import Database
+
+PAGE_ROWS = 20
+PAGE_ROWS_MAX = 100  # one page is one statement and one answer; both stay small
+TIMELINE_NUMBER_MAX = 2**62
+
+Limit = Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX, description="How many at most.")]
+
+
+class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Routes that take no query parameters."""
+
+
+class OrdersQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`GET /v1/orders`."""
+
+    limit: Limit = PAGE_ROWS
+    cursor: (
+        Annotated[str, Meta(max_length=100, pattern="^[A-Za-z0-9_]+$", description="next_cursor of the page before.")]
+        | None
+    ) = None
+
+
+class TimelineQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """`GET /v1/orders/{id}/timeline`."""
+
+    limit: Limit = PAGE_ROWS_MAX
+    cursor: Annotated[int, Meta(ge=0, le=TIMELINE_NUMBER_MAX, description="next_cursor of the page before.")] = 0
+
+
+def order_routes(checkout: Checkout, database: Database) -> list[HTTPRouteHandler]:
+    """The handlers, over what they need."""
+
+    @post("/v1/orders")
+    async def place_order(request: Call) -> Response[bytes]:
+        query(request, NoQuery)
+        key = idempotency_key(request)
+        wanted, sent = await body(request, CreateOrder)
+        answer = await checkout.place(request.auth, key, wanted, sent)
+        return Response(
+            answer.body,
+            status_code=answer.status,
+            media_type="application/json" if answer.status < 400 else PROBLEM_JSON,
+            headers={"Idempotent-Replayed": "true"} if answer.replayed else None,
+        )
+
+    @get("/v1/orders")
+    async def list_orders(request: Call) -> Response[bytes]:
+        wanted = query(request, OrdersQuery)
+        rows = await database.rows(SQL.list_orders, request.auth.merchant_id, wanted.cursor, wanted.limit + 1)
+        data = tuple(order_view(row) for row in rows[: wanted.limit])
+        return _json(OrderPage(data, data[-1].id if len(rows) > wanted.limit else None))
+
+    @get("/v1/orders/{order_id:str}")
+    async def show_order(request: Call, order_id: str) -> Response[bytes]:
+        query(request, NoQuery)
+        rows = await database.rows(SQL.find_orders, [request.auth.merchant_id], [_ours(request, order_id)])
+        if not rows:
+            raise NotFound
+        return _json(order_view(rows[0]))
+
+    @get("/v1/orders/{order_id:str}/timeline")
+    async def show_timeline(request: Call, order_id: str) -> Response[bytes]:
+        wanted = query(request, TimelineQuery)
+        merchant_id = request.auth.merchant_id
+        rows = await database.rows(
+            SQL.list_timeline, merchant_id, _ours(request, order_id), wanted.cursor, wanted.limit + 1
+        )
+        if not rows and not await database.rows(SQL.find_orders, [merchant_id], [order_id]):
+            raise NotFound
+        data = tuple(timeline_row(row) for row in rows[: wanted.limit])
+        return _json(TimelinePage(data, data[-1].number if len(rows) > wanted.limit else None))
+
+    return [place_order, list_orders, show_order, show_timeline]
+
+
+def _ours(request: Call, order_id: str) -> str:
+    """The id, if it can be one of the caller's orders. Raises NotFound."""
+    if not order_id.startswith(f"{ORDER_PREFIX}_") or owner_of(order_id, MERCHANT_PREFIX) != request.auth.merchant_id:
+        raise NotFound
+    return order_id
+
+
+def _json(value: Any) -> Response[bytes]:
+    return Response(msgspec.json.encode(value), media_type="application/json")

@@ -1,0 +1,85 @@
+"""Reading the API's requests: who calls, with which key, with what. Everything that is wrong becomes a Problem."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+
+from tallystick.kernel.idempotency import KeyInvalid, parse_key
+from tallystick.merchant.accounts.directory import Directory, Merchant
+from tallystick.merchant.errors import (
+    FieldError,
+    FieldsRefused,
+    IdempotencyKeyMissing,
+    IdempotencyKeyRefused,
+    Malformed,
+    MediaTypeRefused,
+    Unauthenticated,
+)
+
+BODY_BYTES_MAX = 64 * 1024  # the largest order that can be described; a hundred lines are a third of it
+
+Call = Request[Merchant, Any, Any]
+Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
+Type = TypeVar("Type")
+
+
+def authenticate(directory: Directory) -> Guard:
+    """A guard that lets in who holds an API key, and notes the merchant as `request.auth`. Raises Unauthenticated."""
+
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        scheme, _, api_key = connection.headers.get("authorization", "").partition(" ")
+        merchant = await directory.merchant_of_key(api_key.strip()) if scheme.lower() == "bearer" else None
+        if merchant is None:
+            raise Unauthenticated
+        connection.scope["auth"] = merchant
+
+    return guard
+
+
+def idempotency_key(request: Call) -> str:
+    """The key of a call that must carry one. Raises IdempotencyKeyMissing and IdempotencyKeyRefused."""
+    values = [value for name, value in request.scope["headers"] if name == b"idempotency-key"]
+    try:
+        key = parse_key(values)
+    except KeyInvalid as invalid:
+        raise IdempotencyKeyRefused(str(invalid)) from None
+    if key is None:
+        raise IdempotencyKeyMissing
+    return key
+
+
+async def body(request: Call, type: type[Type]) -> tuple[Type, Any]:
+    """The body as `type`, and as it was sent. Raises MediaTypeRefused, Malformed and FieldsRefused."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise MediaTypeRefused
+    raw = await request.body()
+    try:
+        return msgspec.json.decode(raw, type=type), msgspec.json.decode(raw)
+    except msgspec.ValidationError as error:
+        raise FieldsRefused("See errors.", errors=[_field_error(error, "body")]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Malformed from None
+
+
+def query(request: Call, type: type[Type]) -> Type:
+    """The query parameters as `type`; unknown and repeated ones are refused. Raises FieldsRefused."""
+    sent = list(request.query_params.multi_items())
+    given = dict(sent)
+    if len(given) != len(sent):
+        raise FieldsRefused("See errors.", errors=[FieldError("query", "a parameter was sent more than once")])
+    try:
+        return msgspec.convert(given, type, strict=False)
+    except msgspec.ValidationError as error:
+        raise FieldsRefused("See errors.", errors=[_field_error(error, "query")]) from None
+
+
+def _field_error(error: msgspec.ValidationError, whole: str) -> FieldError:
+    """msgspec says "… - at `$.line_items[0].amount`" or "Object contains unknown field `x`"."""
+    message, _, path = str(error).partition(" - at `")
+    return FieldError(re.sub(r"^\$\.?", "", path.rstrip("`")) or whole, message)
