@@ -1,12 +1,19 @@
 """The records of a payment as they stand in the database: plain frozen data, columns by name."""
 
 from datetime import datetime
+from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+from tallystick.gateway.checkout.session import CheckoutSession
+
+LIVE_CHARGE_STATES = frozenset({"authenticating", "created", "sent", "unknown", "approved"})
+OPEN_REQUEST_STATES = frozenset({"created", "sent", "unknown"})
 
 
 class PaymentIntent(Struct, frozen=True, kw_only=True):
-    """One payment (RULES §1, §3). Amounts in minor units; `metadata`, `last_payment_error`, `next_action` are JSON text."""
+    """One payment (RULES §1, §3), in minor units; `metadata`, `last_payment_error`, `next_action` are JSON text."""
 
     account_id: str
     livemode: bool
@@ -74,3 +81,77 @@ class PaymentMethod(Struct, frozen=True, kw_only=True):
     authentication_required: bool
     created_at: datetime
     metadata: str = "{}"
+
+
+class AcquirerRequest(Struct, frozen=True, kw_only=True):
+    """A capture or a void at the acquirer; its id is the key there. `reason` is that of the cancellation."""
+
+    account_id: str
+    livemode: bool
+    id: str
+    charge: str
+    payment_intent: str
+    kind: str
+    state: str
+    amount: int
+    created_at: datetime
+    final: bool = True
+    reason: str | None = None
+    acquirer_reference: str | None = None
+    refusal: str | None = None
+
+
+class Payment(Struct, frozen=True, kw_only=True):
+    """A payment intent with what belongs to it, as far as a decision needs it: its live charge and those that a
+    command names, its open acquirer requests, the cards of those charges, and its checkout session."""
+
+    intent: PaymentIntent
+    session: CheckoutSession | None = None
+    charges: tuple[Charge, ...] = ()
+    requests: tuple[AcquirerRequest, ...] = ()
+    methods: tuple[PaymentMethod, ...] = ()
+
+    @property
+    def live(self) -> Charge | None:
+        """The one charge that may still turn out, or has turned out, to hold the shopper's money."""
+        found = [charge for charge in self.charges if charge.state in LIVE_CHARGE_STATES]
+        assert len(found) <= 1, "at most one live charge per intent (RULES §3)"
+        return found[0] if found else None
+
+    @property
+    def open_request(self) -> AcquirerRequest | None:
+        """A capture or void whose outcome is not known yet."""
+        return next((request for request in self.requests if request.state in OPEN_REQUEST_STATES), None)
+
+    @property
+    def open_session(self) -> CheckoutSession | None:
+        return self.session if self.session is not None and self.session.status == "open" else None
+
+    def charge(self, id: str | None) -> Charge | None:
+        return next((charge for charge in self.charges if charge.id == id), None)
+
+    def request(self, id: str) -> AcquirerRequest | None:
+        return next((request for request in self.requests if request.id == id), None)
+
+    def method(self, id: str | None) -> PaymentMethod | None:
+        return next((method for method in self.methods if method.id == id), None)
+
+    def having(self, *records: Charge | AcquirerRequest | PaymentMethod) -> "Payment":
+        """The payment with these records, each in the place of the one with its id or added."""
+        payment = self
+        for record in records:
+            match record:
+                case Charge():
+                    payment = replace(payment, charges=_put(payment.charges, record))
+                case AcquirerRequest():
+                    payment = replace(payment, requests=_put(payment.requests, record))
+                case PaymentMethod():
+                    payment = replace(payment, methods=_put(payment.methods, record))
+        return payment
+
+
+Record = TypeVar("Record", bound=Charge | AcquirerRequest | PaymentMethod)
+
+
+def _put(records: tuple[Record, ...], record: Record) -> tuple[Record, ...]:
+    return (*(one for one in records if one.id != record.id), record)

@@ -6,6 +6,7 @@ CREATE TABLE account (
     name                text NOT NULL,
     default_api_version text,                       -- the first Stripe-Version seen
     origins             text[] NOT NULL DEFAULT '{}', -- where return URLs may lead and embedded pages may stand
+    several_captures    boolean NOT NULL DEFAULT false, -- whether a charge may be captured in parts (final_capture=false)
     created_at          timestamptz NOT NULL
 );
 
@@ -81,8 +82,10 @@ CREATE TABLE payment_intent (
     created_at          timestamptz NOT NULL,
     PRIMARY KEY (account_id, livemode, id),
     CHECK ((status = 'canceled') = (canceled_at IS NOT NULL)),
-    CHECK (status = 'requires_capture' OR amount_capturable = 0)
+    CHECK (status = 'requires_capture' OR amount_capturable = 0),
+    CHECK (amount_received + amount_capturable <= amount)
 ) WITH (fillfactor = 80);
+CREATE INDEX payment_intent_capture_due ON payment_intent (capture_before_at) WHERE status = 'requires_capture';
 
 CREATE TABLE checkout_session (
     account_id          text COLLATE "C" NOT NULL,
@@ -162,6 +165,7 @@ CREATE TABLE acquirer_request (
     state              text NOT NULL CHECK (state IN ('created', 'sent', 'done', 'refused', 'unknown')),
     amount             bigint NOT NULL CHECK (amount > 0),
     final              boolean NOT NULL DEFAULT true,
+    reason             text,                        -- why the intent is canceled once a void is done
     acquirer_reference text,
     refusal            text,
     lease_until        timestamptz,
@@ -170,7 +174,10 @@ CREATE TABLE acquirer_request (
     created_at         timestamptz NOT NULL,
     PRIMARY KEY (account_id, livemode, id)
 ) WITH (fillfactor = 80);
-CREATE UNIQUE INDEX acquirer_request_one_open ON acquirer_request (account_id, livemode, payment_intent)
+-- One per charge, not per intent: an approval that came too late is voided whatever else is under way.
+CREATE UNIQUE INDEX acquirer_request_one_open ON acquirer_request (account_id, livemode, charge)
+    WHERE state IN ('created', 'sent', 'unknown');
+CREATE INDEX acquirer_request_open_of_intent ON acquirer_request (account_id, livemode, payment_intent)
     WHERE state IN ('created', 'sent', 'unknown');
 
 -- A ledger transaction is one row with its legs as arrays, so that zero-sum is a CHECK (RULES §10).

@@ -1,0 +1,155 @@
+"""What a payment can be told: our own commands, and the answers of the acquirer. `machine.py` says what each does.
+
+Ids that a step may need for new rows come with the command, so that deciding stays pure; what is not needed is dropped.
+"""
+
+from datetime import datetime
+
+from msgspec import UNSET, Struct, UnsetType
+
+from tallystick.gateway.payments.payment import PaymentMethod
+
+
+class Update(Struct, frozen=True, kw_only=True):
+    """Change what may change: card, description, metadata (JSON text). Amount and currency never do (RULES §3)."""
+
+    method: PaymentMethod | None = None
+    description: str | UnsetType | None = UNSET
+    metadata: str | UnsetType = UNSET
+
+
+class Confirm(Struct, frozen=True, kw_only=True):
+    """Pay now, with this card or with the one that is attached. `charge_id` is for the charge that starts."""
+
+    charge_id: str
+    method: PaymentMethod | None = None
+    return_url: str | None = None
+    error_on_requires_action: bool = False
+
+
+class Capture(Struct, frozen=True, kw_only=True):
+    """Take an authorised amount, all that is left by default; the last capture releases the rest."""
+
+    request_id: str
+    amount: int | None = None
+    final: bool = True
+    several_allowed: bool = False
+    metadata: str | UnsetType = UNSET
+
+
+class Cancel(Struct, frozen=True, kw_only=True):
+    """Give the payment up; what was authorised is voided first."""
+
+    request_id: str
+    reason: str | None = None
+
+
+class ExpireSession(Struct, frozen=True, kw_only=True):
+    """Close the checkout session, by its clock or by the merchant; its intent is canceled with it."""
+
+    reason: str = "abandoned"
+
+
+class CaptureWindowPassed(Struct, frozen=True, kw_only=True):
+    """Nobody captured in time: the authorisation is voided."""
+
+    request_id: str
+
+
+class ChallengeBegun(Struct, frozen=True, kw_only=True):
+    """The bank waits for the shopper at `url` and sends the browser back to `return_url`."""
+
+    charge_id: str
+    reference: str
+    url: str
+    return_url: str | None
+
+
+class Authenticated(Struct, frozen=True, kw_only=True):
+    """The bank's server says that the shopper met the 3DS challenge."""
+
+    charge_id: str
+
+
+class NotAuthenticated(Struct, frozen=True, kw_only=True):
+    """The bank's server says that the challenge failed or was cancelled."""
+
+    charge_id: str
+
+
+class Approved(Struct, frozen=True, kw_only=True):
+    """The acquirer approved a charge. `capture_before_at` bounds a later capture; `request_id` is for a void, if the
+    approval comes when it no longer may."""
+
+    charge_id: str
+    reference: str
+    capture_before_at: datetime
+    request_id: str
+
+
+class Declined(Struct, frozen=True, kw_only=True):
+    """The acquirer declined a charge, in Stripe's words."""
+
+    charge_id: str
+    code: str
+    decline_code: str
+    message: str
+
+
+class OutcomeUnknown(Struct, frozen=True, kw_only=True):
+    """The call broke off: the charge may have happened."""
+
+    charge_id: str
+
+
+class ChargeNotSent(Struct, frozen=True, kw_only=True):
+    """The call never reached the acquirer (or its 3DS server): nothing happened."""
+
+    charge_id: str
+
+
+class Captured(Struct, frozen=True, kw_only=True):
+    request_id: str
+    reference: str
+
+
+class Voided(Struct, frozen=True, kw_only=True):
+    request_id: str
+    reference: str
+
+
+class RequestRefused(Struct, frozen=True, kw_only=True):
+    """The acquirer said no to a capture or void; nothing happened."""
+
+    request_id: str
+    refusal: str
+
+
+class RequestUnknown(Struct, frozen=True, kw_only=True):
+    """The call of a capture or void broke off: it may have happened."""
+
+    request_id: str
+
+
+class RequestNotSent(Struct, frozen=True, kw_only=True):
+    """The call of a capture or void never reached the acquirer."""
+
+    request_id: str
+
+
+Command = Update | Confirm | Capture | Cancel | ExpireSession | CaptureWindowPassed
+Answer = (
+    ChallengeBegun
+    | Authenticated
+    | NotAuthenticated
+    | Approved
+    | Declined
+    | OutcomeUnknown
+    | ChargeNotSent
+    | Captured
+    | Voided
+    | RequestRefused
+    | RequestUnknown
+    | RequestNotSent
+)
+Input = Command | Answer
