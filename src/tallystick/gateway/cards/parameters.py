@@ -2,13 +2,12 @@
 
 from typing import Literal
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import Struct, field
 
 from tallystick.gateway.stripe_wire import errors
 from tallystick.gateway.stripe_wire.parameters import (
     ID_CHARACTERS_MAX,
     Metadata,
-    MetadataChange,
     Parameters,
     check_choice,
     check_metadata,
@@ -34,13 +33,4 @@ class CreatePaymentMethod(Parameters, frozen=True, kw_only=True):
         if not self.card.token:
             raise errors.empty("card[token]")
         check_text("card[token]", self.card.token, ID_CHARACTERS_MAX)
-        check_metadata("metadata", self.metadata)
-
-
-class UpdatePaymentMethod(Parameters, frozen=True, kw_only=True):
-    """`POST /v1/payment_methods/{id}`."""
-
-    metadata: MetadataChange | UnsetType = UNSET
-
-    def __post_init__(self) -> None:
         check_metadata("metadata", self.metadata)

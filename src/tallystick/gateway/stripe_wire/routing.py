@@ -1,16 +1,13 @@
 """The table of the wire's routes: method and path lead to a struct of parameters and to what carries the call out."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
-import msgspec
 from msgspec import Struct
 
 from tallystick.gateway.stripe_wire import errors
-from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
-from tallystick.gateway.stripe_wire.objects import Json
+from tallystick.gateway.stripe_wire.call import Call, Reply
 from tallystick.gateway.stripe_wire.parameters import Parameters
-from tallystick.kernel.batching import Batcher
 
 ID = "{id}"
 
@@ -66,34 +63,3 @@ class Routes:
             if route is not None and id:
                 return route, id
         raise errors.unrecognized_url(method, path)
-
-
-def command(work: Callable[[Sequence[tuple[Call, Parameters]]], Awaitable[Sequence[Reply | errors.WireError]]]) -> Run:
-    """Run a command that takes lists of (call, parameters): concurrent calls share a batch (DESIGN §2.2)."""
-    batcher: Batcher[tuple[Call, Parameters], Reply] = Batcher(work)
-
-    async def run(call: Call, _id: str, parameters: Parameters) -> Reply:
-        return await batcher.submit((call, parameters))
-
-    return run
-
-
-def command_on(
-    work: Callable[[Sequence[tuple[Call, str, Parameters]]], Awaitable[Sequence[Reply | errors.WireError]]],
-) -> Run:
-    """Run a command that takes lists of (call, id of the object, parameters)."""
-    batcher: Batcher[tuple[Call, str, Parameters], Reply] = Batcher(work)
-
-    async def run(call: Call, id: str, parameters: Parameters) -> Reply:
-        return await batcher.submit((call, id, parameters))
-
-    return run
-
-
-def query(read: Callable[[Caller, str, Parameters], Awaitable[Json]]) -> Run:
-    """Run something that only reads and gives an object."""
-
-    async def run(call: Call, id: str, parameters: Parameters) -> Reply:
-        return Reply(200, msgspec.json.encode(await read(call.caller, id, parameters)))
-
-    return run
