@@ -48,6 +48,7 @@ class Reading:
             "checkout.session": self._sessions,
             "line_items": self._line_items,
             "event": self._events,
+            "webhook_endpoint": self._endpoints,
         }
 
     async def find(self, reader: Reader, kind: str, keys: Iterable[Key]) -> dict[Key, Json]:
@@ -168,6 +169,22 @@ class Reading:
                 created_at=row["created_at"],
             )
             for row in await reader.rows(SQL.find_events, *_columns(keys))
+        }
+
+    async def _endpoints(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+        return {
+            (row["account_id"], row["livemode"], row["id"]): objects.webhook_endpoint(
+                id=row["id"],
+                livemode=row["livemode"],
+                url=row["url"],
+                status=row["status"],
+                enabled_events=row["enabled_events"],
+                api_version=row["api_version"],
+                description=row["description"],
+                metadata=row["metadata"],
+                created_at=row["created_at"],
+            )
+            for row in await reader.rows(SQL.find_endpoints, *_columns(keys))
         }
 
 

@@ -48,6 +48,15 @@ SELECT e.account_id, e.livemode, e.id, e.type, e.object, e.previous, e.request_i
     ON (e.account_id, e.livemode, e.id) = (wanted.account_id, wanted.livemode, wanted.id)
  ORDER BY e.account_id, e.livemode, e.id;
 
+-- find_endpoints
+-- Webhook endpoints by id; deleted ones are gone, secrets are never read here.
+SELECT w.account_id, w.livemode, w.id, w.url, w.status, w.enabled_events, w.api_version, w.description, w.metadata, w.created_at
+  FROM webhook_endpoint w
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (w.account_id, w.livemode, w.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ WHERE w.deleted_at IS NULL
+ ORDER BY w.account_id, w.livemode, w.id;
+
 -- page_of_intents
 -- Ids of payment intents between two ids, created in a span of time, newest first.
 SELECT i.id
@@ -132,4 +141,24 @@ SELECT e.id
    AND ($9::boolean IS NULL OR $9::boolean = NOT EXISTS (
            SELECT FROM delivery d WHERE d.owner_id = e.account_id AND d.message = e.id AND d.state <> 'delivered'))
  ORDER BY e.account_id, e.livemode, e.id
+ LIMIT $7::int;
+
+-- page_of_endpoints
+-- Ids of webhook endpoints between two ids, created in a span of time, newest first.
+SELECT w.id
+  FROM webhook_endpoint w
+ WHERE w.account_id = $1::text AND w.livemode = $2::boolean AND w.id > $3::text AND w.id < $4::text
+   AND w.created_at >= $5::timestamptz AND w.created_at < $6::timestamptz
+   AND w.deleted_at IS NULL
+ ORDER BY w.account_id DESC, w.livemode DESC, w.id DESC
+ LIMIT $7::int;
+
+-- page_of_endpoints_backwards
+-- The same, oldest first: the page that ends before an object.
+SELECT w.id
+  FROM webhook_endpoint w
+ WHERE w.account_id = $1::text AND w.livemode = $2::boolean AND w.id > $3::text AND w.id < $4::text
+   AND w.created_at >= $5::timestamptz AND w.created_at < $6::timestamptz
+   AND w.deleted_at IS NULL
+ ORDER BY w.account_id, w.livemode, w.id
  LIMIT $7::int;

@@ -1,4 +1,4 @@
-"""The routes that change something. Their commands take lists: concurrent calls of one route share a batch (DESIGN §2.2)."""
+"""The routes that change something. Commands take lists: concurrent calls of one route share a batch (DESIGN §2.2)."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar

@@ -1,0 +1,54 @@
+"""The routes of events and webhook endpoints."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from tallystick.gateway.stripe_wire import writes
+from tallystick.gateway.stripe_wire.call import Call
+from tallystick.gateway.stripe_wire.parameters import Parameters, Retrieve
+from tallystick.gateway.stripe_wire.reading import SQL
+from tallystick.gateway.stripe_wire.reads import Reads
+from tallystick.gateway.stripe_wire.routing import Route
+from tallystick.gateway.stripe_wire.writes import Answers
+from tallystick.gateway.webhooks.parameters import CreateEndpoint, ListEndpoints, ListEvents, UpdateEndpoint
+
+EVENT = "event"
+EVENTS = "/v1/events"
+ENDPOINT = "webhook_endpoint"
+ENDPOINTS = "/v1/webhook_endpoints"
+ENDPOINT_NOUN = "webhook endpoint"
+
+
+class Endpoints(Protocol):
+    """The commands of webhook endpoints. Each answers every item; one bad item never fails its neighbours."""
+
+    async def create(self, items: Sequence[tuple[Call, CreateEndpoint]]) -> Answers: ...
+
+    async def update(self, items: Sequence[tuple[Call, str, UpdateEndpoint]]) -> Answers: ...
+
+    async def delete(self, items: Sequence[tuple[Call, str, Parameters]]) -> Answers: ...
+
+
+def routes(endpoints: Endpoints, reads: Reads) -> list[Route]:
+    """Retrieve and list events; create, retrieve, update, list and delete endpoints."""
+    one = f"{ENDPOINTS}/{{id}}"
+    return [
+        reads.page(EVENTS, EVENT, ListEvents, (SQL.page_of_events, SQL.page_of_events_backwards), _event_filters),
+        reads.one(f"{EVENTS}/{{id}}", EVENT),
+        writes.create(ENDPOINTS, CreateEndpoint, endpoints.create, kind=ENDPOINT),
+        reads.page(ENDPOINTS, ENDPOINT, ListEndpoints, (SQL.page_of_endpoints, SQL.page_of_endpoints_backwards)),
+        reads.one(one, ENDPOINT, noun=ENDPOINT_NOUN),
+        writes.change(one, UpdateEndpoint, endpoints.update, kind=ENDPOINT, noun=ENDPOINT_NOUN),
+        writes.change(one, Retrieve, endpoints.delete, kind=ENDPOINT, noun=ENDPOINT_NOUN, method="DELETE"),
+    ]
+
+
+def _event_filters(paging: Any) -> tuple[list[str] | None, bool | None]:
+    """Patterns of types (`payment_intent.*` means all of a kind), and whether all webhooks were delivered."""
+    types = paging.types if paging.types is not None else [paging.type] if paging.type is not None else None
+    return ([_pattern(type) for type in types] if types is not None else None), paging.delivery_success
+
+
+def _pattern(type: str) -> str:
+    """A type as LIKE reads it: `*` stands for anything, and what LIKE would read otherwise stands for itself."""
+    return type.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").replace("*", "%")
