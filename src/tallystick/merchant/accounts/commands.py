@@ -122,6 +122,17 @@ async def add_connection(
     return connection_id
 
 
+async def list_merchants(database: Database, *, after: str = "", rows_max: int) -> list[str]:
+    """The ids of merchants, in their order, beginning behind `after`."""
+    return [row["merchant_id"] for row in await database.rows(SQL.list_merchants, after, rows_max)]
+
+
+async def set_connection_url(database: Database, *, merchant_id: str, connection_id: str, url: str) -> None:
+    """Tell a connection the new address of its gateway."""
+    if not await database.execute(SQL.set_connection_url, merchant_id, connection_id, check_gateway_url(url)):
+        raise AccountRefused(f"there is no connection {connection_id}")
+
+
 def webhook_address(public_url: str, connection_id: str) -> str:
     """Where a connection's gateway must send its webhooks."""
     return f"{public_url.rstrip('/')}/webhooks/{connection_id}"

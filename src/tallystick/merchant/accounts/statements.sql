@@ -18,6 +18,14 @@ INSERT INTO connection (merchant_id, connection_id, gateway, url, secret_key_ref
 SELECT m.merchant_id, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text[], $8::timestamptz
   FROM merchant m WHERE m.merchant_id = $1::text;
 
+-- set_connection_url
+-- The new address of a connection's gateway.
+UPDATE connection SET url = $3::text WHERE merchant_id = $1::text AND connection_id = $2::text;
+
+-- list_merchants
+-- Merchants behind one of them, in the order of their ids.
+SELECT m.merchant_id FROM merchant m WHERE m.merchant_id > $1::text ORDER BY m.merchant_id LIMIT $2::integer;
+
 -- merchant_of_key
 -- The merchant whose live API key has this hash. The key directory is read before the owner is known.
 SELECT m.merchant_id, m.name, m.return_origins
