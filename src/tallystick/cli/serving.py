@@ -1,0 +1,175 @@
+"""Running one service as one process: its HTTP side and its workers in one event loop.
+
+Both sides end together. On SIGTERM or SIGINT the HTTP side stops taking connections and finishes what it has, then the
+workers are cancelled (whatever they still had to do is a row with a due time, DESIGN §2.7). A worker that fails ends
+the process with an error: what supervises it starts it anew.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import signal
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any
+
+import uvicorn
+import uvloop
+from msgspec import Struct
+
+BACKLOG_CONNECTIONS = 2048  # the kernel holds that many while the loop is busy; its own limit (somaxconn) may be less
+KEEP_ALIVE_S = (
+    75  # longer than the clients' own, so that they close idle connections and no request meets a closing one
+)
+GRACE_S = 8  # for open requests after SIGTERM; a supervisor kills after ten
+HEADER_BYTES_MAX = 16 * 1024  # all headers of a request together
+
+
+Worker = Callable[[], Awaitable[None]]
+"""What runs by itself beside the HTTP side: works until it is cancelled."""
+
+
+class CannotListen(Exception):
+    """The address is taken, or not this machine's."""
+
+
+class NotSecure(Exception):
+    """The process would take card data or keys over plain HTTP from other machines. RULES §12."""
+
+
+class Address(Struct, frozen=True):
+    """Where a service listens, and the files of its certificate (both or none)."""
+
+    host: str
+    port: int
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+
+
+def check_secure(address: Address) -> None:
+    """Refuse plain HTTP on anything but loopback. Raises NotSecure."""
+    if bool(address.tls_cert_file) != bool(address.tls_key_file):
+        raise NotSecure("a certificate needs its key and a key its certificate: set both files or none")
+    if not address.tls_cert_file and not is_loopback(address.host):
+        raise NotSecure(
+            f"plain HTTP is served on loopback only, not on {address.host}: set the certificate's and the key's file, "
+            "or listen on 127.0.0.1 behind a proxy on this machine that speaks TLS"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+async def serve(application: Any, address: Address, workers: Sequence[Worker]) -> None:
+    """Serve `application` and run `workers` until SIGTERM or SIGINT.
+
+    Raises NotSecure, CannotListen, and what a worker raises.
+    """
+    check_secure(address)
+    server = _Server(_config(application, address))
+    with _stopping_on_signals() as stop:
+        running = [asyncio.create_task(_run(worker)) for worker in workers]
+        serving = asyncio.create_task(server.serve())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([*running, serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
+        stopping.cancel()
+        await _end(running)
+
+
+async def work(workers: Sequence[Worker]) -> None:
+    """Run `workers` alone until SIGTERM or SIGINT. Raises what a worker raises."""
+    with _stopping_on_signals() as stop:
+        running = [asyncio.create_task(_run(worker)) for worker in workers]
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        await _end(running)
+
+
+async def until_stopped() -> None:
+    """Return when SIGTERM or SIGINT comes."""
+    with _stopping_on_signals() as stop:
+        await stop.wait()
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine on uvloop."""
+    uvloop.run(main)
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us: uvicorn would send them on to the process once more when it has ended."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # how uvicorn says that it cannot listen
+            address = f"{self.config.host}:{self.config.port}"
+            raise CannotListen(
+                f"{address} cannot be listened on: another process does, or it is not this machine's"
+            ) from None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _config(application: Any, address: Address) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        host=address.host,
+        port=address.port,
+        ssl_certfile=address.tls_cert_file or None,
+        ssl_keyfile=address.tls_key_file or None,
+        ssl_version=ssl.PROTOCOL_TLS_SERVER,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="auto",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        backlog=BACKLOG_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+    )
+
+
+async def _run(worker: Worker) -> None:
+    await worker()
+
+
+async def _end(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Cancel what still runs; raise the first error of what ended by itself."""
+    for task in tasks:
+        task.cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in ended:
+        if isinstance(result, Exception):
+            raise result
+
+
+@contextlib.contextmanager
+def _stopping_on_signals() -> Iterator[asyncio.Event]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
