@@ -191,7 +191,7 @@ class Checkout:
         """Orders and attempts, with the recovery point of the calls that make them, in one commit."""
         async with self._database.transaction() as tx:
             await self._idempotency.record(tx, [(claim, draft.key.order_id) for claim, draft in begun])
-            await insert_orders(tx, [draft for _, draft in begun], self._clock.now())
+            await insert_orders(tx, [draft for _, draft in begun])
         return [None] * len(begun)
 
     async def _conclude(self, conclusions: Sequence[Conclusion]) -> Sequence[Answer]:

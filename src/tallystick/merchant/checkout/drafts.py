@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from tallystick.kernel.columns import columns
 from tallystick.kernel.identifiers import new_id, owned_id
 from tallystick.merchant.accounts.directory import Merchant
 from tallystick.merchant.checkout.request import Wanted
@@ -45,6 +46,7 @@ class Draft(Struct, frozen=True):
     wanted: Wanted
     customer_id: str | None
     declines_max: int
+    created_at: datetime
     expires_at: datetime
     gateway_expires_at: datetime
     open_key: str
@@ -77,6 +79,7 @@ def draft_order(
         wanted=wanted,
         customer_id=new_id(CUSTOMER_PREFIX, at, entropy) if wanted.customer else None,
         declines_max=terms.declines_max,
+        created_at=at,
         expires_at=at + timedelta(seconds=wanted.ttl_s),
         gateway_expires_at=opening.expires_at,
         open_key=f"order:{order_id}:{FIRST_ATTEMPT}",
@@ -84,10 +87,9 @@ def draft_order(
     )
 
 
-async def insert_orders(tx: Transaction, drafts: Sequence[Draft], at: datetime) -> None:
+async def insert_orders(tx: Transaction, drafts: Sequence[Draft]) -> None:
     """Store new orders with their first attempts, in one statement."""
-    columns = [list(column) for column in zip(*map(_row, drafts), strict=True)]
-    await tx.execute(SQL.insert_orders, at, *columns)
+    await tx.execute(SQL.insert_orders, *columns(23, [_row(draft) for draft in drafts]))
 
 
 _ATTEMPTED = encode(merge(NO_FACTS, FIRST_ATTEMPT, Attempted()))
@@ -119,4 +121,5 @@ def _row(draft: Draft) -> tuple[Any, ...]:
         draft.gateway_expires_at,
         wanted.customer.email if wanted.customer else None,
         wanted.customer.name if wanted.customer else None,
+        draft.created_at,
     )

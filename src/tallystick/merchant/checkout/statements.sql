@@ -2,23 +2,23 @@
 -- New orders, each PENDING with its first attempt, its customer where one was named, and the first row of its timeline.
 WITH placed AS (
     SELECT *
-      FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::jsonb[], $10::jsonb[],
-                  $11::text[], $12::text[], $13::text[], $14::int[], $15::int[], $16::jsonb[], $17::jsonb[], $18::timestamptz[],
-                  $19::text[], $20::bytea[], $21::timestamptz[], $22::text[], $23::text[])
+      FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::jsonb[], $9::jsonb[],
+                  $10::text[], $11::text[], $12::text[], $13::int[], $14::int[], $15::jsonb[], $16::jsonb[], $17::timestamptz[],
+                  $18::text[], $19::bytea[], $20::timestamptz[], $21::text[], $22::text[], $23::timestamptz[])
            AS u(merchant_id, order_id, connection_id, customer_id, reference, amount_minor, currency, line_items, metadata,
                 return_url, cancel_url, ui_mode, ttl_s, declines_max, facts, fact, expires_at,
-                open_key, open_request, gateway_expires_at, customer_email, customer_name)
+                open_key, open_request, gateway_expires_at, customer_email, customer_name, created_at)
 ), customers AS (
     INSERT INTO pii.customer (merchant_id, customer_id, email, name, created_at)
-    SELECT p.merchant_id, p.customer_id, p.customer_email, p.customer_name, $1::timestamptz
+    SELECT p.merchant_id, p.customer_id, p.customer_email, p.customer_name, p.created_at
       FROM placed p WHERE p.customer_id IS NOT NULL
 ), attempts AS (
     INSERT INTO attempt (merchant_id, order_id, number, connection_id, open_key, open_request, gateway_expires_at, created_at)
-    SELECT p.merchant_id, p.order_id, 1, p.connection_id, p.open_key, p.open_request, p.gateway_expires_at, $1::timestamptz
+    SELECT p.merchant_id, p.order_id, 1, p.connection_id, p.open_key, p.open_request, p.gateway_expires_at, p.created_at
       FROM placed p
 ), lines AS (
     INSERT INTO timeline (merchant_id, order_id, number, at, source, attempt, fact, state_before, state_after)
-    SELECT p.merchant_id, p.order_id, 1, $1::timestamptz, 'merchant', 1, p.fact, 'PENDING', 'PENDING'
+    SELECT p.merchant_id, p.order_id, 1, p.created_at, 'merchant', 1, p.fact, 'PENDING', 'PENDING'
       FROM placed p
 )
 INSERT INTO orders (merchant_id, order_id, connection_id, customer_id, reference, amount_minor, currency, line_items, metadata,
@@ -26,7 +26,7 @@ INSERT INTO orders (merchant_id, order_id, connection_id, customer_id, reference
                     created_at, updated_at)
 SELECT p.merchant_id, p.order_id, p.connection_id, p.customer_id, p.reference, p.amount_minor, p.currency, p.line_items, p.metadata,
        p.return_url, p.cancel_url, p.ui_mode, p.ttl_s, p.declines_max, p.facts, 1, p.expires_at, 1,
-       $1::timestamptz, $1::timestamptz
+       p.created_at, p.created_at
   FROM placed p
  ORDER BY p.merchant_id, p.order_id;
 

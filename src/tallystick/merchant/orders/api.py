@@ -70,20 +70,19 @@ def order_routes(checkout: Checkout, database: Database) -> list[HTTPRouteHandle
         return _json(OrderPage(data, data[-1].id if len(rows) > wanted.limit else None))
 
     @get("/v1/orders/{order_id:str}")
-    async def show_order(request: Call, order_id: str) -> Response[bytes]:
+    async def show_order(request: Call) -> Response[bytes]:
         query(request, NoQuery)
-        rows = await database.rows(SQL.find_orders, [request.auth.merchant_id], [_ours(request, order_id)])
+        order_id = _our_order(request)
+        rows = await database.rows(SQL.find_orders, [request.auth.merchant_id], [order_id])
         if not rows:
             raise NotFound
         return _json(order_view(rows[0]))
 
     @get("/v1/orders/{order_id:str}/timeline")
-    async def show_timeline(request: Call, order_id: str) -> Response[bytes]:
+    async def show_timeline(request: Call) -> Response[bytes]:
         wanted = query(request, TimelineQuery)
-        merchant_id = request.auth.merchant_id
-        rows = await database.rows(
-            SQL.list_timeline, merchant_id, _ours(request, order_id), wanted.cursor, wanted.limit + 1
-        )
+        merchant_id, order_id = request.auth.merchant_id, _our_order(request)
+        rows = await database.rows(SQL.list_timeline, merchant_id, order_id, wanted.cursor, wanted.limit + 1)
         if not rows and not await database.rows(SQL.find_orders, [merchant_id], [order_id]):
             raise NotFound
         data = tuple(timeline_row(row) for row in rows[: wanted.limit])
@@ -92,8 +91,9 @@ def order_routes(checkout: Checkout, database: Database) -> list[HTTPRouteHandle
     return [place_order, list_orders, show_order, show_timeline]
 
 
-def _ours(request: Call, order_id: str) -> str:
-    """The id, if it can be one of the caller's orders. Raises NotFound."""
+def _our_order(request: Call) -> str:
+    """The id in the path, if it can be one of the caller's orders. Raises NotFound."""
+    order_id: str = request.path_params["order_id"]
     if not order_id.startswith(f"{ORDER_PREFIX}_") or owner_of(order_id, MERCHANT_PREFIX) != request.auth.merchant_id:
         raise NotFound
     return order_id

@@ -90,8 +90,8 @@ def return_routes(returning: ReturnPage) -> list[HTTPRouteHandler]:
     """The handler, over what it needs."""
 
     @get("/return/{order_id:str}")
-    async def return_page(request: Request[Any, Any, Any], order_id: str) -> Response[str]:
-        return await returning.answer(order_id, _visit(request))
+    async def return_page(request: Request[Any, Any, Any]) -> Response[str]:
+        return await returning.answer(request.path_params["order_id"], _visit(request))
 
     return [return_page]
 

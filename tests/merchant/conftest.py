@@ -1,0 +1,290 @@
+"""A whole merchant service over real HTTP on a real PostgreSQL, and at its other side a gateway that does as it is
+told."""
+
+import asyncio
+import itertools
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl
+
+import aiohttp
+import msgspec
+import pytest
+import uvicorn
+from aiohttp import web
+
+from tallystick.kernel.signatures import sign_stripe
+from tallystick.merchant.accounts.commands import add_connection, create_merchant
+from tallystick.merchant.app import Ports, Service, build
+from tallystick.merchant.gateways import stripe
+from tallystick.merchant.settings import Settings
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.database import Database, Statement
+from tallystick.ports.entropy import SystemEntropy
+from tallystick.ports.http import AiohttpClient
+
+SECRET_KEY = "sk_test_of_no_value"
+WEBHOOK_SECRET = "whsec_of_no_value"
+SHOP = "https://shop.example"
+
+
+class FixedSecrets:
+    """The secrets that the connection names."""
+
+    def __init__(self) -> None:
+        self.values = {"env:KEY": SECRET_KEY, "env:HOOK": WEBHOOK_SECRET}
+
+    def read(self, reference: str) -> str:
+        return self.values[reference]
+
+
+class GatewayStandIn:
+    """The few calls of Stripe's wire that the merchant makes, on a real socket, with trouble on demand.
+
+    `trouble` holds what happens to the next calls: a status with a code to answer without doing anything, `"lose"` to
+    do the work and cut the connection instead of answering, `"cut"` to cut it before doing anything, `"hang"` to do
+    the work and never answer."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.calls: list[tuple[str, str, dict[str, str]]] = []
+        self.keys: list[str] = []
+        self.sessions: dict[str, dict[str, Any]] = {}
+        self.trouble: list[str | tuple[int, str]] = []
+        self._by_key: dict[tuple[str, str], tuple[str, dict[str, Any], int]] = {}
+        self._numbers = itertools.count(1)
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """The only session there is."""
+        (session,) = self.sessions.values()
+        return session
+
+    def pay(self, session: dict[str, Any]) -> None:
+        """The shopper pays."""
+        intent = self._intent(session)
+        intent |= {
+            "status": "succeeded",
+            "amount_received": intent["amount"],
+            "latest_charge": f"ch_{next(self._numbers)}",
+        }
+        session |= {"status": "complete", "payment_status": "paid", "url": None}
+
+    def decline(self, session: dict[str, Any]) -> dict[str, Any]:
+        """The shopper's bank declines; the event's object."""
+        intent = self._intent(session)
+        charge = f"ch_{next(self._numbers)}"
+        intent |= {
+            "status": "requires_payment_method",
+            "last_payment_error": {"charge": charge, "code": "card_declined", "decline_code": "generic_decline"},
+        }
+        return intent
+
+    def _intent(self, session: dict[str, Any]) -> dict[str, Any]:
+        if session["payment_intent"] is None:
+            session["payment_intent"] = {
+                "id": f"pi_{next(self._numbers)}",
+                "object": "payment_intent",
+                "amount": session["amount_total"],
+                "currency": session["currency"],
+                "amount_received": 0,
+                "metadata": session["metadata"],
+            }
+        intent: dict[str, Any] = session["payment_intent"]
+        return intent
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        fields = dict(parse_qsl(await request.text()))
+        self.calls.append((request.method, request.path, fields))
+        self.keys.append(request.headers.get("Idempotency-Key", ""))
+        trouble = self.trouble.pop(0) if self.trouble else ""
+        if isinstance(trouble, tuple):
+            return web.json_response(
+                {"error": {"type": "invalid_request_error", "code": trouble[1], "message": "No."}}, status=trouble[0]
+            )
+        if request.headers.get("Authorization") != f"Bearer {SECRET_KEY}":
+            return web.json_response({"error": {"type": "invalid_request_error", "message": "Who?"}}, status=401)
+        if trouble != "cut":
+            body, status = self._do(request, fields)
+        if trouble in ("cut", "lose"):
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if trouble == "hang":
+            await asyncio.sleep(60)
+        return web.json_response(body, status=status)
+
+    def _do(self, request: web.Request, fields: dict[str, str]) -> tuple[dict[str, Any], int]:
+        if request.method == "GET":
+            return self.sessions[request.match_info["id"]], 200
+        known = self._by_key.get((request.path, request.headers["Idempotency-Key"]))
+        if known is not None:
+            if known[0] != repr(fields):
+                return {"error": {"type": "idempotency_error", "message": "Other parameters."}}, 400
+            return known[1], known[2]
+        done = self._expire(request.match_info["id"]) if "id" in request.match_info else (self._create(fields), 200)
+        self._by_key[request.path, request.headers["Idempotency-Key"]] = (repr(fields), *done)
+        return done
+
+    def _create(self, fields: dict[str, str]) -> dict[str, Any]:
+        id = f"cs_test_{next(self._numbers)}"
+        lines = range(sum(name.endswith("[quantity]") for name in fields))
+        self.sessions[id] = {
+            "id": id,
+            "object": "checkout.session",
+            "status": "open",
+            "payment_status": "unpaid",
+            "payment_intent": None,
+            "amount_total": sum(
+                int(fields[f"line_items[{n}][quantity]"]) * int(fields[f"line_items[{n}][price_data][unit_amount]"])
+                for n in lines
+            ),
+            "currency": fields["line_items[0][price_data][currency]"],
+            "client_reference_id": fields["client_reference_id"],
+            "metadata": {"order_id": fields["metadata[order_id]"], "attempt": fields["metadata[attempt]"]},
+            "url": f"{self.url}/pay/{id}" if fields["ui_mode"] == "hosted_page" else None,
+            "client_secret": f"{id}_secret_x" if fields["ui_mode"] == "embedded_page" else None,
+        }
+        return dict(self.sessions[id])
+
+    def _expire(self, id: str) -> tuple[dict[str, Any], int]:
+        session = self.sessions[id]
+        if session["status"] != "open":
+            return {"error": {"type": "invalid_request_error", "message": "Only open sessions."}}, 400
+        session |= {"status": "expired", "url": None}
+        return dict(session), 200
+
+
+class Stage:
+    """One merchant with its service and its gateway, and what tests want to do with them."""
+
+    def __init__(self, database: Database, gateway: GatewayStandIn) -> None:
+        self.database = database
+        self.gateway = gateway
+        self.secrets = FixedSecrets()
+        self.service: Service
+        self.url = ""
+        self.api_key = ""
+        self.merchant_id = ""
+        self.connection_id = ""
+        self.client: aiohttp.ClientSession
+        self._keys = itertools.count(1)
+        self._events = itertools.count(1)
+
+    def headers(self, **more: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.api_key}", **more}
+
+    async def place(self, key: str | None = None, **fields: Any) -> tuple[int, dict[str, Any]]:
+        """`POST /v1/orders`; status and body."""
+        fields = {"amount": 2500, "currency": "EUR"} | fields
+        headers = self.headers(**{"Idempotency-Key": key or f"key-{next(self._keys)}"})
+        async with self.client.post(f"{self.url}/v1/orders", json=fields, headers=headers) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def get(self, path: str, **headers: str) -> tuple[int, Any]:
+        async with self.client.get(
+            f"{self.url}{path}", headers=headers or self.headers(), allow_redirects=False
+        ) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def order(self, order_id: str) -> dict[str, Any]:
+        status, order = await self.get(f"/v1/orders/{order_id}")
+        assert status == 200, order
+        assert isinstance(order, dict)
+        return order
+
+    async def timeline(self, order_id: str) -> list[dict[str, Any]]:
+        status, page = await self.get(f"/v1/orders/{order_id}/timeline")
+        assert status == 200, page
+        rows: list[dict[str, Any]] = page["data"]
+        return rows
+
+    async def tell(self, type: str, object: dict[str, Any]) -> int:
+        """The gateway sends an event; the status that it is answered."""
+        intent = object.get("payment_intent")
+        flat = {**object, "payment_intent": intent["id"] if isinstance(intent, dict) else intent}
+        event = {
+            "id": f"evt_{next(self._events)}",
+            "object": "event",
+            "type": type,
+            "created": 1,
+            "data": {"object": flat},
+        }
+        body = msgspec.json.encode(event)
+        signature = sign_stripe([WEBHOOK_SECRET], int(datetime.now(UTC).timestamp()), body)
+        address = f"{self.url}/webhooks/{self.connection_id}"
+        async with self.client.post(address, data=body, headers={"Stripe-Signature": signature}) as answer:
+            return answer.status
+
+    async def count(self, table: str) -> int:
+        """How many rows a table has."""
+        rows = await self.database.rows(Statement("count", f"SELECT count(*)::int AS n FROM {table}"))
+        n: int = rows[0]["n"]
+        return n
+
+
+@asynccontextmanager
+async def _served(application: Any) -> AsyncIterator[str]:
+    """An ASGI application behind uvicorn on a free port; its address."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(
+        uvicorn.Config(application, log_config=None, access_log=False, lifespan="off", http="httptools", ws="none")
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:
+        await asyncio.sleep(0.01)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    server.force_exit = True
+    await serving
+
+
+@pytest.fixture
+async def gateway_stand_in() -> AsyncIterator[GatewayStandIn]:
+    """The other side of the wire."""
+    gateway = GatewayStandIn()
+    application = web.Application()
+    application.router.add_post("/v1/checkout/sessions", gateway.answer)
+    application.router.add_get("/v1/checkout/sessions/{id}", gateway.answer)
+    application.router.add_post("/v1/checkout/sessions/{id}/expire", gateway.answer)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    gateway.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield gateway
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def stage(
+    merchant_database: Database,
+    merchant_dsn: str,
+    gateway_stand_in: GatewayStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Stage]:
+    """A merchant service with one merchant whose gateway is the stand-in. Waiting for it is shortened, nothing else."""
+    monkeypatch.setattr(stripe, "TRY_DEADLINE_S", 0.5)
+    monkeypatch.setattr(stripe, "BACKOFF_S", 0.01)
+    stage = Stage(merchant_database, gateway_stand_in)
+    clock, entropy, http = SystemClock(), SystemEntropy(), AiohttpClient()
+    made = await create_merchant(merchant_database, clock, entropy, name="Tea & Sons", return_origins=[SHOP])
+    stage.merchant_id, stage.api_key = made.merchant_id, made.api_key
+    stage.connection_id = await add_connection(
+        merchant_database,
+        clock,
+        entropy,
+        merchant_id=made.merchant_id,
+        url=gateway_stand_in.url,
+        secret_key_ref="env:KEY",
+        webhook_secret_refs=["env:HOOK"],
+    )
+    settings = Settings(database_dsn=merchant_dsn)
+    stage.service = build(settings, Ports(merchant_database, http, stage.secrets, clock, entropy))
+    async with _served(stage.service.application) as stage.url, aiohttp.ClientSession() as stage.client:
+        yield stage
+    await http.close()
