@@ -101,7 +101,7 @@ def address_allowed(address: str, *, loopback: bool = False) -> bool:
         parsed = ip_address(address)
     except ValueError:
         return False
-    if loopback and any(parsed in network for network in _LOOPBACK):
+    if loopback and _is_loopback(parsed):
         return True
     if isinstance(parsed, IPv4Address):
         return not any(parsed in network for network in _REFUSED_V4)
@@ -151,14 +151,19 @@ def _target(parts: dict[str, str]) -> tuple[Target, bool]:
     host = parts["host"].lower()
     if host.startswith("["):
         address = _v6(host[1:-1])
-        return Target(str(address), port, literal=True), address.is_loopback
+        return Target(str(address), port, literal=True), _is_loopback(address)
     host = host.removesuffix(".")
     if _NUMBER.fullmatch(host.rpartition(".")[2]):
         # A name that ends in a number is an address to some parsers: only the plain form may pass (not 127.1, 0x7f.1,
         # 017700000001 or 2130706433), so that all of them agree on what it means.
         v4 = _v4(host)
-        return Target(str(v4), port, literal=True), v4.is_loopback
+        return Target(str(v4), port, literal=True), _is_loopback(v4)
     return _named(host, port)
+
+
+def _is_loopback(address: IPv4Address | IPv6Address) -> bool:
+    """Not `address.is_loopback`: from Python 3.13 on it takes in v4-mapped addresses."""
+    return any(address in network for network in _LOOPBACK)
 
 
 def _named(host: str, port: int) -> tuple[Target, bool]:
