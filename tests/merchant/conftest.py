@@ -235,8 +235,9 @@ async def _served(application: Any) -> AsyncIterator[str]:
         uvicorn.Config(application, log_config=None, access_log=False, lifespan="off", http="httptools", ws="none")
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        while not server.started:  # noqa: ASYNC110 - uvicorn tells it by a flag alone
+            await asyncio.sleep(0.01)
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
     server.force_exit = True

@@ -134,7 +134,7 @@ def _health_routes(database: Database) -> list[HTTPRouteHandler]:
     @get("/readyz")
     async def ready() -> Response[bytes]:
         try:
-            await database.rows(SQL.ready)
+            await database.rows(SQL.ready, "mer_0")
         except DatabaseError:
             raise DatabaseDown(retry_after_s=RETRY_AFTER_S) from None
         return _json(openapi.Health("ok"))

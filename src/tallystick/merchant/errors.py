@@ -102,20 +102,28 @@ class Problem(Exception):
 
 
 class Malformed(Problem):
+    """Not JSON, or not even readable."""
+
     status, code, title = 400, "malformed", "The request cannot be read"
     default_detail = "The body must be a JSON object in UTF-8."
 
 
 class IdempotencyKeyMissing(Problem):
+    """A call that moves money came without a key."""
+
     status, code, title = 400, "idempotency_key_missing", "An Idempotency-Key is needed"
     default_detail = "Send a header Idempotency-Key that is unique to what you mean to do, and the same on every retry."
 
 
 class IdempotencyKeyRefused(Problem):
+    """The key is empty, too long, sent twice, or not ASCII."""
+
     status, code, title = 400, "idempotency_key_refused", "This Idempotency-Key cannot be used"
 
 
 class Unauthenticated(Problem):
+    """No API key that we know."""
+
     status, code, title = 401, "unauthenticated", "An API key is needed"
     default_detail = "Send a header Authorization: Bearer tsk_… with an API key that has not been revoked."
 
@@ -125,46 +133,66 @@ class Unauthenticated(Problem):
 
 
 class NotFound(Problem):
+    """No such thing, or not the caller's."""
+
     status, code, title = 404, "not_found", "There is no such thing here"
     default_detail = "Check the address and the id; what belongs to another merchant is not shown."
 
 
 class MethodNotAllowed(Problem):
+    """The address exists, the method does not."""
+
     status, code, title = 405, "method_not_allowed", "This address does not take this method"
 
 
 class KeyInUse(Problem):
+    """The same call is being executed right now."""
+
     status, code, title = 409, "idempotency_key_in_use", "The same call is being executed right now"
     default_detail = "Wait as long as Retry-After says, then repeat the call with the same key."
 
 
 class TooLarge(Problem):
+    """The body is larger than we read."""
+
     status, code, title = 413, "too_large", "The request is too large"
 
 
 class MediaTypeRefused(Problem):
+    """The body says that it is not JSON."""
+
     status, code, title = 415, "media_type_refused", "The body must be JSON"
     default_detail = "Send Content-Type: application/json."
 
 
 class FieldsRefused(Problem):
+    """Readable, and not what the route takes."""
+
     status, code, title = 422, "fields_refused", "The request is not what this address takes"
 
 
 class KeyUsedOtherwise(Problem):
+    """The key belongs to another call."""
+
     status, code, title = 422, "idempotency_key_used_otherwise", "This Idempotency-Key belongs to another call"
     default_detail = "The key was used with other fields or at another address; use a new key for a new call."
 
 
 class NotChargeable(Problem):
+    """The gateway's wire cannot carry this amount or currency."""
+
     status, code, title = 422, "not_chargeable", "The gateway cannot take this amount"
 
 
 class GatewayRefused(Problem):
+    """The gateway said no, for good; the order is FAILED."""
+
     status, code, title = 422, "gateway_refused", "The gateway refused to open a checkout"
 
 
 class GatewayMisconfigured(Problem):
+    """The gateway refuses our credentials or address."""
+
     status, code, title = 502, "gateway_misconfigured", "The gateway does not accept our credentials or address"
     default_detail = (
         "Check the connection's address and secret key, then repeat the call with the same Idempotency-Key."
@@ -172,11 +200,15 @@ class GatewayMisconfigured(Problem):
 
 
 class GatewayUnreachable(Problem):
+    """The call never left; nothing happened there."""
+
     status, code, title = 503, "gateway_unreachable", "The gateway cannot be reached"
     default_detail = "Nothing happened there. Repeat the call with the same Idempotency-Key."
 
 
 class OutcomeUnknown(Problem):
+    """Something may have happened there; the same call resumes."""
+
     status, code, title = 503, "outcome_unknown", "The gateway did not answer clearly"
     default_detail = (
         "The order stays PENDING. Repeat the call with the same Idempotency-Key: it resumes and never opens two."
@@ -184,14 +216,20 @@ class OutcomeUnknown(Problem):
 
 
 class Overloaded(Problem):
+    """Too much is waiting."""
+
     status, code, title = 503, "overloaded", "Too much is waiting"
     default_detail = "Nothing was executed. Repeat the call in a moment."
 
 
 class DatabaseDown(Problem):
+    """The database is away; nothing was executed."""
+
     status, code, title = 503, "database_unavailable", "The database cannot be reached"
     default_detail = "Repeat the call with the same Idempotency-Key."
 
 
 class Internal(Problem):
+    """A fault of ours, with a reference for the logs."""
+
     default_detail = "The fault was logged under the reference. The same call with the same Idempotency-Key resumes."

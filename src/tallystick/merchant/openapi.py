@@ -54,85 +54,73 @@ def document(origin: str) -> Json:
 def _paths() -> Json:
     order_id = _parameter("path", "order_id", {"type": "string"}, "The order's id.", required=True)
     return {
-        "/v1/orders": {
-            "post": _operation(
-                "placeOrder",
-                "Place an order",
-                "Stores the order as PENDING, opens a checkout at the gateway and says where to send the shopper. "
-                "Send either `amount` or `line_items`.",
-                [_parameter("header", "Idempotency-Key", _KEY_SCHEMA, "Unique to what you mean to do.", required=True)],
-                {"201": _answer("The order, ready to be paid.", OrderView)},
-                (400, 401, 409, 413, 415, 422, 500, 502, 503),
-                body=CreateOrder,
-            ),
-            "get": _operation(
-                "listOrders",
-                "List orders",
-                "The newest first.",
-                _query(OrdersQuery),
-                {"200": _answer("A page of orders.", OrderPage)},
-                (401, 422, 500, 503),
-            ),
-        },
-        "/v1/orders/{order_id}": {
-            "get": _operation(
-                "showOrder",
-                "Show an order",
-                "The order as it stands.",
-                [order_id],
-                {"200": _answer("The order.", OrderView)},
-                (401, 404, 422, 500, 503),
-            )
-        },
-        "/v1/orders/{order_id}/timeline": {
-            "get": _operation(
-                "showTimeline",
-                "Explain an order",
-                "Everything that changed it, the oldest first: who told what, when, and what followed.",
-                [order_id, *_query(TimelineQuery)],
-                {"200": _answer("A page of the timeline.", TimelinePage)},
-                (401, 404, 422, 500, 503),
-            )
-        },
-        "/return/{order_id}": {
-            "get": _operation(
-                "returnPage",
-                "Come back from paying",
-                "A page for the shopper: asks the gateway, shows the truth, and leads back to the shop.",
-                [order_id],
-                {
-                    "200": {"description": "The page.", "content": {"text/html": {}}},
-                    "303": {"description": "The way back to the shop."},
-                    "404": {"description": "No such order.", "content": {"text/html": {}}},
-                    "503": {"description": "The database is away.", "content": {"text/html": {}}},
-                },
-                (500,),
-                public=True,
-            )
-        },
-        "/healthz": {
-            "get": _operation(
-                "health",
-                "Is the process alive",
-                "Looks at nothing else.",
-                [],
-                {"200": _answer("It is.", Health)},
-                (500,),
-                public=True,
-            )
-        },
-        "/readyz": {
-            "get": _operation(
-                "ready",
-                "Can it work",
-                "Asks the database.",
-                [],
-                {"200": _answer("It can.", Health)},
-                (500, 503),
-                public=True,
-            )
-        },
+        "/v1/orders": {"post": _place_order(), "get": _list_orders()},
+        "/v1/orders/{order_id}": {"get": _show_order(order_id)},
+        "/v1/orders/{order_id}/timeline": {"get": _show_timeline(order_id)},
+        "/return/{order_id}": {"get": _return_page(order_id)},
+        "/healthz": {"get": _health("health", "Is the process alive", "Looks at nothing else.", (500,))},
+        "/readyz": {"get": _health("ready", "Can it work", "Asks the database.", (500, 503))},
     }
+
+
+def _place_order() -> Json:
+    return _operation(
+        "placeOrder",
+        "Place an order",
+        "Stores the order as PENDING, opens a checkout at the gateway and says where to send the shopper. "
+        "Send either `amount` or `line_items`.",
+        [_parameter("header", "Idempotency-Key", _KEY_SCHEMA, "Unique to what you mean to do.", required=True)],
+        {"201": _answer("The order, ready to be paid.", OrderView)},
+        (400, 401, 409, 413, 415, 422, 500, 502, 503),
+        body=CreateOrder,
+    )
+
+
+def _list_orders() -> Json:
+    answers = {"200": _answer("A page of orders.", OrderPage)}
+    return _operation(
+        "listOrders", "List orders", "The newest first.", _query(OrdersQuery), answers, (401, 422, 500, 503)
+    )
+
+
+def _show_order(order_id: Json) -> Json:
+    answers = {"200": _answer("The order.", OrderView)}
+    return _operation(
+        "showOrder", "Show an order", "The order as it stands.", [order_id], answers, (401, 404, 422, 500, 503)
+    )
+
+
+def _show_timeline(order_id: Json) -> Json:
+    return _operation(
+        "showTimeline",
+        "Explain an order",
+        "Everything that changed it, the oldest first: who told what, when, and what followed.",
+        [order_id, *_query(TimelineQuery)],
+        {"200": _answer("A page of the timeline.", TimelinePage)},
+        (401, 404, 422, 500, 503),
+    )
+
+
+def _return_page(order_id: Json) -> Json:
+    page: Json = {"text/html": {}}
+    return _operation(
+        "returnPage",
+        "Come back from paying",
+        "A page for the shopper: asks the gateway, shows the truth, and leads back to the shop.",
+        [order_id],
+        {
+            "200": {"description": "The page.", "content": page},
+            "303": {"description": "The way back to the shop."},
+            "404": {"description": "No such order.", "content": page},
+            "503": {"description": "The database is away.", "content": page},
+        },
+        (500,),
+        public=True,
+    )
+
+
+def _health(name: str, summary: str, description: str, problems: tuple[int, ...]) -> Json:
+    return _operation(name, summary, description, [], {"200": _answer("It is.", Health)}, problems, public=True)
 
 
 _KEY_SCHEMA: Final[Json] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~][ -~]*$"}

@@ -167,17 +167,23 @@ AnyFact = (
 
 
 class Charge(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """How a charge stands; `code` says why it failed."""
+
     status: ChargeStatus
     code: str | None = None
 
 
 class Refund(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a refund stands."""
+
     status: RefundStatus
     amount_minor: int
     currency: str
 
 
 class Dispute(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """How a dispute stands; `transactions` maps its balance transactions to their signed amounts."""
+
     status: DisputeStatus
     currency: str
     transactions: dict[str, int] = {}
