@@ -13,7 +13,7 @@ PERMISSIONS_POLICY = (
     "midi=(), payment=(), publickey-credentials-get=(), screen-wake-lock=(), usb=()"
 )
 
-_ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(?::[0-9]{1,5})?|https?://\[[0-9a-f:]+\](?::[0-9]{1,5})?")
+_ORIGIN = re.compile(r"https?://[a-z0-9._\-]+(?::[0-9]{1,5})?|https?://\[[0-9a-f:]+\](?::[0-9]{1,5})?")
 
 
 def page_headers(nonce: str, *, ancestors: Sequence[str], https: bool) -> dict[str, str]:

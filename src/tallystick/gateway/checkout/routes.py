@@ -3,6 +3,7 @@
 from litestar import Response, Router, get, post
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from tallystick.gateway.checkout import forms
 from tallystick.gateway.checkout.assets import Asset, Assets
@@ -43,19 +44,19 @@ def _session_routes(pages: Pages, place: Place) -> list[HTTPRouteHandler]:
     path = f"{place.prefix}/{{session_id:str}}"
 
     @get(path)
-    async def show(request: BrowserRequest, session_id: str) -> Html:
+    async def show(request: BrowserRequest, session_id: FromPath[str]) -> Html:
         return await pages.show(place, request, session_id)
 
     @post(path)
-    async def pay(request: BrowserRequest, session_id: str) -> Html:
+    async def pay(request: BrowserRequest, session_id: FromPath[str]) -> Html:
         return await pages.pay(place, request, session_id)
 
     @get(f"{path}/challenge")
-    async def lead_to_bank(request: BrowserRequest, session_id: str) -> Html:
+    async def lead_to_bank(request: BrowserRequest, session_id: FromPath[str]) -> Html:
         return await pages.lead_to_bank(place, request, session_id)
 
     @get(f"{path}/authenticated")
-    async def back_from_bank(session_id: str) -> Html:
+    async def back_from_bank(session_id: FromPath[str]) -> Html:
         return await pages.back_from_bank(place, session_id)
 
     return [show, pay, lead_to_bank, back_from_bank]
@@ -63,7 +64,7 @@ def _session_routes(pages: Pages, place: Place) -> list[HTTPRouteHandler]:
 
 def _leaving(pages: Pages) -> HTTPRouteHandler:
     @get(f"{EMBEDDED.prefix}/{{session_id:str}}/return")
-    async def leave(session_id: str) -> Html:
+    async def leave(session_id: FromPath[str]) -> Html:
         return await pages.leave(session_id)
 
     return leave
@@ -71,11 +72,11 @@ def _leaving(pages: Pages) -> HTTPRouteHandler:
 
 def _bank_routes(bank: Bank) -> list[HTTPRouteHandler]:
     @get("/acs/{charge_id:str}")
-    async def show(request: BrowserRequest, charge_id: str) -> Html:
+    async def show(request: BrowserRequest, charge_id: FromPath[str]) -> Html:
         return await bank.show(request, charge_id)
 
     @post("/acs/{charge_id:str}")
-    async def answer(request: BrowserRequest, charge_id: str) -> Html:
+    async def answer(request: BrowserRequest, charge_id: FromPath[str]) -> Html:
         return await bank.answer(request, charge_id)
 
     return [show, answer]

@@ -28,6 +28,9 @@ _GENERIC = Problem(
     "Your card was declined",
     f"Your bank did not say why. {_NOTHING_CHARGED} Please try another card, or ask your bank.",
 )
+_NOT_CONFIRMED = Problem(
+    "Your bank could not confirm this payment", f"{_NOTHING_CHARGED} Please try again, or pay with another card."
+)
 _DECLINES: Mapping[str, Problem] = {
     "insufficient_funds": Problem(
         "Your card was declined",
@@ -42,10 +45,8 @@ _DECLINES: Mapping[str, Problem] = {
     "processing_error": Problem(
         "Something went wrong at the bank", f"{_NOTHING_CHARGED} Please try again in a moment, or use another card."
     ),
-    "payment_intent_authentication_failure": Problem(
-        "Your bank could not confirm this payment",
-        f"{_NOTHING_CHARGED} Please try again, or pay with another card.",
-    ),
+    "authentication_required": _NOT_CONFIRMED,
+    "payment_intent_authentication_failure": _NOT_CONFIRMED,
 }
 
 

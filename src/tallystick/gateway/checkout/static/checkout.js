@@ -103,25 +103,27 @@ function comfort(form) {
     });
   }
 
-  function busy(is) {
-    form.toggleAttribute("data-busy", is);
+  const label = [...button.childNodes];
+  let busy = false;
+
+  function setBusy(is) {
+    busy = is;
     button.setAttribute("aria-disabled", String(is));
-    button.querySelector(".label").hidden = is;
-    button.querySelector(".busy").hidden = !is;
+    button.replaceChildren(...(is ? [button.dataset.busy] : label));
   }
 
   form.addEventListener("submit", (event) => {
-    if (form.hasAttribute("data-busy")) return event.preventDefault();
+    if (busy) return event.preventDefault();
     const wrong = Object.keys(checks).filter((name) => !checks[name]());
     Object.keys(checks).forEach((name) => mark(name, wrong.includes(name)));
     if (wrong.length) {
       event.preventDefault();
       summarise(form, wrong);
     } else {
-      busy(true);
+      setBusy(true);
     }
   });
-  addEventListener("pageshow", ({ persisted }) => persisted && busy(false));
+  addEventListener("pageshow", ({ persisted }) => persisted && setBusy(false));
 }
 
 // The same summary of mistakes as the server renders, above the form and focused.
