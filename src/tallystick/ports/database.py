@@ -231,6 +231,7 @@ def _asyncpg_errors() -> Any:
         asyncpg.CannotConnectNowError,
         asyncpg.InterfaceError,
         asyncpg.InvalidCatalogNameError,
+        asyncpg.ObjectNotInPrerequisiteStateError,  # the database does not accept connections at the moment
         asyncpg.InvalidAuthorizationSpecificationError,
         ConnectionError,
         FileNotFoundError,
