@@ -33,6 +33,8 @@ MODELESS = {
     "delivery_attempt": "belongs to a delivery",
     "simulated_authentication": "the simulated bank's memory, which only test mode writes",
 }
+# Rooms of the kernel that one service does not use yet, so that it has not got their tables.
+UNUSED = {"merchant kernel/delivery": "the merchant's notifications come with its first webhook endpoint"}
 EXACT_TYPES = {"text", "bytea", "boolean", "integer", "smallint", "bigint", "jsonb", "date", "timestamp with time zone"}
 
 INDEXES = """
@@ -178,8 +180,9 @@ def statements_of(service: str) -> Iterator[tuple[str, Statement]]:
     """The statements that run in the service's database, with their room; those of the kernel run in both."""
     for path in sorted(SOURCE.rglob("*.sql")):
         if path.parent.name != "schema" and path.relative_to(SOURCE).parts[0] in (service, "kernel"):
-            for statement in Statements.beside(str(path), path.name):
-                yield path.parent.relative_to(SOURCE).as_posix(), statement
+            room = path.parent.relative_to(SOURCE).as_posix()
+            for statement in Statements.beside(str(path), path.name) if f"{service} {room}" not in UNUSED else ():
+                yield room, statement
 
 
 @pytest.mark.parametrize("service", ["gateway", "merchant"])

@@ -24,6 +24,10 @@ PURE = {
     "tallystick.gateway.cards.pan",
     "tallystick.gateway.ledger.postings",
     "tallystick.gateway.payments.payment",
+    "tallystick.kernel.addresses",
+    "tallystick.kernel.backoff",
+    "tallystick.kernel.columns",
+    "tallystick.kernel.delivery.protocol",
     "tallystick.kernel.delivery.states",
     "tallystick.kernel.money",
     "tallystick.kernel.signatures",
@@ -33,10 +37,10 @@ PURE = {
     "tallystick.merchant.orders.state",
 }
 # Modules whose types pure modules may name: how a call to the outside ended, what an adapter is asked.
-TYPES = {"tallystick.kernel.outcomes", "tallystick.merchant.gateways.port"}
+TYPES = {"tallystick.kernel.outcomes", "tallystick.ports.http", "tallystick.merchant.gateways.port"}
 PURE_LIBRARIES = set(
-    "__future__ base64 binascii collections copy dataclasses datetime decimal enum fractions functools hashlib hmac "
-    "itertools json math operator re string struct types typing babel iso4217 msgspec".split()
+    "__future__ base64 binascii collections copy dataclasses datetime decimal email enum fractions functools hashlib "
+    "hmac ipaddress itertools json math operator re string struct types typing babel iso4217 msgspec".split()
 )
 
 # What reaches the outside world, and is therefore to be had through a port only.
@@ -65,6 +69,7 @@ OWNERS = ("merchant_id", "account_id", "owner_id")
 OWNER_NOT_FIRST: dict[str, str] = {
     "gateway/accounts list_accounts": "the operator's list of all accounts",
     "gateway/accounts insert_keys": "the key directory: found by hash before the owner is known",
+    "kernel/delivery due_deliveries": "a dispatcher looks for what is due of all owners",
     "merchant/closing due_closes": "a worker looks for what is due of all owners",
 }
 LOCKED_UNORDERED: dict[str, str] = {}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.kernel.backoff import DEFAULT_SCHEDULE, DELAYS_MAX, Schedule, next_try_at, retry_after_s
+from tallystick.kernel.backoff import DEFAULT_SCHEDULE, DELAYS_MAX, Schedule, next_try_at, retry_after_s, schedule_of
 
 AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 HOUR_S = 3600
@@ -127,8 +127,16 @@ def test_nothing_that_a_receiver_writes_raises(value: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"delays_s": (0,)}, {"delays_s": (-1,)}, {"delays_s": (60,) * 33}, {"jitter_share": 1.0}, {"jitter_share": -0.1}],
+    [{"delays_s": (604_801,)}, {"delays_s": (-1,)}, {"delays_s": (60,) * 33}, {"jitter_share": 1.0}, {"jitter_share": -0.1}],
 )
 def test_a_schedule_that_makes_no_sense_cannot_be_made(arguments: dict[str, object]) -> None:
     with pytest.raises(AssertionError):
         Schedule(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_schedule_is_written_as_the_waits_before_each_try() -> None:
+    assert schedule_of("0,60,300,3600,14400,43200,86400,86400") == DEFAULT_SCHEDULE
+    assert schedule_of("0").tries_max == 1
+    for text in ("", "60", "0,-1", "0,604801", "0,a", "0" + ",1" * 33):
+        with pytest.raises(ValueError):
+            schedule_of(text)

@@ -31,7 +31,7 @@ class Schedule(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         assert len(self.delays_s) <= DELAYS_MAX, "a schedule ends"
-        assert all(0 < delay <= DELAY_S_MAX for delay in self.delays_s), "a delay is positive and at most a week"
+        assert all(0 <= delay <= DELAY_S_MAX for delay in self.delays_s), "a delay is at most a week"
         assert 0 <= self.jitter_share < 1
         assert self.retry_after_s_max >= 0
 
@@ -42,6 +42,14 @@ class Schedule(Struct, frozen=True):
 
 
 DEFAULT_SCHEDULE: Final = Schedule()
+
+
+def schedule_of(waits_s: str) -> Schedule:
+    """The schedule that is written as the waits before each try, such as `0,60,300`. Raises ValueError."""
+    first_s, *delays_s = (int(wait_s) for wait_s in waits_s.split(","))
+    if first_s != 0 or len(delays_s) > DELAYS_MAX or not all(0 <= delay_s <= DELAY_S_MAX for delay_s in delays_s):
+        raise ValueError(f"a schedule begins with 0, then up to {DELAYS_MAX} waits of at most {DELAY_S_MAX} s")
+    return Schedule(tuple(delays_s))
 
 
 def next_try_at(

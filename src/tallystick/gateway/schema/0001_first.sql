@@ -232,6 +232,7 @@ CREATE TABLE webhook_endpoint (
     description    text,
     metadata       jsonb NOT NULL DEFAULT '{}',
     secrets        text[] NOT NULL CHECK (cardinality(secrets) BETWEEN 1 AND 4), -- live signing secrets, newest first
+    retry_delays_s int[] CHECK (cardinality(retry_delays_s) <= 32), -- its own retry schedule; null: the default one
     created_at     timestamptz NOT NULL,
     deleted_at     timestamptz,
     PRIMARY KEY (account_id, livemode, id)
@@ -263,19 +264,19 @@ CREATE TABLE delivery (
     due_at      timestamptz NOT NULL,
     lease_until timestamptz,
     generation  int NOT NULL DEFAULT 0,
-    reason      text,                               -- why it is dead or held
+    reason      text,                               -- why the last try failed, why it is dead or held
     created_at  timestamptz NOT NULL,
     finished_at timestamptz,
     PRIMARY KEY (owner_id, id),
     UNIQUE (owner_id, message, endpoint)
-) WITH (fillfactor = 80);
-CREATE INDEX delivery_due ON delivery (due_at) WHERE state = 'due';
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+CREATE INDEX delivery_due ON delivery (due_at, owner_id, id) WHERE state = 'due';
 
 -- One HTTP try of a delivery (RULES §1 delivery attempt).
 CREATE TABLE delivery_attempt (
     owner_id    text COLLATE "C" NOT NULL,
     delivery    text COLLATE "C" NOT NULL,
-    number      int NOT NULL CHECK (number >= 1),
+    number      int NOT NULL CHECK (number >= 1),   -- of the lease under which it was made; ascends, may have gaps
     started_at  timestamptz NOT NULL,
     duration_ms int NOT NULL CHECK (duration_ms >= 0),
     status      int,                                -- null: no answer

@@ -22,3 +22,19 @@ INSERT INTO delivery (owner_id, id, livemode, message, api_version, endpoint, st
 SELECT d.*, $1::timestamptz, $1::timestamptz
   FROM unnest($15::text[], $16::text[], $17::boolean[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[])
        AS d(owner_id, id, livemode, message, api_version, endpoint, state, reason);
+
+-- endpoints_to_call
+-- Where deliveries go, with which secrets and schedule; deleted endpoints are not returned.
+SELECT e.account_id, e.livemode, e.id, e.url, e.status, e.secrets, e.retry_delays_s
+  FROM webhook_endpoint e
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (e.account_id, e.livemode, e.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ WHERE e.deleted_at IS NULL
+ ORDER BY e.account_id, e.livemode, e.id;
+
+-- disable_endpoints
+-- Disable endpoints that asked to be left alone.
+UPDATE webhook_endpoint e
+   SET status = 'disabled'
+  FROM unnest($1::text[], $2::boolean[], $3::text[]) AS gone(account_id, livemode, id)
+ WHERE (e.account_id, e.livemode, e.id) = (gone.account_id, gone.livemode, gone.id) AND e.deleted_at IS NULL;

@@ -1,4 +1,4 @@
-"""The words of a delivery: its states, and the reasons that stand in its rows. RULES §6."""
+"""The words of a delivery: its states, and the reasons of our own that stand in its rows. RULES §6."""
 
 from typing import Final
 
@@ -15,3 +15,11 @@ ENDPOINT_DISABLED: Final = "endpoint_disabled"
 ENDPOINT_GONE: Final = "endpoint_gone"
 """The endpoint answered 410: it asked to be left alone, and was disabled."""
 ENDPOINT_DELETED: Final = "endpoint_deleted"
+
+MESSAGE_MISSING: Final = "message_missing"
+UNSIGNABLE: Final = "unsignable"
+"""A secret of the endpoint is none, so nothing could be signed."""
+BROKEN: Final = "broken"
+"""Our own code failed on this delivery; the log says where."""
+OUR_FAULTS: Final = frozenset({MESSAGE_MISSING, UNSIGNABLE, BROKEN})
+"""Reasons that are no fault of the endpoint: kept apart from those that are. RULES §6."""

@@ -1,0 +1,57 @@
+"""What delivers the gateway's webhooks: the delivery engine, told where this service keeps its endpoints (RULES §6)."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from tallystick.gateway.webhooks.events import SQL
+from tallystick.kernel.backoff import DEFAULT_SCHEDULE, Schedule
+from tallystick.kernel.columns import columns
+from tallystick.kernel.delivery.protocol import Endpoint, EndpointKey, Limits
+from tallystick.kernel.delivery.worker import POLL_S, Dispatcher
+from tallystick.ports.clock import Clock
+from tallystick.ports.database import Database, Record, Transaction
+from tallystick.ports.entropy import Entropy
+from tallystick.ports.http import Http
+
+
+class WebhookEndpoints:
+    """The rows of `webhook_endpoint` as the engine asks for them."""
+
+    def __init__(self, database: Database, schedule: Schedule = DEFAULT_SCHEDULE) -> None:
+        self._database = database
+        self._schedule = schedule
+
+    async def find(self, keys: Collection[EndpointKey]) -> Mapping[EndpointKey, Endpoint]:
+        """Address, secrets, status and schedule of the endpoints that are not deleted."""
+        rows = await self._database.rows(SQL.endpoints_to_call, *columns(3, sorted(keys)))
+        return {EndpointKey(row["account_id"], row["livemode"], row["id"]): self._endpoint(row) for row in rows}
+
+    async def disable(self, tx: Transaction, keys: Collection[EndpointKey], *, at: datetime) -> None:
+        """Disable endpoints that answered 410. What is still due to them is held when its time comes."""
+        await tx.execute(SQL.disable_endpoints, *columns(3, sorted(keys)))
+
+    def _endpoint(self, row: Record) -> Endpoint:
+        delays_s = row["retry_delays_s"]
+        return Endpoint(
+            url=row["url"],
+            secrets=tuple(row["secrets"]),
+            enabled=row["status"] == "enabled",
+            schedule=self._schedule if delays_s is None else Schedule(tuple(delays_s)),
+        )
+
+
+def dispatcher(
+    database: Database,
+    http: Http,
+    clock: Clock,
+    entropy: Entropy,
+    limits: Limits | None = None,
+    *,
+    schedule: Schedule = DEFAULT_SCHEDULE,
+    poll_s: float = POLL_S,
+) -> Dispatcher:
+    """The worker that delivers webhooks. `http` must be guarded: endpoints are strangers' addresses (RULES §12).
+
+    `schedule` is that of endpoints without one of their own.
+    """
+    return Dispatcher(database, http, WebhookEndpoints(database, schedule), clock, entropy, limits, poll_s=poll_s)
