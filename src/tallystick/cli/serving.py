@@ -75,31 +75,46 @@ async def serve(application: Any, address: Address, workers: Sequence[Worker]) -
     """
     check_secure(address)
     server = _Server(_config(application, address))
-    with _stopping_on_signals() as stop:
+    with stopping_on_signals() as stop:
         running = [asyncio.create_task(_run(worker)) for worker in workers]
         serving = asyncio.create_task(server.serve())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([*running, serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        await _first_of([*running, serving], stop)
         server.should_exit = True
-        await serving
-        stopping.cancel()
-        await _end(running)
+        try:
+            await serving
+        finally:
+            await _end(running)
 
 
 async def work(workers: Sequence[Worker]) -> None:
     """Run `workers` alone until SIGTERM or SIGINT. Raises what a worker raises."""
-    with _stopping_on_signals() as stop:
+    with stopping_on_signals() as stop:
         running = [asyncio.create_task(_run(worker)) for worker in workers]
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
+        await _first_of(running, stop)
         await _end(running)
 
 
-async def until_stopped() -> None:
-    """Return when SIGTERM or SIGINT comes."""
-    with _stopping_on_signals() as stop:
-        await stop.wait()
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do `work`, and cancel it when `stop` is set. Gives whether it came to its end. Raises what it raises."""
+    task = asyncio.create_task(work)
+    await _first_of([task], stop)
+    done = task.done()
+    await _end([task])
+    return done
+
+
+@contextlib.contextmanager
+def stopping_on_signals() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set, instead of ending the process, while the block lasts."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -152,24 +167,17 @@ async def _run(worker: Worker) -> None:
     await worker()
 
 
+async def _first_of(tasks: Sequence["asyncio.Task[None]"], stop: asyncio.Event) -> None:
+    """Return when one of the tasks has ended or `stop` is set."""
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+
+
 async def _end(tasks: Sequence["asyncio.Task[None]"]) -> None:
     """Cancel what still runs; raise the first error of what ended by itself."""
     for task in tasks:
         task.cancel()
-    ended = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in ended:
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(result, Exception):
             raise result
-
-
-@contextlib.contextmanager
-def _stopping_on_signals() -> Iterator[asyncio.Event]:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)

@@ -50,7 +50,7 @@ class Page(Struct, frozen=True):
 
     url: str
     status: int
-    html: str
+    title: str
     text: str
     forms: list[Form]
     links: list[tuple[str, str]]
@@ -126,7 +126,7 @@ def read_page(url: str, status: int, html: str) -> Page:
     reader.feed(html)
     reader.close()
     text = " ".join(" ".join(reader.words).split())
-    return Page(url, status, html, text, reader.forms, reader.links, reader.refresh)
+    return Page(url, status, reader.title.strip(), text, reader.forms, reader.links, reader.refresh)
 
 
 class _Reader(HTMLParser):
@@ -138,6 +138,8 @@ class _Reader(HTMLParser):
         self.links: list[tuple[str, str]] = []
         self.refresh: tuple[float, str] | None = None
         self._form: Form | None = None
+        self.title = ""
+        self._in_title = False
         self._silent = 0  # inside script, style or template: no text of the page
         self._link: tuple[str, list[str]] | None = None
         self._button: tuple[str, str, list[str]] | None = None
@@ -148,6 +150,8 @@ class _Reader(HTMLParser):
             self._silent += 1
         elif self._silent:
             return
+        elif tag == "title":
+            self._in_title = True
         elif tag == "form":
             action = urljoin(self._url, given.get("action", "")) or self._url
             self._form = Form(action, given.get("method", "get").lower(), [], [])
@@ -173,6 +177,8 @@ class _Reader(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag in ("script", "style", "template"):
             self._silent = max(0, self._silent - 1)
+        elif tag == "title":
+            self._in_title = False
         elif tag == "form":
             self._form = None
         elif tag == "button" and self._button is not None and self._form is not None:
@@ -185,6 +191,9 @@ class _Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._silent:
+            return
+        if self._in_title:
+            self.title += data
             return
         self.words.append(data)
         if self._button is not None:

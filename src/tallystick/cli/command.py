@@ -1,0 +1,58 @@
+"""The `tallystick` command: its nouns, and how a failure is told."""
+
+from typing import Annotated
+
+import typer
+
+from tallystick import __version__
+from tallystick.cli import database, demo, gateway, merchant, order, serve
+from tallystick.cli.failures import STOPPED, explain
+
+app = typer.Typer(
+    name="tallystick",
+    help="Orders and card payments whose two halves always match: a merchant service and a Stripe-compatible gateway.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(gateway.app, name="gateway")
+app.add_typer(merchant.app, name="merchant")
+app.add_typer(database.app, name="database")
+app.add_typer(order.app, name="order")
+app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tallystick {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out a command line and give its exit code; an expected failure is told in a sentence on stderr."""
+    try:
+        result = app(arguments, standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        return STOPPED
+    except typer.TyperException as error:
+        typer.echo(f"tallystick: {error.format_message()} (`--help` shows what there is)", err=True)
+        return error.exit_code
+    except Exception as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        code, sentence = explained
+        typer.echo(f"tallystick: {sentence}", err=True)
+        return code
+    return result if isinstance(result, int) else 0

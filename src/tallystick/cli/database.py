@@ -1,0 +1,50 @@
+"""`tallystick database …`: the schema of both services."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from tallystick.cli.failures import CommandRefused
+from tallystick.cli.showing import AsJson, show
+
+app = typer.Typer(help="The databases' schema.", no_args_is_help=True)
+
+
+class Service(StrEnum):
+    """A service with a database of its own."""
+
+    GATEWAY = "gateway"
+    MERCHANT = "merchant"
+
+
+@app.callback()
+def _noun() -> None:
+    pass
+
+
+@app.command("migrate")
+def migrate_schema(
+    service: Annotated[
+        Service | None, typer.Option(help="Only this service's; otherwise of every service whose DSN is set.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the schema up to date. Forward only, and safe while the version before still runs.
+
+    Reads TALLYSTICK_GATEWAY_DATABASE_DSN and TALLYSTICK_MERCHANT_DATABASE_DSN (or their _FILE, or the settings file).
+    """
+    from tallystick.cli.postgres import DSN_VARIABLES, SCHEMAS, given_dsn
+    from tallystick.kernel.migrations import migrate
+    from tallystick.ports.postgres import require_supported_server
+
+    wanted = [str(each) for each in ([service] if service else Service)]
+    found = {each: dsn for each in wanted if (dsn := given_dsn(each)) is not None}
+    if not found:
+        names = " or ".join(DSN_VARIABLES[each] for each in wanted)
+        raise CommandRefused(f"set {names} (postgresql://user@host/database) to say which database to migrate")
+    versions = {}
+    for each, dsn in found.items():
+        require_supported_server(dsn)
+        versions[each] = migrate(dsn, SCHEMAS[each])
+    show(as_json, versions, *(f"The {each}'s schema is at version {version}." for each, version in versions.items()))

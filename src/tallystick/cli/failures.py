@@ -1,0 +1,44 @@
+"""How commands fail: the errors of their own, and which exit code an expected error of a room below has.
+
+Exit codes: 0 done, 1 it did not work (and may another time), 2 what was asked cannot be (settings, arguments), 130
+stopped by Ctrl-C.
+"""
+
+DID_NOT_WORK = 1
+CANNOT_BE = 2
+STOPPED = 130
+
+
+class CommandFailed(Exception):
+    """A command did not work; the text says what happened and what to do."""
+
+
+class CommandRefused(Exception):
+    """What was asked of a command cannot be; the text says why and what to do."""
+
+
+def explain(error: Exception) -> tuple[int, str] | None:
+    """Exit code and sentence of an expected failure; None for one that is a fault of ours."""
+    # Imported here: a command that works needs none of them.
+    import psycopg
+
+    from tallystick.cli.merchant_api import MerchantApiError
+    from tallystick.cli.serving import CannotListen, NotSecure
+    from tallystick.cli.supervisor import NotStarted
+    from tallystick.gateway.errors import GatewayError
+    from tallystick.kernel.migrations import MigrationRefused
+    from tallystick.kernel.settings import SettingsRefused
+    from tallystick.merchant.accounts.commands import AccountRefused as MerchantAccountRefused
+    from tallystick.ports.database import DatabaseUnavailable
+    from tallystick.ports.postgres import PostgresError
+    from tallystick.ports.secrets import SecretMissing
+
+    cannot_be = (CommandRefused, SettingsRefused, NotSecure, SecretMissing, GatewayError, MerchantAccountRefused)
+    did_not_work = (CommandFailed, CannotListen, NotStarted, MigrationRefused, PostgresError, MerchantApiError)
+    if isinstance(error, cannot_be):
+        return CANNOT_BE, str(error)
+    if isinstance(error, did_not_work):
+        return DID_NOT_WORK, str(error)
+    if isinstance(error, DatabaseUnavailable | psycopg.OperationalError):
+        return DID_NOT_WORK, "no database answers at the given DSN: is the server running, and does the database exist?"
+    return None

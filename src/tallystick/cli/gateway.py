@@ -1,0 +1,94 @@
+"""`tallystick gateway …`: the gateway's process and its accounts."""
+
+import asyncio
+import os
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tallystick.cli.showing import AsJson, show
+
+if TYPE_CHECKING:
+    from tallystick.gateway.accounts.accounts import KeyPair
+
+app = typer.Typer(help="The payment gateway.", no_args_is_help=True)
+accounts = typer.Typer(help="Accounts at the gateway: who takes payments.", no_args_is_help=True)
+app.add_typer(accounts, name="accounts")
+
+
+class Mode(StrEnum):
+    """Test money or real money."""
+
+    TEST = "test"
+    LIVE = "live"
+
+
+Origins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--origin", help="Where shoppers may return to and embedded pages may stand (https://shop.example); repeatable."
+    ),
+]
+
+
+@app.command()
+def serve() -> None:
+    """Serve the gateway: its API and pages, with the workers in the same process. Settings: TALLYSTICK_GATEWAY_…"""
+    from tallystick.cli.services import serve_gateway
+    from tallystick.cli.serving import run
+
+    run(serve_gateway(os.environ, workers_alone=False))
+
+
+@app.command()
+def work() -> None:
+    """Run the gateway's workers alone, beside processes that serve. Settings: TALLYSTICK_GATEWAY_…"""
+    from tallystick.cli.services import serve_gateway
+    from tallystick.cli.serving import run
+
+    run(serve_gateway(os.environ, workers_alone=True))
+
+
+@accounts.command("create")
+def create_account(
+    name: Annotated[str, typer.Option(help="What shoppers read on the payment page.")],
+    mode: Annotated[Mode, typer.Option(help="live also makes a live key pair; it needs a real acquirer.")] = Mode.TEST,
+    origin: Origins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an account and print its keys, once: the secret keys are stored as hashes only."""
+    from tallystick.cli.installing import create_gateway_account
+    from tallystick.gateway.settings import read
+
+    account, pairs = asyncio.run(create_gateway_account(read(os.environ), name, origin or [], live=mode is Mode.LIVE))
+    show(
+        as_json,
+        {"account": account.account_id, "name": account.name, "keys": [_pair(pair) for pair in pairs]},
+        f"Account {account.account_id}, {account.name}",
+        *(line for pair in pairs for line in (f"  {pair.publishable_key}", f"  {pair.secret_key}")),
+        "Keep the secret key now: it is not shown again.",
+    )
+
+
+@accounts.command("origins")
+def set_origins(
+    account: Annotated[str, typer.Argument(help="acct_…")],
+    origin: Origins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace the origins to which an account's shoppers may return and on which its embedded pages may stand."""
+    from tallystick.cli.installing import set_account_origins
+    from tallystick.gateway.settings import read
+
+    registered = origin or []
+    asyncio.run(set_account_origins(read(os.environ), account, registered))
+    show(as_json, {"account": account, "origins": registered}, *(registered or ["None any more."]))
+
+
+def _pair(pair: "KeyPair") -> dict[str, str]:
+    return {
+        "mode": "live" if pair.livemode else "test",
+        "publishable_key": pair.publishable_key,
+        "secret_key": pair.secret_key,
+    }

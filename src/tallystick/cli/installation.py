@@ -1,0 +1,82 @@
+"""A one-machine installation: the database where none is given, gateway and merchant service, kept running."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import typer
+
+from tallystick.cli.failures import CommandRefused
+from tallystick.cli.postgres import DSN_VARIABLES, Dsns, KeptPostgres, migrate_all, outdated
+from tallystick.cli.serving import stopping_on_signals, unless_stopped
+from tallystick.cli.supervisor import Program, Supervisor
+from tallystick.gateway.settings import Settings as GatewaySettings
+from tallystick.gateway.settings import read as read_gateway
+from tallystick.merchant.settings import Settings as MerchantSettings
+from tallystick.merchant.settings import read as read_merchant
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.http import AiohttpClient
+
+
+class Installation:
+    """All processes of this machine. `run` them until SIGTERM or SIGINT; nothing is left running."""
+
+    def __init__(self, data_dir: Path, dsns: Dsns | None) -> None:
+        self._dsns = dsns
+        self._http = AiohttpClient()
+        self._postgres = KeptPostgres(data_dir / "postgres", SystemClock(), say) if dsns is None else None
+        self._supervisor = Supervisor(clock=SystemClock(), http=self._http, say=say)
+
+    async def run(self) -> None:
+        """Raises what its parts raise when they do not start."""
+        with stopping_on_signals() as stop:
+            try:
+                await unless_stopped(stop, self._keep_running(stop))
+            finally:
+                await self._supervisor.stop()
+                await self._http.close()
+                if self._postgres is not None:
+                    await self._postgres.stop()
+
+    async def _keep_running(self, stop: asyncio.Event) -> None:
+        dsns = await self._database()
+        await self._supervisor.start(*_programs(dsns))
+        say("Gateway and merchant service are serving.")
+        await stop.wait()
+
+    async def _database(self) -> Dsns:
+        if self._dsns is not None:
+            if outdated(self._dsns):
+                raise CommandRefused("the databases' schema is not up to date: run `tallystick database migrate`")
+            return self._dsns
+        assert self._postgres is not None, "given or our own"
+        dsns = await self._postgres.start()
+        migrate_all(dsns)
+        say("PostgreSQL serves; for other commands:")
+        for service, variable in DSN_VARIABLES.items():
+            say(f"  export {variable}='{getattr(dsns, service)}'")
+        return dsns
+
+
+def say(sentence: str) -> None:
+    """Tell what happens to the processes, on stderr."""
+    typer.echo(sentence, err=True)
+
+
+def _programs(dsns: Dsns) -> list[Program]:
+    environment = {**os.environ, DSN_VARIABLES["gateway"]: dsns.gateway, DSN_VARIABLES["merchant"]: dsns.merchant}
+    settings: dict[str, GatewaySettings | MerchantSettings] = {
+        "gateway": read_gateway(environment),
+        "merchant": read_merchant(environment),
+    }
+    return [
+        Program(
+            name,
+            (sys.executable, "-m", "tallystick", name, "serve"),
+            environment,
+            # A certificate is for the name that others know, not for this machine's loopback: then it is not asked.
+            None if each.tls_cert_file else f"http://{each.host}:{each.port}/readyz",
+        )
+        for name, each in settings.items()
+    ]

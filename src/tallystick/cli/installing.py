@@ -1,0 +1,159 @@
+"""What the commands of an installation do: accounts, merchants, connections. `tallystick demo` calls the same."""
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from tallystick.cli.endpoints import EndpointNotCreated, create_endpoint
+from tallystick.cli.failures import CommandRefused
+from tallystick.gateway.accounts import accounts as gateway_accounts
+from tallystick.gateway.settings import Settings as GatewaySettings
+from tallystick.kernel.identifiers import owner_of
+from tallystick.merchant.accounts import commands as merchants
+from tallystick.merchant.settings import Settings as MerchantSettings
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.database import Database, open_database
+from tallystick.ports.entropy import SystemEntropy
+from tallystick.ports.http import AiohttpClient
+from tallystick.ports.secrets import LocalSecrets
+
+
+class SecretFiles(Struct, frozen=True):
+    """Where a connection's secrets lie. The merchant service reads them there; only the paths are stored."""
+
+    secret_key: Path
+    webhook_secret: Path
+
+
+class Added(Struct, frozen=True):
+    """A connection that was just added. `endpoint` is the webhook endpoint at the gateway, where one was created."""
+
+    connection_id: str
+    webhook_url: str
+    endpoint: str | None = None
+    endpoint_error: EndpointNotCreated | None = None
+
+
+async def create_gateway_account(
+    settings: GatewaySettings, name: str, origins: Sequence[str], *, live: bool = False
+) -> tuple[gateway_accounts.Account, list[gateway_accounts.KeyPair]]:
+    """A new account at the gateway and its keys. Raises AccountRefused, OriginInvalid, DatabaseUnavailable."""
+    async with _opened(settings.database_dsn) as database:
+        return await gateway_accounts.create_account(
+            database,
+            name,
+            origins=origins,
+            live=live,
+            live_allowed=settings.live_allowed,
+            at=SystemClock().now(),
+            entropy=SystemEntropy(),
+        )
+
+
+async def set_account_origins(settings: GatewaySettings, account_id: str, origins: Sequence[str]) -> None:
+    """Replace an account's origins. Raises AccountRefused, OriginInvalid, DatabaseUnavailable."""
+    async with _opened(settings.database_dsn) as database:
+        await gateway_accounts.set_origins(database, account_id, origins)
+
+
+async def create_merchant_account(
+    settings: MerchantSettings, name: str, return_origins: Sequence[str]
+) -> merchants.NewMerchant:
+    """A new merchant and its API key. Raises AccountRefused, DatabaseUnavailable."""
+    async with _opened(settings.database_dsn) as database:
+        return await merchants.create_merchant(
+            database, SystemClock(), SystemEntropy(), name=name, return_origins=return_origins
+        )
+
+
+async def set_merchant_origins(settings: MerchantSettings, merchant_id: str, return_origins: Sequence[str]) -> None:
+    """Replace a merchant's return origins. Raises AccountRefused, DatabaseUnavailable."""
+    async with _opened(settings.database_dsn) as database:
+        await merchants.set_return_origins(database, merchant_id=merchant_id, return_origins=return_origins)
+
+
+async def add_gateway_connection(
+    settings: MerchantSettings,
+    merchant_id: str | None,
+    gateway: str,
+    url: str,
+    files: SecretFiles,
+    *,
+    with_endpoint: bool = False,
+) -> Added:
+    """Connect a merchant (the only one, where None) to a gateway; `with_endpoint` creates the webhook endpoint too.
+
+    Raises AccountRefused, CommandRefused, DatabaseUnavailable. That the endpoint could not be created is told in the
+    result: the connection is there all the same.
+    """
+    if not files.secret_key.exists():
+        raise CommandRefused(f"{files.secret_key} does not exist: put the account's secret key (sk_…) there first")
+    async with _opened(settings.database_dsn) as database:
+        connection_id = await merchants.add_connection(
+            database,
+            SystemClock(),
+            SystemEntropy(),
+            merchant_id=merchant_id or await _only_merchant(database),
+            gateway=gateway,
+            url=url,
+            secret_key_ref=f"file:{files.secret_key}",
+            webhook_secret_refs=[f"file:{files.webhook_secret}"],
+        )
+    webhook_url = merchants.webhook_address(settings.origin, connection_id)
+    if not with_endpoint:
+        return Added(connection_id, webhook_url)
+    try:
+        endpoint = await subscribe(settings, url, files, webhook_url)
+    except EndpointNotCreated as error:
+        return Added(connection_id, webhook_url, endpoint_error=error)
+    return Added(connection_id, webhook_url, endpoint)
+
+
+async def subscribe(settings: MerchantSettings, url: str, files: SecretFiles, webhook_url: str) -> str:
+    """Create the webhook endpoint at the gateway and write its secret to its file. Raises EndpointNotCreated."""
+    http = AiohttpClient(ca_file=settings.ca_file or None)
+    try:
+        secret_key = LocalSecrets().read(f"file:{files.secret_key}")
+        endpoint = await create_endpoint(http, url, secret_key, webhook_url)
+    finally:
+        await http.close()
+    write_secret(files.webhook_secret, endpoint.secret)
+    return endpoint.id
+
+
+async def move_gateway_connection(settings: MerchantSettings, connection_id: str, url: str) -> None:
+    """Tell a connection its gateway's new address. Raises AccountRefused, DatabaseUnavailable."""
+    merchant_id = owner_of(connection_id, merchants.MERCHANT_PREFIX)
+    if merchant_id is None:
+        raise CommandRefused(f"{connection_id} is not the id of a connection (con_…)")
+    async with _opened(settings.database_dsn) as database:
+        await merchants.set_connection_url(database, merchant_id=merchant_id, connection_id=connection_id, url=url)
+
+
+def write_secret(path: Path, secret: str) -> None:
+    """Write a file that only its owner may read; a reader sees the old content or the new, never a part."""
+    unfinished = path.with_name(f".{path.name}.new")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(secret + "\n")
+    unfinished.replace(path)
+
+
+async def _only_merchant(database: Database) -> str:
+    found = await merchants.list_merchants(database, rows_max=2)
+    if len(found) != 1:
+        why = "there is none yet: `tallystick merchant accounts create`" if not found else "there are several"
+        raise CommandRefused(f"name the merchant with --merchant mer_…; {why}")
+    return found[0]
+
+
+@asynccontextmanager
+async def _opened(dsn: str) -> AsyncIterator[Database]:
+    database = await open_database(dsn, connections_max=2)
+    try:
+        yield database
+    finally:
+        await database.close()

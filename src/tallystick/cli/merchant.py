@@ -1,0 +1,143 @@
+"""`tallystick merchant …`: the merchant service's process, its merchants and their connections to gateways."""
+
+import asyncio
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tallystick.cli.failures import CommandFailed
+from tallystick.cli.showing import AsJson, show
+
+app = typer.Typer(help="The merchant service.", no_args_is_help=True)
+accounts = typer.Typer(help="Merchants: who sells.", no_args_is_help=True)
+connections = typer.Typer(help="Connections: a merchant's account at a gateway.", no_args_is_help=True)
+app.add_typer(accounts, name="accounts")
+app.add_typer(connections, name="connections")
+
+
+class Adapter(StrEnum):
+    """A gateway's wire that the merchant service speaks."""
+
+    STRIPE = "stripe"
+
+
+Origins = Annotated[
+    list[str] | None,
+    typer.Option("--return-origin", help="Where shoppers may be sent back to (https://shop.example); repeatable."),
+]
+
+
+@app.command()
+def serve() -> None:
+    """Serve the merchant service, with the workers in the same process. Settings: TALLYSTICK_MERCHANT_…"""
+    from tallystick.cli.services import serve_merchant
+    from tallystick.cli.serving import run
+
+    run(serve_merchant(os.environ, workers_alone=False))
+
+
+@app.command()
+def work() -> None:
+    """Run the merchant service's workers alone, beside processes that serve. Settings: TALLYSTICK_MERCHANT_…"""
+    from tallystick.cli.services import serve_merchant
+    from tallystick.cli.serving import run
+
+    run(serve_merchant(os.environ, workers_alone=True))
+
+
+@accounts.command("create")
+def create_account(
+    name: Annotated[str, typer.Option(help="The merchant's name.")],
+    return_origin: Origins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a merchant and print its API key, once: it is stored as a hash only."""
+    from tallystick.cli.installing import create_merchant_account
+    from tallystick.merchant.settings import read
+
+    made = asyncio.run(create_merchant_account(read(os.environ), name, return_origin or []))
+    show(
+        as_json,
+        {"merchant": made.merchant_id, "name": name, "api_key": made.api_key},
+        f"Merchant {made.merchant_id}, {name}",
+        f"  {made.api_key}",
+        "Keep the key now: it is not shown again.",
+    )
+
+
+@accounts.command("origins")
+def set_origins(
+    merchant: Annotated[str, typer.Argument(help="mer_…")],
+    return_origin: Origins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace the origins to which a merchant's shoppers may be sent back."""
+    from tallystick.cli.installing import set_merchant_origins
+    from tallystick.merchant.settings import read
+
+    registered = return_origin or []
+    asyncio.run(set_merchant_origins(read(os.environ), merchant, registered))
+    show(as_json, {"merchant": merchant, "return_origins": registered}, *(registered or ["None any more."]))
+
+
+@connections.command("add")
+def add_connection(
+    gateway: Annotated[Adapter, typer.Option(help="The wire: `stripe` for our own gateway and for Stripe.")],
+    url: Annotated[str, typer.Option(help="The gateway's address, such as https://gateway.example.")],
+    secret_key_file: Annotated[Path, typer.Option(help="The file that holds the account's secret key, sk_….")],
+    webhook_secret_file: Annotated[
+        Path, typer.Option(help="The file that holds the webhook secret, whsec_…; it may be written afterwards.")
+    ],
+    merchant: Annotated[str | None, typer.Option(help="mer_…; may be left out where there is only one.")] = None,
+    create_endpoint: Annotated[
+        bool,
+        typer.Option(
+            "--create-endpoint",
+            help="Also create the webhook endpoint at the running gateway, and write its secret to the file.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Connect a merchant to its account at a gateway, and print the address to which the gateway sends its webhooks.
+
+    The gateway makes the webhook secret when it is told that address: create a webhook endpoint there (or let
+    --create-endpoint do it) and put the secret into the file. Until then webhooks are answered 503 and come again.
+    """
+    from tallystick.cli.endpoints import by_hand
+    from tallystick.cli.installing import SecretFiles, add_gateway_connection
+    from tallystick.merchant.settings import read
+
+    files = SecretFiles(secret_key_file.absolute(), webhook_secret_file.absolute())
+    added = asyncio.run(
+        add_gateway_connection(read(os.environ), merchant, str(gateway), url, files, with_endpoint=create_endpoint)
+    )
+    if added.endpoint is not None:
+        rest = [f"Webhook endpoint {added.endpoint} sends there; its secret is in {files.webhook_secret}."]
+    else:
+        rest = by_hand(url, str(files.secret_key), str(files.webhook_secret), added.webhook_url)
+    show(
+        as_json,
+        {"connection": added.connection_id, "webhook_url": added.webhook_url, "webhook_endpoint": added.endpoint},
+        f"Connection {added.connection_id}",
+        f"Its webhooks come to {added.webhook_url}",
+        *rest,
+    )
+    if added.endpoint_error is not None:
+        raise CommandFailed(f"the connection is added, but its webhook endpoint is not: {added.endpoint_error}")
+
+
+@connections.command("move")
+def move_connection(
+    connection: Annotated[str, typer.Argument(help="con_…")],
+    url: Annotated[str, typer.Option(help="The gateway's new address.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell a connection the new address of its gateway."""
+    from tallystick.cli.installing import move_gateway_connection
+    from tallystick.merchant.settings import read
+
+    asyncio.run(move_gateway_connection(read(os.environ), connection, url))
+    show(as_json, {"connection": connection, "url": url}, f"{connection} now speaks to {url}")

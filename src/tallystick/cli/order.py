@@ -1,0 +1,91 @@
+"""`tallystick order …`: asks a running installation about an order."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tallystick.cli.failures import CommandRefused
+from tallystick.cli.showing import AsJson, show
+
+app = typer.Typer(help="Orders of a running installation.", no_args_is_help=True)
+
+
+@app.callback()
+def _noun() -> None:
+    pass
+
+
+@app.command("show")
+def show_order(
+    order: Annotated[str, typer.Argument(help="The order's id, ord_…")],
+    data_dir: Annotated[Path | None, typer.Option(help="Ask the demo that keeps its data here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Explain an order: how it stands, and everything that happened to it.
+
+    Asks the merchant service at TALLYSTICK_MERCHANT_URL with the key TALLYSTICK_MERCHANT_API_KEY (or its _FILE);
+    TALLYSTICK_CA_FILE names the authority to trust where it is not a public one.
+    """
+    url, api_key, ca_file = _of_demo(data_dir) if data_dir else _of_environment()
+    found, timeline = asyncio.run(_ask(url, api_key, ca_file, order))
+    if as_json:
+        show(True, {"order": found, "timeline": timeline})
+    else:
+        _print(found, timeline)
+
+
+def _of_environment() -> tuple[str, str, str | None]:
+    from tallystick.ports.secrets import LocalSecrets
+
+    url = os.environ.get("TALLYSTICK_MERCHANT_URL")
+    key_file = os.environ.get("TALLYSTICK_MERCHANT_API_KEY_FILE")
+    if not url or not (key_file or os.environ.get("TALLYSTICK_MERCHANT_API_KEY")):
+        raise CommandRefused(
+            "set TALLYSTICK_MERCHANT_URL and TALLYSTICK_MERCHANT_API_KEY, or name a demo's folder with --data-dir"
+        )
+    api_key = LocalSecrets().read(f"file:{key_file}" if key_file else "env:TALLYSTICK_MERCHANT_API_KEY")
+    return url, api_key, os.environ.get("TALLYSTICK_CA_FILE") or None
+
+
+def _of_demo(data_dir: Path) -> tuple[str, str, str | None]:
+    from tallystick.demo.folder import Folder
+
+    known = Folder(data_dir).read()
+    if known is None:
+        raise CommandRefused(f"there is no demo in {data_dir}; `tallystick demo --data-dir {data_dir}` makes one")
+    return known.addresses.merchant, known.merchant_api_key, known.ca_file
+
+
+async def _ask(url: str, api_key: str, ca_file: str | None, order: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    from tallystick.cli.merchant_api import MerchantApi
+    from tallystick.ports.http import AiohttpClient
+
+    http = AiohttpClient(ca_file=ca_file)
+    try:
+        api = MerchantApi(http, url, api_key)
+        return await api.order(order), await api.timeline(order)
+    finally:
+        await http.close()
+
+
+def _print(order: dict[str, Any], timeline: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tallystick.cli.wording import STATE_STYLES, amount, clock_of, in_words, source_in_words
+
+    console = Console(highlight=False)
+    console.print(
+        f"[bold]{order['id']}[/]  [{STATE_STYLES[order['state']]}]{order['state']}[/]  "
+        f"{amount(order['amount'], order['currency'])}  {order['reference'] or ''}"
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for row in timeline:
+        moved = row["state_before"] != row["state_after"]
+        change = f"{row['state_before']} → {row['state_after']}" if moved else ""
+        told = f"told by {source_in_words(row['source'])}"
+        table.add_row(clock_of(row["at"]), in_words(row["fact"]), change, told, row["reference"] or "")
+    console.print(table)

@@ -1,0 +1,49 @@
+"""The processes of an installation: settings out of the environment, ports opened, the service built, served.
+
+A process imports the code of its own service only.
+"""
+
+from collections.abc import Mapping
+
+from tallystick.cli.serving import Address, check_secure, serve, work
+from tallystick.ports.telemetry import configure_logging
+
+
+async def serve_gateway(environ: Mapping[str, str], *, workers_alone: bool) -> None:
+    """Run the gateway until SIGTERM or SIGINT. Raises SettingsRefused, NotSecure, CannotListen, DatabaseUnavailable."""
+    from tallystick.gateway import app
+    from tallystick.gateway import settings as configuration
+
+    settings = configuration.read(environ)
+    address = Address(settings.host, settings.port, settings.tls_cert_file, settings.tls_key_file)
+    check_secure(address)
+    ports = await app.open_ports(settings)
+    configure_logging("gateway", ports.clock, level=settings.log_level)
+    try:
+        service = app.build(settings, ports)
+        if workers_alone:
+            await work(service.workers)
+        else:
+            await serve(service.asgi, address, service.workers)
+    finally:
+        await ports.close()
+
+
+async def serve_merchant(environ: Mapping[str, str], *, workers_alone: bool) -> None:
+    """Run the merchant service until SIGTERM or SIGINT. Raises as `serve_gateway`."""
+    from tallystick.merchant import app
+    from tallystick.merchant import settings as configuration
+
+    settings = configuration.read(environ)
+    address = Address(settings.host, settings.port, settings.tls_cert_file, settings.tls_key_file)
+    check_secure(address)
+    ports = await app.open_ports(settings)
+    configure_logging("merchant", ports.clock)
+    try:
+        service = app.build(settings, ports)
+        if workers_alone:
+            await work(service.workers)
+        else:
+            await serve(service.application, address, service.workers)
+    finally:
+        await ports.close()

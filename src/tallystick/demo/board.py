@@ -1,0 +1,88 @@
+"""What the demo shows in the terminal: the orders as they move, the summary, the addresses."""
+
+from collections.abc import Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tallystick.cli.wording import STATE_STYLES, amount
+from tallystick.demo.folder import Known
+from tallystick.demo.round import Row
+
+
+class Board:
+    """A live table while the shoppers shop. `show` redraws it with the rows as they are now."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        # Redrawn when something may have changed, by nobody's thread.
+        self._live = Live(console=console, auto_refresh=False, transient=False, redirect_stdout=False)
+
+    def start(self) -> None:
+        """Begin to draw."""
+        self._live.start()
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Draw `rows`."""
+        self._live.update(_table(rows), refresh=self.console.is_terminal)
+
+    def stop(self) -> None:
+        """Leave the last drawing where it is."""
+        self._live.refresh()
+        self._live.stop()
+
+
+def summary(rows: Sequence[Row], differing: Sequence[str]) -> RenderableType:
+    """How the round ended, in a few lines."""
+    lines = []
+    counts = {state: sum(row.state == state for row in rows) for state in STATE_STYLES}
+    told = ", ".join(f"[{STATE_STYLES[state]}]{count} {state}[/]" for state, count in counts.items() if count)
+    if all(row.as_scripted for row in rows):
+        lines.append(f"{len(rows)} shoppers, every order ended as scripted: {told}.")
+    else:
+        lines.append(f"{len(rows)} shoppers: {told}. [bold red]Not every order ended as scripted:[/]")
+        for row in rows:
+            if not row.as_scripted:
+                why = row.shopper.lost or f"its order is {row.state or 'not there'}, not {row.shopper.script.ends}"
+                lines.append(f"  {row.shopper.script.name}: {why}")
+    if differing:
+        lines += [f"[bold red]The halves differ:[/] {sentence}" for sentence in differing]
+    else:
+        lines.append("Merchant and gateway agree on every amount: the two halves of the tally match.")
+    return Group(*(Text.from_markup(line) for line in lines))
+
+
+def addresses(known: Known, data_dir: str) -> RenderableType:
+    """Where everything is, and what to do next."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_row("Shop", known.addresses.shop)
+    table.add_row("Gateway", f"{known.addresses.gateway}  (Stripe's API; key {known.secret_key})")
+    table.add_row("Merchant", f"{known.addresses.merchant}/docs  (key {known.merchant_api_key})")
+    table.add_row("Data", data_dir)
+    if known.ca_file:
+        table.add_row(
+            "Authority", f"{known.ca_file}  (import it, or accept the browser's warning, or use --plain-http)"
+        )
+    return table
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("Shopper", "Story", "Now", "Order"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("Amount", justify="right", no_wrap=True)
+    table.add_column("State", no_wrap=True)
+    for row in rows:
+        order = row.order
+        table.add_row(
+            row.shopper.script.name,
+            Text(row.shopper.script.story, style="dim"),
+            Text(row.shopper.doing, style="red" if row.shopper.lost else ""),
+            row.shopper.reference or "",
+            amount(order["amount"], order["currency"]) if order else "",
+            Text(row.state, style=STATE_STYLES.get(row.state, "")),
+        )
+    return table
