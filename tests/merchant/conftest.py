@@ -54,6 +54,7 @@ class GatewayStandIn:
         self.keys: list[str] = []
         self.sessions: dict[str, dict[str, Any]] = {}
         self.trouble: list[str | tuple[int, str]] = []
+        self.called = asyncio.Event()
         self._by_key: dict[tuple[str, str], tuple[str, dict[str, Any], int]] = {}
         self._numbers = itertools.count(1)
 
@@ -100,6 +101,7 @@ class GatewayStandIn:
         fields = dict(parse_qsl(await request.text()))
         self.calls.append((request.method, request.path, fields))
         self.keys.append(request.headers.get("Idempotency-Key", ""))
+        self.called.set()
         trouble = self.trouble.pop(0) if self.trouble else ""
         if isinstance(trouble, tuple):
             return web.json_response(
