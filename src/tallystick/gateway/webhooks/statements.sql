@@ -38,3 +38,50 @@ UPDATE webhook_endpoint e
    SET status = 'disabled'
   FROM unnest($1::text[], $2::boolean[], $3::text[]) AS gone(account_id, livemode, id)
  WHERE (e.account_id, e.livemode, e.id) = (gone.account_id, gone.livemode, gone.id) AND e.deleted_at IS NULL;
+
+-- count_endpoints
+-- How many endpoints some accounts have, each in one mode.
+SELECT wanted.account_id, wanted.livemode, count(e.id) AS endpoints
+  FROM unnest($1::text[], $2::boolean[]) AS wanted(account_id, livemode)
+  LEFT JOIN webhook_endpoint e ON (e.account_id, e.livemode) = (wanted.account_id, wanted.livemode) AND e.deleted_at IS NULL
+ GROUP BY wanted.account_id, wanted.livemode
+ ORDER BY wanted.account_id, wanted.livemode;
+
+-- insert_endpoints
+-- Store new endpoints, each with its first secret; the event types come as a JSON array.
+INSERT INTO webhook_endpoint
+       (account_id, livemode, id, url, status, enabled_events, api_version, description, metadata, created_at, secrets)
+SELECT e.account_id, e.livemode, e.id, e.url, e.status,
+       ARRAY(SELECT type FROM jsonb_array_elements_text(e.enabled_events) WITH ORDINALITY AS t(type, place) ORDER BY place),
+       e.api_version, e.description, e.metadata, e.created_at, ARRAY[e.secret]
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[], $9::jsonb[],
+              $10::timestamptz[], $11::text[])
+       AS e(account_id, livemode, id, url, status, enabled_events, api_version, description, metadata, created_at, secret);
+
+-- lock_endpoints
+-- Endpoints as their owner sees them, locked for a change; deleted ones are gone.
+SELECT e.account_id, e.livemode, e.id, e.url, e.status, e.enabled_events, e.api_version, e.description, e.metadata, e.created_at
+  FROM webhook_endpoint e
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (e.account_id, e.livemode, e.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ WHERE e.deleted_at IS NULL
+ ORDER BY e.account_id, e.livemode, e.id
+   FOR UPDATE OF e;
+
+-- save_endpoints
+-- Write changed endpoints back; the event types come as a JSON array.
+UPDATE webhook_endpoint e
+   SET url = new.url, status = new.status, description = new.description, metadata = new.metadata,
+       enabled_events = ARRAY(SELECT type FROM jsonb_array_elements_text(new.enabled_events) WITH ORDINALITY AS t(type, place)
+                               ORDER BY place)
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[], $9::jsonb[],
+              $10::timestamptz[])
+       AS new(account_id, livemode, id, url, status, enabled_events, api_version, description, metadata, created_at)
+ WHERE (e.account_id, e.livemode, e.id) = (new.account_id, new.livemode, new.id) AND e.deleted_at IS NULL;
+
+-- delete_endpoints
+-- Delete endpoints; their rows stay, because deliveries name them.
+UPDATE webhook_endpoint e
+   SET deleted_at = $4::timestamptz
+  FROM unnest($1::text[], $2::boolean[], $3::text[]) AS gone(account_id, livemode, id)
+ WHERE (e.account_id, e.livemode, e.id) = (gone.account_id, gone.livemode, gone.id) AND e.deleted_at IS NULL;

@@ -14,7 +14,7 @@ from tallystick.ports.entropy import Entropy
 from tallystick.ports.http import Http
 
 
-class WebhookEndpoints:
+class CalledEndpoints:
     """The rows of `webhook_endpoint` as the engine asks for them."""
 
     def __init__(self, database: Database, schedule: Schedule = DEFAULT_SCHEDULE) -> None:
@@ -54,4 +54,4 @@ def dispatcher(
 
     `schedule` is that of endpoints without one of their own.
     """
-    return Dispatcher(database, http, WebhookEndpoints(database, schedule), clock, entropy, limits, poll_s=poll_s)
+    return Dispatcher(database, http, CalledEndpoints(database, schedule), clock, entropy, limits, poll_s=poll_s)
