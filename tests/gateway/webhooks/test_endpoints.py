@@ -179,7 +179,10 @@ async def test_one_bad_call_never_fails_its_neighbours(gateway_database: Databas
     assert [isinstance(answer, Reply) for answer in answers] == [True, False, True]
     both = [(_call(), ids[0], UpdateEndpoint(description=text)) for text in ("first", "second")]
     assert [_told(answer)["description"] for answer in await endpoints.update(both)] == ["first", "second"]
-    assert bench.sql("SELECT description FROM webhook_endpoint ORDER BY id") == [("second",), (None,)]
+    assert bench.sql("SELECT url, description FROM webhook_endpoint ORDER BY url DESC") == [
+        (HOOK, "second"),
+        ("https://b.example.com/", None),
+    ]
 
 
 async def test_an_account_has_at_most_sixteen(gateway_database: Database) -> None:
