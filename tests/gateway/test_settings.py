@@ -46,6 +46,8 @@ def test_the_dsn_may_stand_in_a_file(tmp_path: Path) -> None:
         ({"acquirer": "first bank"}, "ACQUIRER"),
         ({"session_ttl_min_s": "0"}, "SESSION_TTL_MIN_S"),
         ({"webhook_schedule_s": "soon"}, "WEBHOOK_SCHEDULE_S"),
+        ({"webhook_schedule_s": "5,60"}, "WEBHOOK_SCHEDULE_S"),
+        ({"acquirer_delay_s": "-1"}, "ACQUIRER_DELAY_S"),
         ({"log_level": "chatty"}, "LOG_LEVEL"),
     ],
 )

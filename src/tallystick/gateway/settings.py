@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct
 
 from tallystick.gateway.accounts.origins import is_loopback, origin_of
+from tallystick.kernel.backoff import schedule_of
 from tallystick.kernel.settings import SettingsRefused, load
 
 PREFIX: Final = "TALLYSTICK_GATEWAY_"
@@ -40,6 +41,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         Literal["simulated"],
         Meta(description="The bank side. The simulated one knows test cards only, so that live keys cannot be made."),
     ] = "simulated"
+    acquirer_delay_s: Annotated[
+        float,
+        Meta(ge=0, le=10, description="How long the simulated acquirer takes to answer.", extra={"unit": "seconds"}),
+    ] = 0.05
     session_ttl_min_s: Annotated[
         int,
         Meta(
@@ -72,6 +77,10 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsRefused(f"{PREFIX}HOST: plain HTTP is served on loopback only; set a certificate")
         if self.public_url:
             self._check_public_url()
+        try:
+            schedule_of(self.webhook_schedule_s)
+        except ValueError as error:
+            raise SettingsRefused(f"{PREFIX}WEBHOOK_SCHEDULE_S: {error}") from None
 
     def _check_public_url(self) -> None:
         parts = urlsplit(self.public_url)

@@ -13,6 +13,6 @@ METHODS = "/v1/payment_methods"
 def routes(cards: Cards, reads: Reads) -> list[Route]:
     """Create from a test token, retrieve."""
     return [
-        writes.create(METHODS, CreatePaymentMethod, cards.create, kind=METHOD, publishable=True),
+        writes.create(METHODS, CreatePaymentMethod, cards.create, kind=METHOD, publishable=True, batched=True),
         reads.one(f"{METHODS}/{{id}}", METHOD, param="payment_method", noun="PaymentMethod"),
     ]
