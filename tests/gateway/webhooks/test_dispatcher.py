@@ -224,7 +224,7 @@ async def test_an_outage_of_the_database_does_not_end_the_dispatcher(bench: Any,
 
 
 async def test_a_result_that_cannot_be_recorded_becomes_a_dead_letter_of_ours(bench: Any, receiver: Any) -> None:
-    """Poison: it would be sent for ever otherwise. Its neighbours are recorded, and the reason says whose fault it is."""
+    """Poison: it would be sent for ever otherwise. Neighbours are recorded, and the reason says whose fault it is."""
     bench.endpoint("we_1", receiver.url)
     ids = await bench.happen(5)
     database = _Refusing(bench.database, "record_results", StatementRefused("22P05"), times=1000, only=ids[2])
