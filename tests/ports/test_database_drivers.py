@@ -164,6 +164,10 @@ async def test_what_the_server_refuses_has_one_name_in_both_drivers(database: Da
         await database.rows(STORE, ["m"], ["1"], [1], [True], [AT], [b""], ["{not json"], [None])
     with pytest.raises(StatementRefused):
         await database.rows(Statement("wrong", "SELECT * FROM nowhere"))
+    # A value that fits no column is the statement's fault: a batch that holds it can be split, the database is there.
+    for poison in (("m\x00", 1), ("m\ud800", 1), ("m", 2**63)):
+        with pytest.raises(StatementRefused):
+            await database.rows(STORE, [poison[0]], ["1"], [poison[1]], [True], [AT], [b""], ["{}"], [None])
 
 
 async def test_an_absent_server_is_unavailable() -> None:
