@@ -21,7 +21,7 @@ _AUTHENTICATION_FAILED = (
     "We are unable to authenticate your payment method. Please choose a different payment method and try again."
 )
 _AUTHENTICATION_REQUIRED = "Your card was declined. This transaction requires authentication."
-_PARAMS = {"expired_card": "exp_month", "incorrect_cvc": "cvc"}
+PARAMS = {"expired_card": "exp_month", "incorrect_cvc": "cvc"}
 
 
 def start_charge(payment: Payment, command: inputs.Confirm, at: datetime) -> Decision | Refusal:
@@ -233,7 +233,7 @@ def _error(
         "code": code,
         "decline_code": decline_code,
         "message": message,
-        "param": _PARAMS.get(code),
+        "param": PARAMS.get(code),
         "payment_method": objects.payment_method(method) if method is not None else None,
         "type": "card_error",
     }

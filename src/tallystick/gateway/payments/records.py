@@ -1,0 +1,212 @@
+"""Loading payments under their lock and saving what was decided: a few set-based statements for any number of payments.
+
+Whoever changes anything of a payment holds the lock of its intent's row, so what is read after the lock is what will
+be saved over. The conditions on status and version say so a second time: a write that misses its row fails the whole.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from tallystick.gateway.cards.commands import find_methods, insert_methods
+from tallystick.gateway.checkout.session import CheckoutSession
+from tallystick.gateway.payments.payment import AcquirerRequest, Charge, Payment, PaymentIntent, PaymentMethod
+from tallystick.kernel.columns import columns
+from tallystick.ports.database import Record, Statement, Statements, Transaction
+
+SQL = Statements.beside(__file__)
+
+Key = tuple[str, bool, str]
+"""Account, livemode, id of the intent (or of what else is meant)."""
+
+Keyed = PaymentIntent | CheckoutSession | Charge | AcquirerRequest | PaymentMethod
+Row = TypeVar("Row", bound=Keyed)
+
+
+class StaleWrite(Exception):
+    """A row was not as it had been loaded under its lock: somebody writes without the lock. Nothing is saved."""
+
+
+class Wanted(Struct, frozen=True):
+    """A payment to load, with the charges, acquirer requests and payment methods that a command names."""
+
+    key: Key
+    charges: tuple[str, ...] = ()
+    requests: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+
+
+class Change(Struct, frozen=True):
+    """A payment as it was loaded (None: it is new) and as it is to be saved. `kept`: cards that are stored already."""
+
+    before: Payment | None
+    after: Payment
+    kept: frozenset[str] = frozenset()
+
+
+_INTENT_CHANGES = (
+    "status amount_capturable amount_received payment_method latest_charge description metadata last_payment_error "
+    "next_action return_url cancellation_reason capture_before_at canceled_at"
+).split()
+_SESSION_CHANGES = "status payment_status decline_count completed_at".split()
+_CHARGE_CHANGES = (
+    "state amount_authorised amount_captured acquirer_reference authentication decline_code failure_code "
+    "failure_message voided_at"
+).split()
+_REQUEST_CHANGES = "state acquirer_reference refusal".split()
+
+
+async def load_locked(tx: Transaction, wanted: Sequence[Wanted]) -> dict[Key, Payment]:
+    """The payments that exist, locked until the transaction ends. Locks are taken in the order of keys."""
+    keys = sorted({one.key for one in wanted})
+    if not keys:
+        return {}
+    intents = [PaymentIntent(**row) for row in await tx.rows(SQL.lock_intents, *_key_columns(keys))]
+    sessions = await _sessions(tx, intents)
+    charges = await tx.rows(
+        SQL.charges_of_intents,
+        *_key_columns([key_of(intent) for intent in intents]),
+        [id for one in wanted for id in one.charges],
+        [id for one in wanted for id in one.requests],
+    )
+    methods = await _methods(tx, intents, wanted)
+    payments = {
+        key_of(intent): Payment(intent=intent, session=sessions.get(key_of(intent)), methods=methods[key_of(intent)])
+        for intent in intents
+    }
+    for row in charges:
+        key = (row["account_id"], row["livemode"], row["payment_intent"])
+        payments[key] = payments[key].having(*_charge_row(row))
+    return payments
+
+
+async def save(tx: Transaction, changes: Sequence[Change]) -> None:
+    """Write what differs between before and after. Raises StaleWrite."""
+    fresh = [change.after for change in changes if change.before is None]
+    await _insert(tx, SQL.insert_intents, [payment.intent for payment in fresh])
+    await _insert(tx, SQL.insert_sessions, [payment.session for payment in fresh if payment.session is not None])
+    known = [(change.before, change.after) for change in changes if change.before is not None]
+    await _update(
+        tx, SQL.update_intents, [(before.intent, after.intent) for before, after in known], "status", _INTENT_CHANGES
+    )
+    await _update(
+        tx,
+        SQL.update_sessions,
+        [(before.session, after.session) for before, after in known if before.session and after.session],
+        "status",
+        _SESSION_CHANGES,
+    )
+    await insert_methods(tx, [method for change in changes for method in _new_methods(change)])
+    charges = [_paired(change.before.charges if change.before else (), change.after.charges) for change in changes]
+    requests = [_paired(change.before.requests if change.before else (), change.after.requests) for change in changes]
+    # Updates first: a charge that is given up makes room for the next live one.
+    await _update(tx, SQL.update_charges, [pair for _, pairs in charges for pair in pairs], "state", _CHARGE_CHANGES)
+    await _insert(tx, SQL.insert_charges, [charge for added, _ in charges for charge in added])
+    await _update(tx, SQL.update_requests, [pair for _, pairs in requests for pair in pairs], "state", _REQUEST_CHANGES)
+    await _insert(tx, SQL.insert_requests, [request for added, _ in requests for request in added])
+
+
+def key_of(record: Keyed) -> Key:
+    return record.account_id, record.livemode, record.id
+
+
+async def _sessions(tx: Transaction, intents: Sequence[PaymentIntent]) -> dict[Key, CheckoutSession]:
+    """By the key of their intent."""
+    named = [
+        (intent.account_id, intent.livemode, intent.checkout_session)
+        for intent in intents
+        if intent.checkout_session is not None
+    ]
+    if not named:
+        return {}
+    found = [CheckoutSession(**row) for row in await tx.rows(SQL.sessions_of_intents, *_key_columns(named))]
+    return {(s.account_id, s.livemode, s.payment_intent): s for s in found if s.payment_intent is not None}
+
+
+async def _methods(
+    tx: Transaction, intents: Sequence[PaymentIntent], wanted: Sequence[Wanted]
+) -> dict[Key, tuple[PaymentMethod, ...]]:
+    """The cards that are attached to the intents or named by the commands, by the key of the intent."""
+    ids: dict[Key, set[str]] = defaultdict(set)
+    for intent in intents:
+        if intent.payment_method is not None:
+            ids[key_of(intent)].add(intent.payment_method)
+    for one in wanted:
+        ids[one.key].update(one.methods)
+    keys = sorted({(key[0], key[1], id) for key, named in ids.items() for id in named})
+    found = await find_methods(tx, keys)
+    of_intent: dict[Key, tuple[PaymentMethod, ...]] = defaultdict(tuple)
+    for key, named in ids.items():
+        of_intent[key] = tuple(found[key[0], key[1], id] for id in sorted(named) if (key[0], key[1], id) in found)
+    return of_intent
+
+
+def _charge_row(row: Record) -> list[Charge | AcquirerRequest | PaymentMethod]:
+    charge = Charge(**{field: row[field] for field in Charge.__struct_fields__})
+    owner: dict[str, Any] = {"account_id": charge.account_id, "livemode": charge.livemode}
+    method = PaymentMethod(
+        **owner,
+        id=charge.payment_method,
+        created_at=row["m_created_at"],
+        metadata=row["m_metadata"],
+        **{field: row[field] for field in _METHOD_FIELDS},
+    )
+    if row["r_id"] is None:
+        return [charge, method]
+    request = AcquirerRequest(
+        **owner,
+        charge=charge.id,
+        payment_intent=charge.payment_intent,
+        **{field: row[f"r_{field}"] for field in _REQUEST_FIELDS},
+    )
+    return [charge, method, request]
+
+
+_METHOD_FIELDS = "card_reference brand first6 last4 exp_month exp_year fingerprint authentication_required".split()
+_REQUEST_FIELDS = "id kind state amount created_at final reason acquirer_reference refusal".split()
+
+
+def _paired(before: Sequence[Row], after: Sequence[Row]) -> tuple[list[Row], list[tuple[Row, Row]]]:
+    """The records that are new, and those that are not with what they were."""
+    known = {record.id: record for record in before}
+    added = [record for record in after if record.id not in known]
+    return added, [(known[record.id], record) for record in after if record.id in known]
+
+
+def _new_methods(change: Change) -> list[PaymentMethod]:
+    known = {method.id for method in change.before.methods} if change.before else change.kept
+    return [method for method in change.after.methods if method.id not in known]
+
+
+async def _insert(tx: Transaction, statement: Statement, records: Sequence[Any]) -> None:
+    """The columns of the statement are the fields of the struct, in their order."""
+    if records:
+        rows = [astuple(record) for record in records]
+        await tx.execute(statement, *columns(len(rows[0]), rows))
+
+
+async def _update(
+    tx: Transaction, statement: Statement, pairs: Sequence[tuple[Any, Any]], state: str, fields: Sequence[str]
+) -> None:
+    changed = [(before, after) for before, after in pairs if before != after]
+    if not changed:
+        return
+    versioned = hasattr(changed[0][0], "version")
+    rows = [
+        (
+            *key_of(before),
+            getattr(before, state),
+            *((before.version,) if versioned else ()),
+            *(getattr(after, field) for field in fields),
+        )
+        for before, after in changed
+    ]
+    if await tx.execute(statement, *columns(len(rows[0]), rows)) != len(rows):
+        raise StaleWrite(statement.name)
+
+
+def _key_columns(keys: Sequence[Key]) -> tuple[list[str], list[bool], list[str]]:
+    return [key[0] for key in keys], [key[1] for key in keys], [key[2] for key in keys]

@@ -1,0 +1,160 @@
+-- lock_intents
+-- Load payment intents for a change and keep them from every other one; everything of a payment is written under this lock.
+SELECT i.account_id, i.livemode, i.id, i.version, i.status, i.amount, i.currency, i.capture_method, i.client_secret,
+       i.created_at, i.amount_capturable, i.amount_received, i.payment_method, i.latest_charge, i.checkout_session,
+       i.description, i.metadata, i.last_payment_error, i.next_action, i.return_url, i.cancellation_reason,
+       i.capture_before_at, i.canceled_at
+  FROM payment_intent i
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (i.account_id, i.livemode, i.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ ORDER BY i.account_id, i.livemode, i.id
+   FOR UPDATE OF i;
+
+-- sessions_of_intents
+-- The checkout sessions of locked intents.
+SELECT s.account_id, s.livemode, s.id, s.version, s.status, s.payment_status, s.amount_total, s.currency, s.line_items,
+       s.ui_mode, s.expires_at, s.created_at, s.payment_intent, s.success_url, s.cancel_url, s.return_url,
+       s.client_reference_id, s.client_secret, s.metadata, s.payment_intent_data, s.decline_count, s.completed_at
+  FROM checkout_session s
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (s.account_id, s.livemode, s.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ ORDER BY s.account_id, s.livemode, s.id;
+
+-- charges_of_intents
+-- Of locked intents: the live charge, those with an open acquirer request, and those that are named ($4) or whose request
+-- is ($5); each with its card, and with those requests, one row for each.
+SELECT c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_method, c.state, c.amount, c.currency,
+       c.capture_method, c.acquirer_key, c.created_at, c.amount_authorised, c.amount_captured, c.acquirer_reference,
+       c.authentication, c.decline_code, c.failure_code, c.failure_message, c.voided_at,
+       r.id AS r_id, r.kind AS r_kind, r.state AS r_state, r.amount AS r_amount, r.created_at AS r_created_at,
+       r.final AS r_final, r.reason AS r_reason, r.acquirer_reference AS r_acquirer_reference, r.refusal AS r_refusal,
+       m.card_reference, m.brand, m.first6, m.last4, m.exp_month, m.exp_year, m.fingerprint, m.authentication_required,
+       m.created_at AS m_created_at, m.metadata AS m_metadata
+  FROM charge c
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (c.account_id, c.livemode, c.payment_intent) = (wanted.account_id, wanted.livemode, wanted.id)
+  JOIN payment_method m ON (m.account_id, m.livemode, m.id) = (c.account_id, c.livemode, c.payment_method)
+  LEFT JOIN acquirer_request r
+    ON (r.account_id, r.livemode, r.payment_intent) = (c.account_id, c.livemode, c.payment_intent)
+   AND r.charge = c.id AND (r.state IN ('created', 'sent', 'unknown') OR r.id = ANY ($5::text[]))
+ WHERE c.state IN ('authenticating', 'created', 'sent', 'unknown', 'approved') OR c.id = ANY ($4::text[])
+    OR r.id IS NOT NULL
+ ORDER BY c.account_id, c.livemode, c.payment_intent, c.id, r.id;
+
+-- insert_intents
+-- Open payment intents.
+INSERT INTO payment_intent (account_id, livemode, id, version, status, amount, currency, capture_method, client_secret,
+                            created_at, amount_capturable, amount_received, payment_method, latest_charge,
+                            checkout_session, description, metadata, last_payment_error, next_action, return_url,
+                            cancellation_reason, capture_before_at, canceled_at)
+SELECT n.account_id, n.livemode, n.id, n.version, n.status, n.amount, n.currency, n.capture_method, n.client_secret,
+       n.created_at, n.amount_capturable, n.amount_received, n.payment_method, n.latest_charge, n.checkout_session,
+       n.description, n.metadata::jsonb, n.last_payment_error::jsonb, n.next_action::jsonb, n.return_url,
+       n.cancellation_reason, n.capture_before_at, n.canceled_at
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::text[], $6::bigint[], $7::text[], $8::text[],
+              $9::text[], $10::timestamptz[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::text[],
+              $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::timestamptz[],
+              $23::timestamptz[])
+       AS n(account_id, livemode, id, version, status, amount, currency, capture_method, client_secret, created_at,
+            amount_capturable, amount_received, payment_method, latest_charge, checkout_session, description, metadata,
+            last_payment_error, next_action, return_url, cancellation_reason, capture_before_at, canceled_at);
+
+-- update_intents
+-- Save changed intents, each only if it still has the status and version with which it was loaded (RULES §3).
+UPDATE payment_intent i
+   SET version = i.version + 1, status = n.status, amount_capturable = n.amount_capturable,
+       amount_received = n.amount_received, payment_method = n.payment_method, latest_charge = n.latest_charge,
+       description = n.description, metadata = n.metadata::jsonb, last_payment_error = n.last_payment_error::jsonb,
+       next_action = n.next_action::jsonb, return_url = n.return_url, cancellation_reason = n.cancellation_reason,
+       capture_before_at = n.capture_before_at, canceled_at = n.canceled_at
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::int[], $6::text[], $7::bigint[], $8::bigint[],
+              $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
+              $17::timestamptz[], $18::timestamptz[])
+       AS n(account_id, livemode, id, old_status, old_version, status, amount_capturable, amount_received,
+            payment_method, latest_charge, description, metadata, last_payment_error, next_action, return_url,
+            cancellation_reason, capture_before_at, canceled_at)
+ WHERE (i.account_id, i.livemode, i.id) = (n.account_id, n.livemode, n.id)
+   AND i.status = n.old_status AND i.version = n.old_version;
+
+-- insert_sessions
+-- Open checkout sessions.
+INSERT INTO checkout_session (account_id, livemode, id, version, status, payment_status, amount_total, currency, line_items,
+                              ui_mode, expires_at, created_at, payment_intent, success_url, cancel_url, return_url,
+                              client_reference_id, client_secret, metadata, payment_intent_data, decline_count,
+                              completed_at)
+SELECT n.account_id, n.livemode, n.id, n.version, n.status, n.payment_status, n.amount_total, n.currency,
+       n.line_items::jsonb, n.ui_mode, n.expires_at, n.created_at, n.payment_intent, n.success_url, n.cancel_url,
+       n.return_url, n.client_reference_id, n.client_secret, n.metadata::jsonb, n.payment_intent_data::jsonb,
+       n.decline_count, n.completed_at
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::text[], $6::text[], $7::bigint[], $8::text[],
+              $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[], $15::text[],
+              $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::int[], $22::timestamptz[])
+       AS n(account_id, livemode, id, version, status, payment_status, amount_total, currency, line_items, ui_mode,
+            expires_at, created_at, payment_intent, success_url, cancel_url, return_url, client_reference_id,
+            client_secret, metadata, payment_intent_data, decline_count, completed_at);
+
+-- update_sessions
+-- Save changed checkout sessions, each only if it still has the status and version with which it was loaded.
+UPDATE checkout_session s
+   SET version = s.version + 1, status = n.status, payment_status = n.payment_status, decline_count = n.decline_count,
+       completed_at = n.completed_at
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[], $8::int[],
+              $9::timestamptz[])
+       AS n(account_id, livemode, id, old_status, old_version, status, payment_status, decline_count, completed_at)
+ WHERE (s.account_id, s.livemode, s.id) = (n.account_id, n.livemode, n.id)
+   AND s.status = n.old_status AND s.version = n.old_version;
+
+-- insert_charges
+-- Record charges before the acquirer, or the bank's 3DS server, is called.
+INSERT INTO charge (account_id, livemode, id, version, payment_intent, payment_method, state, amount, currency,
+                    capture_method, acquirer_key, created_at, amount_authorised, amount_captured, acquirer_reference,
+                    authentication, decline_code, failure_code, failure_message, voided_at)
+SELECT n.account_id, n.livemode, n.id, n.version, n.payment_intent, n.payment_method, n.state, n.amount, n.currency,
+       n.capture_method, n.acquirer_key, n.created_at, n.amount_authorised, n.amount_captured, n.acquirer_reference,
+       n.authentication, n.decline_code, n.failure_code, n.failure_message, n.voided_at
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+              $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::bigint[], $14::bigint[], $15::text[],
+              $16::text[], $17::text[], $18::text[], $19::text[], $20::timestamptz[])
+       AS n(account_id, livemode, id, version, payment_intent, payment_method, state, amount, currency, capture_method,
+            acquirer_key, created_at, amount_authorised, amount_captured, acquirer_reference, authentication,
+            decline_code, failure_code, failure_message, voided_at);
+
+-- update_charges
+-- Save changed charges, each only if it still has the state and version with which it was loaded.
+UPDATE charge c
+   SET version = c.version + 1, state = n.state, amount_authorised = n.amount_authorised,
+       amount_captured = n.amount_captured, acquirer_reference = n.acquirer_reference,
+       authentication = n.authentication, decline_code = n.decline_code, failure_code = n.failure_code,
+       failure_message = n.failure_message, voided_at = n.voided_at
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::int[], $6::text[], $7::bigint[], $8::bigint[],
+              $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[])
+       AS n(account_id, livemode, id, old_state, old_version, state, amount_authorised, amount_captured,
+            acquirer_reference, authentication, decline_code, failure_code, failure_message, voided_at)
+ WHERE (c.account_id, c.livemode, c.id) = (n.account_id, n.livemode, n.id)
+   AND c.state = n.old_state AND c.version = n.old_version;
+
+-- insert_requests
+-- Record captures and voids before the acquirer is called.
+INSERT INTO acquirer_request (account_id, livemode, id, charge, payment_intent, kind, state, amount, created_at, final,
+                              reason, acquirer_reference, refusal)
+SELECT n.account_id, n.livemode, n.id, n.charge, n.payment_intent, n.kind, n.state, n.amount, n.created_at, n.final,
+       n.reason, n.acquirer_reference, n.refusal
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+              $9::timestamptz[], $10::boolean[], $11::text[], $12::text[], $13::text[])
+       AS n(account_id, livemode, id, charge, payment_intent, kind, state, amount, created_at, final, reason,
+            acquirer_reference, refusal);
+
+-- update_requests
+-- Save what became of captures and voids, each only if it still has the state with which it was loaded.
+UPDATE acquirer_request r
+   SET state = n.state, acquirer_reference = n.acquirer_reference, refusal = n.refusal
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+       AS n(account_id, livemode, id, old_state, state, acquirer_reference, refusal)
+ WHERE (r.account_id, r.livemode, r.id) = (n.account_id, n.livemode, n.id) AND r.state = n.old_state;
+
+-- accounts_with_several_captures
+-- Which of these accounts may capture a charge in parts.
+SELECT a.account_id
+  FROM account a
+ WHERE a.account_id = ANY ($1::text[]) AND a.several_captures
+ ORDER BY a.account_id;

@@ -1,0 +1,236 @@
+"""Load a batch, decide, save the batch: the one write path of payments (DESIGN §2.2).
+
+Whatever changes a payment, a call of the wire, a shopper's card, an acquirer's answer, a clock, is a `Work` and goes
+through `Commits.commit`: lock the payments, decide each work in turn (a later one of the same payment sees what an
+earlier one did), save, post, tell, and keep the answer under the call's idempotency key, all in one transaction. Calls
+to the acquirer lie between two such commits (`carrying.py`), never inside one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tallystick.gateway.cards.commands import find_methods
+from tallystick.gateway.checkout.session import CheckoutSession
+from tallystick.gateway.ledger import commands as ledger
+from tallystick.gateway.payments import inputs, machine
+from tallystick.gateway.payments.changes import Decision, Refusal, Told
+from tallystick.gateway.payments.payment import Charge, Payment, PaymentIntent, PaymentMethod
+from tallystick.gateway.payments.records import Change, Key, Wanted, load_locked, save
+from tallystick.gateway.stripe_wire import errors, objects
+from tallystick.gateway.stripe_wire.call import Call, Reply
+from tallystick.gateway.stripe_wire.objects import Json
+from tallystick.gateway.stripe_wire.reading import Reading
+from tallystick.gateway.webhooks import events
+from tallystick.gateway.webhooks.events import Happening
+from tallystick.kernel.idempotency import Claim, Idempotency
+from tallystick.ports.clock import Clock
+from tallystick.ports.database import Database, Transaction
+from tallystick.ports.entropy import Entropy
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What a work did: the payment as it is now, what was decided or why not, and how its call is answered."""
+
+    payment: Payment
+    decision: Decision | None = None
+    refusal: Refusal | None = None
+    reply: Reply | errors.WireError | None = None
+
+
+Tell = Callable[[Payment], inputs.Input | None]
+Answer = Callable[[Outcome], Json | errors.WireError]
+
+
+class Work(Struct, frozen=True, kw_only=True):
+    """One change of one payment.
+
+    `opens` is a payment that begins; otherwise `key` names one. `tell` gives the input once the payment is locked, or
+    None where there is nothing (more) to decide; it may raise a WireError. `charges`, `requests` and `methods` are what
+    the input names and must be loaded. When the decision sends something to the acquirer, `recovery` is noted under the
+    call's key; otherwise the call ends here with what `answer` makes of the outcome.
+    """
+
+    key: Key
+    tell: Tell
+    opens: Payment | None = None
+    call: Call | None = None
+    charges: tuple[str, ...] = ()
+    requests: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    recovery: str | None = None
+    answer: Answer | None = None
+    expand: tuple[str, ...] = ()
+
+    @property
+    def claim(self) -> Claim | None:
+        return self.call.claim if self.call is not None else None
+
+
+class Commits:
+    """The write path, with all that one commit needs. `woken` is told after a commit that recorded events."""
+
+    def __init__(
+        self,
+        database: Database,
+        idempotency: Idempotency,
+        reading: Reading,
+        clock: Clock,
+        entropy: Entropy,
+        *,
+        pages_url: str,
+        woken: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._idempotency = idempotency
+        self._reading = reading
+        self._clock = clock
+        self._entropy = entropy
+        self._pages_url = pages_url
+        self._woken = woken
+
+    async def commit(self, works: Sequence[Work]) -> list[Outcome | Exception]:
+        """Do all works in one transaction: an outcome, or the WireError that `tell` raised, for each.
+
+        What this itself raises concerns the whole batch, and then nothing was done."""
+        at = self._clock.now()
+        async with self._database.transaction() as tx:
+            before = await load_locked(tx, [_wanted(work) for work in works if work.opens is None])
+            kept = await find_methods(tx, [key for work in works if work.opens is not None for key in _named(work)])
+            results = decide_all(works, before, kept, at)
+            done = [(w, r) for w, r in zip(works, results, strict=True) if isinstance(r, Outcome)]
+            happenings = await self._save(tx, before, frozenset(method.id for method in kept.values()), done, at)
+            replies = iter(await self._answer(tx, done))
+        if happenings:
+            self._woken()
+        return [replace(r, reply=next(replies)) if isinstance(r, Outcome) else r for r in results]
+
+    async def _save(
+        self,
+        tx: Transaction,
+        before: Mapping[Key, Payment],
+        kept: frozenset[str],
+        done: Sequence[tuple[Work, Outcome]],
+        at: datetime,
+    ) -> Sequence[Happening]:
+        """Write records, ledger entries and events of what was decided."""
+        decided = [(work, outcome.decision) for work, outcome in done if outcome.decision is not None]
+        after = {work.key: decision.payment for work, decision in decided}  # the last decision of a payment stands
+        await save(tx, [Change(before.get(key), after[key], kept) for key in sorted(after)])
+        entries = [entry for _, decision in decided for entry in decision.entries]
+        await ledger.post(tx, entries, at=at, entropy=self._entropy)
+        happenings = [
+            self._happening(work.call, decision.payment, told) for work, decision in decided for told in decision.events
+        ]
+        await events.record(tx, happenings, at=at, entropy=self._entropy)
+        return happenings
+
+    async def _answer(
+        self, tx: Transaction, done: Sequence[tuple[Work, Outcome]]
+    ) -> list[Reply | errors.WireError | None]:
+        """Shape the answers of calls that end here and keep them; note what those that go on are about to send.
+
+        An error is not kept here: whoever holds the claim keeps or releases it, as the error says."""
+        replies: list[Reply | errors.WireError | None] = []
+        for work, outcome in done:
+            goes_on = outcome.decision is not None and outcome.decision.send is not None
+            shaped = work.answer(outcome) if work.answer is not None and not goes_on else None
+            if shaped is None or isinstance(shaped, errors.WireError):
+                replies.append(shaped)
+                continue
+            if work.expand:
+                assert work.call is not None, "only a call expands its answer"
+                await self._reading.expand(tx, work.call.caller, [shaped], work.expand)
+            replies.append(Reply(200, msgspec.json.encode(shaped)))
+        await self._idempotency.finish(
+            tx,
+            [
+                (work.claim, reply.status, reply.body)
+                for (work, _), reply in zip(done, replies, strict=True)
+                if isinstance(reply, Reply)
+            ],
+        )
+        await self._idempotency.record(
+            tx,
+            [
+                (work.claim, work.recovery)
+                for work, outcome in done
+                if work.claim is not None
+                and work.recovery is not None
+                and outcome.decision is not None
+                and outcome.decision.send is not None
+            ],
+        )
+        return replies
+
+    def _happening(self, call: Call | None, payment: Payment, told: Told) -> Happening:
+        about = told.about
+        return Happening(
+            account_id=about.account_id,
+            livemode=about.livemode,
+            type=told.type,
+            object_id=about.id,
+            object=self._shaped(payment, about),
+            request_id=call.request_id if call is not None else None,
+            idempotency_key=call.idempotency_key if call is not None else None,
+        )
+
+    def _shaped(self, payment: Payment, about: PaymentIntent | Charge | CheckoutSession) -> Json:
+        match about:
+            case PaymentIntent():
+                return objects.payment_intent(about)
+            case CheckoutSession():
+                return objects.checkout_session(about, self._pages_url)
+            case Charge():
+                method = payment.method(about.payment_method)
+                assert method is not None, "a charge's card is loaded with it"
+                return objects.charge(about, method, payment.intent)
+
+
+def decide_all(
+    works: Sequence[Work], before: Mapping[Key, Payment], kept: Mapping[Key, PaymentMethod], at: datetime
+) -> list[Outcome | errors.WireError]:
+    """Decide each work on its payment as the works before it left it; `kept` are stored cards that new ones name."""
+    now = dict(before)
+    results: list[Outcome | errors.WireError] = []
+    for work in works:
+        try:
+            outcome = _decide(work, now.get(work.key), kept, at)
+        except errors.WireError as error:
+            results.append(error)
+            continue
+        now[work.key] = outcome.payment
+        results.append(outcome)
+    return results
+
+
+def _decide(work: Work, payment: Payment | None, kept: Mapping[Key, PaymentMethod], at: datetime) -> Outcome:
+    opening = None
+    if work.opens is not None:
+        assert payment is None, "a payment begins once"
+        opening = machine.opened(work.opens.having(*(kept[key] for key in _named(work) if key in kept)))
+        payment = opening.payment
+    if payment is None:
+        raise errors.no_such("payment_intent", work.key[2], param="intent")
+    told = work.tell(payment)
+    if told is None:
+        return Outcome(payment=payment, decision=opening)
+    decided = machine.decide(payment, told, at)
+    if isinstance(decided, Refusal):
+        return Outcome(payment=payment, decision=opening, refusal=decided)
+    if opening is not None:
+        decided = replace(decided, events=(*opening.events, *decided.events))
+    return Outcome(payment=decided.payment, decision=decided)
+
+
+def _named(work: Work) -> list[Key]:
+    """The keys of the payment methods that a work names."""
+    account_id, livemode, _ = work.key
+    return [(account_id, livemode, id) for id in work.methods]
+
+
+def _wanted(work: Work) -> Wanted:
+    return Wanted(work.key, work.charges, work.requests, work.methods)
