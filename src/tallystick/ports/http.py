@@ -20,11 +20,13 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from http.cookies import SimpleCookie
 from typing import Literal, Protocol
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
+from yarl import URL
 
 CONNECT_TIMEOUT_S = 5.0  # a peer that takes longer to accept is as good as down; nothing was sent
 RESOLVE_TIMEOUT_S = 5.0  # a name server that takes longer, likewise
@@ -122,7 +124,6 @@ class AiohttpClient:
             headers=request.headers,
             data=request.body,
             allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
         ) as answer:
             progress.phase = "answered"
             body, cut = await _read_capped(answer, request.answer_bytes_max)
@@ -143,7 +144,8 @@ class AiohttpClient:
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 request_class=_MarkedRequest,
-                cookie_jar=aiohttp.DummyCookieJar(),
+                cookie_jar=_NoCookies(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
                 auto_decompress=False,
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
                 trust_env=False,
@@ -244,6 +246,15 @@ class _MarkedRequest(aiohttp.ClientRequest):
     async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         _PROGRESS.get().phase = "sending"
         return await super().send(conn)
+
+
+class _NoCookies(aiohttp.DummyCookieJar):
+    """Keeps no cookies, and makes no new object to say so for every request."""
+
+    _none: SimpleCookie = SimpleCookie()
+
+    def filter_cookies(self, request_url: URL) -> SimpleCookie:
+        return self._none
 
 
 def _every_address(_: str) -> bool:
