@@ -51,18 +51,14 @@ class Calling:
             return await self._begin_challenge(payment, send)
         return await self._charge(payment, send, code)
 
-    async def ask_challenge(self, charge: Charge) -> inputs.Answer | None:
+    async def ask_challenge(self, charge_id: str, challenge: port.Authentication) -> inputs.Answer | None:
         """What came of a 3DS challenge, asked server to server; None while that is open or cannot be learnt."""
-        if charge.authentication is None:
-            return None
-        outcome = await _one(
-            self.acquirer.authentication_results, port.Authentication(charge.account_id, charge.authentication)
-        )
+        outcome = await _one(self.acquirer.authentication_results, challenge)
         match outcome:
             case Done("succeeded"):
-                return inputs.Authenticated(charge_id=charge.id)
+                return inputs.Authenticated(charge_id=charge_id)
             case Done("failed" | "canceled"):
-                return inputs.NotAuthenticated(charge_id=charge.id)
+                return inputs.NotAuthenticated(charge_id=charge_id)
             case _:
                 return None
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from tallystick.gateway.acquirers.port import Authentication
 from tallystick.gateway.cards.pan import Cvc
 from tallystick.gateway.payments import inputs
 from tallystick.gateway.payments.calling import Calling
 from tallystick.gateway.payments.payment import AcquirerRequest, Charge
+from tallystick.gateway.payments.records import Key
 from tallystick.gateway.payments.work import Commits, Outcome, Work
 from tallystick.kernel.batching import Batcher
 from tallystick.kernel.idempotency import LeaseLost
@@ -45,6 +47,12 @@ class Carrying:
         self._under_way.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    async def conclude_challenge(self, key: Key, charge_id: str, challenge: Authentication) -> None:
+        """Ask the bank's server what came of a 3DS challenge, and go on by that. Nothing, while it is open."""
+        answer = await self._calling.ask_challenge(charge_id, challenge)
+        if answer is not None:
+            await self.carry(Work(key=key, tell=lambda _: answer, charges=(charge_id,)))
 
     async def _carry(self, work: Work, code: Cvc | None) -> Outcome:
         outcome = await self._commits.submit(work)

@@ -20,6 +20,7 @@ AUTHENTICATION_FAILED = "payment_intent_authentication_failure"
 _AUTHENTICATION_FAILED = (
     "We are unable to authenticate your payment method. Please choose a different payment method and try again."
 )
+_NOT_REACHED = "Your card's bank could not be reached. Try again in a little bit."
 _AUTHENTICATION_REQUIRED = "Your card was declined. This transaction requires authentication."
 PARAMS = {"expired_card": "exp_month", "incorrect_cvc": "cvc"}
 
@@ -170,7 +171,14 @@ def charge_not_sent(payment: Payment, answer: inputs.ChargeNotSent, at: datetime
     charge = payment.charge(answer.charge_id)
     if charge is None or charge.state not in ("authenticating", "created", "sent"):
         return _over(answer)
-    intent = replace(payment.intent, status="requires_confirmation", latest_charge=None, next_action=None)
+    error = _error("processing_error", None, _NOT_REACHED, None, payment.method(charge.payment_method))
+    intent = replace(
+        payment.intent,
+        status="requires_confirmation",
+        latest_charge=None,
+        next_action=None,
+        last_payment_error=msgspec.json.encode(error).decode(),
+    )
     return Decision(payment=replace(payment, intent=intent).having(replace(charge, state="abandoned")))
 
 

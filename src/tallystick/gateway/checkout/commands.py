@@ -1,0 +1,255 @@
+"""The commands of checkout sessions: those of the wire, and those behind the shopper's pages (DESIGN §4)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import convert
+
+from tallystick.gateway.acquirers.port import Acquirer, Authentication, AuthenticationState, CardRefused
+from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
+from tallystick.gateway.cards.commands import method_of
+from tallystick.gateway.cards.pan import CardEntry
+from tallystick.gateway.checkout.opening import TTL_MIN_S, opened_session, session_key
+from tallystick.gateway.checkout.parameters import CreateSession, ExpireSession
+from tallystick.gateway.checkout.results import (
+    Challenge,
+    ChallengePage,
+    Declined,
+    NotOpen,
+    Paid,
+    PayResult,
+    Processing,
+    SessionPage,
+)
+from tallystick.gateway.checkout.session import CheckoutSession
+from tallystick.gateway.payments import answering, inputs
+from tallystick.gateway.payments.carrying import Carrying
+from tallystick.gateway.payments.commands import answer_each
+from tallystick.gateway.payments.payment import Payment, PaymentIntent
+from tallystick.gateway.payments.records import Key
+from tallystick.gateway.payments.work import Outcome, Work
+from tallystick.gateway.stripe_wire import errors, objects
+from tallystick.gateway.stripe_wire.call import Call, Reply
+from tallystick.gateway.stripe_wire.objects import Json
+from tallystick.kernel.batching import Batcher
+from tallystick.kernel.identifiers import owned_id, owner_of
+from tallystick.kernel.outcomes import Done
+from tallystick.ports.clock import Clock
+from tallystick.ports.database import Database, Record, Statements
+from tallystick.ports.entropy import Entropy
+
+SQL = Statements.beside(__file__)
+
+_INTENT_FIELDS = tuple(f for f in PaymentIntent.__struct_fields__ if f not in ("account_id", "livemode", "id"))
+
+
+class Checkout:
+    """The commands of checkout sessions. `pages_url` is the gateway's own address."""
+
+    def __init__(
+        self,
+        carrying: Carrying,
+        acquirer: Acquirer,
+        database: Database,
+        clock: Clock,
+        entropy: Entropy,
+        *,
+        pages_url: str,
+        ttl_min_s: int = TTL_MIN_S,
+    ) -> None:
+        self._carrying = carrying
+        self._acquirer = acquirer
+        self._database = database
+        self._clock = clock
+        self._entropy = entropy
+        self._pages_url = pages_url
+        self._ttl_min_s = ttl_min_s
+        self._pages: Batcher[Key, SessionPage | None] = Batcher(self._find_pages)
+
+    async def create(self, items: Sequence[tuple[Call, CreateSession]]) -> list[Reply | Exception]:
+        """Open sessions, each with its payment intent in the same commit."""
+        return await answer_each(self._create, items)
+
+    async def expire(self, items: Sequence[tuple[Call, str, ExpireSession]]) -> list[Reply | Exception]:
+        """Close open sessions; their intents are canceled in the same commit."""
+        return await answer_each(self._expire, items)
+
+    async def page(self, session_id: str) -> SessionPage | None:
+        """What the page of a session shows; None where there is no such session."""
+        owner = session_key(session_id)
+        return await self._pages.submit((*owner, session_id)) if owner is not None else None
+
+    async def pay(self, session_id: str, card: CardEntry) -> PayResult:
+        """Pay with the card that the shopper typed. Sent twice, it pays once: the second finds the first under way."""
+        found = await self.page(session_id)
+        if found is None or found.session.status != "open":
+            return NotOpen(found.session.status if found is not None else "expired")
+        at = self._clock.now()
+        (accepted,) = await self._acquirer.accept([card], at)
+        if isinstance(accepted, CardRefused):
+            return accepted
+        intent = found.intent
+        if intent.livemode and self._acquirer.simulated:
+            return NotOpen(found.session.status)
+        method = method_of(accepted, intent.account_id, intent.livemode, at=at, entropy=self._entropy)
+        charge_id = owned_id("ch", intent.account_id, at, self._entropy)
+        work = Work(key=_key_of(intent), tell=lambda _: inputs.Confirm(charge_id=charge_id, method=method))
+        return _pay_result(await self._carrying.carry(work, card.code))
+
+    async def challenge(self, charge_id: str) -> ChallengePage | None:
+        """What the simulated bank's page shows; None where no 3DS challenge of that charge was begun."""
+        row = await self._challenge_row(charge_id)
+        bank = self._simulated_bank
+        if row is None or bank is None:
+            return None
+        (asked,) = await bank.authentication_results([_authentication(row)])
+        if not isinstance(asked, Done):
+            return None
+        embedded = row["ui_mode"] == "embedded_page"
+        page = "embed" if embedded else "pay"
+        returned = f"{self._pages_url}/{page}/{row['session']}/authenticated" if row["session"] else row["return_url"]
+        return ChallengePage(
+            state=asked.value,
+            merchant=row["merchant"],
+            amount=row["amount"],
+            currency=row["currency"],
+            brand=row["brand"],
+            last4=row["last4"],
+            return_url=returned,
+            embedded=embedded,
+            origins=tuple(row["origins"]),
+        )
+
+    async def answer_challenge(self, charge_id: str, result: str) -> None:
+        """The shopper's answer (`succeeded`, `failed`, `canceled`) at the simulated bank; the first one counts.
+
+        The bank then tells the gateway to ask; what this call brings is not believed (RULES §3)."""
+        row = await self._challenge_row(charge_id)
+        bank = self._simulated_bank
+        if row is None or bank is None:
+            return
+        await bank.answer_challenge(_authentication(row), convert(result, AuthenticationState))
+        await self._carrying.conclude_challenge(
+            (row["account_id"], row["livemode"], row["payment_intent"]), charge_id, _authentication(row)
+        )
+
+    async def finish_challenge(self, session_id: str) -> None:
+        """The shopper's browser is back: ask the bank's server what came of it. Twice changes nothing (RULES §3)."""
+        found = await self.page(session_id)
+        if found is None or found.intent.status != "requires_action":
+            return
+        key = _key_of(found.intent)
+        for row in await self._database.rows(SQL.challenge_of_intent, *key):
+            await self._carrying.conclude_challenge(key, row["id"], _authentication(row))
+
+    async def _create(self, call: Call, sent: CreateSession) -> Outcome:
+        at = self._clock.now()
+        opens = opened_session(call.caller, sent, at, self._entropy, ttl_min_s=self._ttl_min_s)
+        work = Work(
+            key=_key_of(opens.intent),
+            opens=opens,
+            tell=lambda _: None,
+            call=call,
+            answer=self._session,
+            expand=tuple(sent.expand),
+        )
+        return await self._carrying.once(work)
+
+    async def _expire(self, call: Call, id: str, sent: ExpireSession) -> Outcome:
+        caller = call.caller
+        rows = await self._database.rows(SQL.intents_of_sessions, [caller.account_id], [caller.livemode], [id])
+        if not rows:
+            raise errors.no_such("checkout.session", id, param="session")
+        work = Work(
+            key=(caller.account_id, caller.livemode, rows[0]["payment_intent"]),
+            tell=lambda _: inputs.ExpireSession(),
+            call=call,
+            answer=self._session,
+            expand=tuple(sent.expand),
+        )
+        return await self._carrying.once(work)
+
+    def _session(self, outcome: Outcome) -> Json | errors.WireError:
+        if outcome.refusal is not None:
+            return answering.refused(outcome.payment, outcome.refusal)
+        assert outcome.payment.session is not None, "the session is loaded with its intent"
+        return objects.checkout_session(outcome.payment.session, self._pages_url)
+
+    @property
+    def _simulated_bank(self) -> SimulatedAcquirer | None:
+        return self._acquirer if isinstance(self._acquirer, SimulatedAcquirer) else None
+
+    async def _challenge_row(self, charge_id: str) -> Record | None:
+        """Simulated challenges exist in test mode only (DESIGN §5)."""
+        owner = owner_of(charge_id, "acct")
+        if owner is None:
+            return None
+        rows = await self._database.rows(SQL.challenge_page, owner, False, charge_id)
+        return rows[0] if rows else None
+
+    async def _find_pages(self, keys: Sequence[Key]) -> list[SessionPage | None]:
+        rows = await self._database.rows(
+            SQL.session_pages, [key[0] for key in keys], [key[1] for key in keys], [key[2] for key in keys]
+        )
+        found = {(row["account_id"], row["livemode"], row["id"]): _page_of(row) for row in rows}
+        return [found.get(key) for key in keys]
+
+
+def _page_of(row: Record) -> SessionPage:
+    session = CheckoutSession(**{field: row[field] for field in CheckoutSession.__struct_fields__})
+    fields: dict[str, Any] = {field: row[f"i_{field}"] for field in _INTENT_FIELDS}
+    intent = PaymentIntent(account_id=session.account_id, livemode=session.livemode, id=row["payment_intent"], **fields)
+    return SessionPage(session, intent, row["merchant"], tuple(row["origins"]))
+
+
+def _pay_result(outcome: Outcome) -> PayResult:
+    payment = outcome.payment
+    match payment.intent.status:
+        case "succeeded" | "requires_capture" if outcome.refusal is None:
+            return Paid()
+        case "processing":
+            return Processing()
+        case "requires_action":
+            url = _challenge_url(payment)
+            return Challenge(url) if url is not None else Processing()
+    if payment.session is None or payment.session.status != "open":
+        last = _last_error(payment) if outcome.refusal is None else None
+        return last or NotOpen(payment.session.status if payment.session is not None else "expired")
+    return _last_error(payment) or NotOpen(payment.session.status)
+
+
+def _challenge_url(payment: Payment) -> str | None:
+    if payment.intent.next_action is None:
+        return None
+    url: str = msgspec.json.decode(payment.intent.next_action)["redirect_to_url"]["url"]
+    return url
+
+
+def _last_error(payment: Payment) -> Declined | None:
+    if payment.intent.last_payment_error is None:
+        return None
+    error = msgspec.json.decode(payment.intent.last_payment_error)
+    return Declined(error.get("decline_code") or error["code"], error["message"])
+
+
+def _authentication(row: Record) -> Authentication:
+    return Authentication(row["account_id"], row["authentication"])
+
+
+def _key_of(intent: PaymentIntent) -> Key:
+    return intent.account_id, intent.livemode, intent.id
+
+
+__all__ = [
+    "CardRefused",
+    "Challenge",
+    "ChallengePage",
+    "Checkout",
+    "Declined",
+    "NotOpen",
+    "Paid",
+    "PayResult",
+    "Processing",
+    "SessionPage",
+]
