@@ -11,6 +11,7 @@ import pytest
 
 from tallystick.kernel import migrations
 from tallystick.kernel.migrations import MigrationRefused, current_version, migrate, newest_version
+from tallystick.ports.database import DatabaseUnavailable
 
 FIRST = "CREATE TABLE tally (owner_id text PRIMARY KEY); -- 100% text: no placeholder is looked for\n"
 SECOND = "ALTER TABLE tally ADD COLUMN notches int NOT NULL DEFAULT 0; INSERT INTO tally VALUES ('m_1', 7);\n"
@@ -96,6 +97,11 @@ def test_a_database_newer_than_the_code_is_refused(empty_dsn: str, schema: Schem
     with pytest.raises(MigrationRefused, match="0002, newer than this program's 0001"):
         migrate(empty_dsn, schema(v0001_first=FIRST))
     assert current_version(empty_dsn) == "0002"
+
+
+def test_where_no_server_answers_the_database_is_unavailable(tmp_path: Path, schema: Schema) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        migrate(f"postgresql://postgres@/nothing?host={tmp_path}", schema(v0001_first=FIRST))
 
 
 @pytest.mark.parametrize("file_name", ["v0002_gap", "v0001_Upper", "v1_short"])

@@ -19,6 +19,7 @@ from tallystick.ports.postgres import (
     PostgresInUse,
     PostgresTooOld,
     binary,
+    create_databases,
     require_supported_server,
 )
 
@@ -307,4 +308,7 @@ def test_a_server_older_than_15_is_refused(postgres_dsn: str, monkeypatch: pytes
 def test_a_dsn_that_nobody_answers_is_refused_without_repeating_it(tmp_path: Path) -> None:
     with pytest.raises(PostgresFailed) as refused:
         require_supported_server(f"postgresql://someone:a-password@/db?host={tmp_path}")
+    assert "a-password" not in str(refused.value)
+    with pytest.raises(PostgresFailed) as refused:
+        create_databases(f"postgresql://someone:a-password@/db?host={tmp_path}", ["tallystick_gateway"])
     assert "a-password" not in str(refused.value)

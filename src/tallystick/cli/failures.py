@@ -20,8 +20,6 @@ class CommandRefused(Exception):
 def explain(error: Exception) -> tuple[int, str] | None:
     """Exit code and sentence of an expected failure; None for one that is a fault of ours."""
     # Imported here: a command that works needs none of them.
-    import psycopg
-
     from tallystick.cli.merchant_api import MerchantApiError
     from tallystick.cli.serving import CannotListen, NotSecure
     from tallystick.cli.supervisor import NotStarted
@@ -39,6 +37,6 @@ def explain(error: Exception) -> tuple[int, str] | None:
         return CANNOT_BE, str(error)
     if isinstance(error, did_not_work):
         return DID_NOT_WORK, str(error)
-    if isinstance(error, DatabaseUnavailable | psycopg.OperationalError):
+    if isinstance(error, DatabaseUnavailable):
         return DID_NOT_WORK, "no database answers at the given DSN: is the server running, and does the database exist?"
     return None

@@ -19,6 +19,8 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionMap
 from sqlalchemy import Connection, NullPool, create_engine
 
+from tallystick.ports.database import DatabaseUnavailable
+
 VERSION_TABLE = "schema_version"
 MIGRATOR_LOCK = 0x7461_6C6C_7973  # "tallys": the advisory lock of whoever migrates this database
 MIGRATOR_WAIT_S = 120  # how long a migrator waits for another one
@@ -35,7 +37,8 @@ def migrate(dsn: str, schema_package: str) -> str:
     """Bring the database behind `dsn` to the newest version of `schema_package`; idempotent.
 
     The package is a name such as `tallystick.gateway.schema`. Gives the version, the number of the last file.
-    Raises MigrationRefused when the database is newer than the code.
+    Raises MigrationRefused when the database is newer than the code,
+    DatabaseUnavailable when no server answers.
     """
     steps = _steps(schema_package)
     with _connected(dsn) as connection:
@@ -111,6 +114,10 @@ def _script(number: str, previous: str | None, file_name: str, sql: str) -> Scri
 
 @contextmanager
 def _connected(dsn: str) -> Iterator[Connection]:
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
-    with engine.connect() as connection:
+    try:
+        session = psycopg.connect(dsn)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(type(error).__name__) from error
+    engine = create_engine("postgresql+psycopg://", creator=lambda: session, poolclass=NullPool)
+    with session, engine.connect() as connection:
         yield connection

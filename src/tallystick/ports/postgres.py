@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -88,22 +89,28 @@ class PostgresTooOld(PostgresError):
 
 def require_supported_server(dsn: str) -> int:
     """The `server_version_num` of the server behind `dsn`. Raises PostgresTooOld, PostgresFailed where none answers."""
-    try:
-        with psycopg.connect(dsn, connect_timeout=10) as connection:
-            version = connection.info.server_version
-    except psycopg.OperationalError as error:
-        raise PostgresFailed(f"no PostgreSQL server answers at the given DSN: {type(error).__name__}") from None
+    with _connected(dsn) as connection:
+        version = connection.info.server_version
     if version < SERVER_VERSION_MIN:
         raise PostgresTooOld(f"PostgreSQL 15 or newer is needed; the server has version {version // 10000}")
     return version
 
 
+def _connected(dsn: str) -> "psycopg.Connection[tuple[Any, ...]]":
+    try:
+        return psycopg.connect(dsn, autocommit=True, connect_timeout=10)
+    except psycopg.OperationalError:  # its text may repeat what the DSN says
+        raise PostgresFailed(
+            "no database answers at the given DSN: is the server running, and does the database exist?"
+        ) from None
+
+
 def create_databases(dsn: str, names: Iterable[str], *, template: str | None = None) -> None:
     """Create those of the databases that are not there yet; `dsn` names any database of the same server.
 
-    A `template` is a database of that server that they become copies of.
+    A `template` is a database of that server that they become copies of. Raises PostgresFailed where no server answers.
     """
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    with _connected(dsn) as connection:
         for name in names:
             statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
             if template is not None:
