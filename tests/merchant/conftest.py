@@ -173,6 +173,7 @@ class Stage:
         self.merchant_id = ""
         self.connection_id = ""
         self.client: aiohttp.ClientSession
+        self.http: AiohttpClient
         self._keys = itertools.count(1)
         self._events = itertools.count(1)
 
@@ -276,6 +277,7 @@ async def stage(
     stage = Stage(merchant_database, gateway_stand_in)
     clock, entropy, http = SystemClock(), SystemEntropy(), AiohttpClient()
     made = await create_merchant(merchant_database, clock, entropy, name="Tea & Sons", return_origins=[SHOP])
+    stage.http = http
     stage.merchant_id, stage.api_key = made.merchant_id, made.api_key
     stage.connection_id = await add_connection(
         merchant_database,

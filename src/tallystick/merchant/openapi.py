@@ -37,6 +37,7 @@ def document(origin: str) -> Json:
     """The description of the API as it is served at `origin`."""
     models = (CreateOrder, OrderView, OrderPage, TimelinePage, ProblemBody, Health)
     _, schemas = msgspec.json.schema_components(models, ref_template="#/components/schemas/{name}")
+    schemas["CreateOrder"]["oneOf"] = _EITHER_AMOUNT_OR_LINES
     return {
         "openapi": "3.1.0",
         "info": {"title": "Tallystick merchant API", "version": __version__, "description": DESCRIPTION},
@@ -70,7 +71,7 @@ def _place_order() -> Json:
         "Stores the order as PENDING, opens a checkout at the gateway and says where to send the shopper. "
         "Send either `amount` or `line_items`.",
         [_parameter("header", "Idempotency-Key", _KEY_SCHEMA, "Unique to what you mean to do.", required=True)],
-        {"201": _answer("The order, ready to be paid.", OrderView)},
+        {"201": _answer("The order, ready to be paid.", OrderView) | {"links": _LINKS}},
         (400, 401, 409, 413, 415, 422, 500, 502, 503),
         body=CreateOrder,
     )
@@ -123,6 +124,34 @@ def _health(name: str, summary: str, description: str, problems: tuple[int, ...]
     return _operation(name, summary, description, [], {"200": _answer("It is.", Health)}, problems, public=True)
 
 
+_EITHER_AMOUNT_OR_LINES: Final[list[Json]] = [
+    {"required": ["amount"], "properties": {"amount": {"type": "integer"}, "line_items": {"type": "null"}}},
+    {"required": ["line_items"], "properties": {"line_items": {"type": "array"}, "amount": {"type": "null"}}},
+]
+
+_ORDER_EXAMPLES: Final[Json] = {
+    "total": {
+        "summary": "A total",
+        "value": {"amount": 2500, "currency": "EUR", "reference": "basket-17"},
+    },
+    "lines": {
+        "summary": "Lines, and who buys",
+        "value": {
+            "currency": "EUR",
+            "line_items": [{"name": "Darjeeling, 100 g", "amount": 1250, "quantity": 2}],
+            "customer": {"email": "ada@example.org", "name": "Ada"},
+            "ui_mode": "embedded",
+            "expires_in_s": 900,
+            "metadata": {"basket": "17"},
+        },
+    },
+}
+
+_LINKS: Final[Json] = {
+    name: {"operationId": name, "parameters": {"path.order_id": "$response.body#/id"}}
+    for name in ("showOrder", "showTimeline", "returnPage")
+}
+
 _KEY_SCHEMA: Final[Json] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~][ -~]*$"}
 
 _PROBLEMS: Final = {
@@ -159,7 +188,8 @@ def _operation(
         "responses": answers | {str(status): _problem(status) for status in problems},
     }
     if body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _reference(body)}}}
+        content = {"schema": _reference(body), "examples": _ORDER_EXAMPLES}
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
     return operation
 
 

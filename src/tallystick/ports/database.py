@@ -238,6 +238,7 @@ def _asyncpg_errors() -> Any:
             raise StatementRefused("22000") from error
         raise DatabaseUnavailable(type(error).__name__) from error
     except (
+        asyncpg.InternalClientError,  # the server ended the connection between two of the driver's steps
         asyncpg.PostgresConnectionError,
         asyncpg.OperatorInterventionError,
         asyncpg.InsufficientResourcesError,

@@ -15,6 +15,7 @@ from typing import Final, Literal, NamedTuple
 from msgspec import Struct
 
 from tallystick.kernel.batching import Batcher, QueueFull
+from tallystick.kernel.columns import recordset
 from tallystick.merchant.gateways.port import EventRead
 from tallystick.merchant.orders import apply
 from tallystick.merchant.orders.apply import Learnt
@@ -52,6 +53,20 @@ class Webhook(Struct, frozen=True):
     @property
     def key(self) -> EventKey:
         return EventKey(self.merchant_id, self.connection_id, self.event.event_id)
+
+
+class _Received(Struct, frozen=True):
+    """A row of the inbox as `receive` takes it; its bytes stand at `place` of another parameter, counted from 1."""
+
+    merchant_id: str
+    connection_id: str
+    event_id: str
+    type: str
+    order_id: str | None
+    state: InboxState
+    error: str | None
+    due_at: datetime | None
+    place: int
 
 
 class Intake:
@@ -111,19 +126,26 @@ async def _receive(
 ) -> Sequence[Webhook]:
     """Store webhooks, as failed where `error` says so, and give those that were not stored before."""
     again_at = at + timedelta(seconds=FIRST_RETRY_S)
-    columns: tuple[list[object], ...] = tuple([] for _ in range(9))
-    for webhook in webhooks:
-        event = webhook.event
-        reason = error or event.error
-        state: InboxState = "failed" if reason else "applied" if event.facts else "ignored"
-        row = (*webhook.key, event.type, event.order_id, state, reason, again_at if reason else None, webhook.raw)
-        for column, value in zip(columns, row, strict=True):
-            column.append(value)
-    rows = await tx.rows(SQL.receive, at, *columns)
+    received = [_received(webhook, error, again_at, place) for place, webhook in enumerate(webhooks, start=1)]
+    rows = await tx.rows(SQL.receive, at, recordset(received), [webhook.raw for webhook in webhooks])
     if len(rows) == len(webhooks):
         return webhooks
     fresh = {EventKey(row["merchant_id"], row["connection_id"], row["event_id"]) for row in rows}
     return [webhook for webhook in webhooks if webhook.key in fresh]
+
+
+def _received(webhook: Webhook, error: str | None, again_at: datetime, place: int) -> _Received:
+    event = webhook.event
+    reason = error or event.error
+    return _Received(
+        *webhook.key,
+        type=event.type,
+        order_id=event.order_id,
+        state="failed" if reason else "applied" if event.facts else "ignored",
+        error=reason,
+        due_at=again_at if reason else None,
+        place=place,
+    )
 
 
 async def _learnt(tx: Transaction, webhooks: Sequence[Webhook]) -> tuple[list[Learnt], set[EventKey]]:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Response, get, post
+from litestar import Response, get, post, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
@@ -49,6 +49,11 @@ class TimelineQuery(Struct, frozen=True, forbid_unknown_fields=True):
 def order_routes(checkout: Checkout, database: Database) -> list[HTTPRouteHandler]:
     """The handlers, over what they need."""
 
+    # The framework's own answer names only the methods of whichever handler it saw first.
+    @route("/v1/orders", http_method=["OPTIONS"], status_code=204)
+    async def allowed_methods() -> Response[None]:
+        return Response(None, headers={"Allow": "GET, OPTIONS, POST"})
+
     @post("/v1/orders")
     async def place_order(request: Call) -> Response[bytes]:
         query(request, NoQuery)
@@ -88,7 +93,7 @@ def order_routes(checkout: Checkout, database: Database) -> list[HTTPRouteHandle
         data = tuple(timeline_row(row) for row in rows[: wanted.limit])
         return _json(TimelinePage(data, data[-1].number if len(rows) > wanted.limit else None))
 
-    return [place_order, list_orders, show_order, show_timeline]
+    return [allowed_methods, place_order, list_orders, show_order, show_timeline]
 
 
 def _our_order(request: Call) -> str:

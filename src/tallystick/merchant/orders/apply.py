@@ -12,21 +12,31 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from tallystick.kernel.columns import columns
+from tallystick.kernel.columns import recordset
 from tallystick.merchant.orders.facts import (
     AnyFact,
     Attempted,
     AttemptFacts,
+    AttemptState,
+    CloseReason,
     Facts,
     FulfilmentDecided,
     Kept,
     Released,
     SessionOpened,
     decode_facts,
-    encode,
     merge,
 )
-from tallystick.merchant.orders.state import OrderState, Owed, Standing, conclude, standing, state_of
+from tallystick.merchant.orders.state import (
+    Attention,
+    Fulfilment,
+    OrderState,
+    Owed,
+    Standing,
+    conclude,
+    standing,
+    state_of,
+)
 from tallystick.ports.database import Record, Statements, Transaction
 
 Source = Literal["merchant", "api", "webhook", "return", "poll", "expiry", "settlement"]
@@ -163,10 +173,10 @@ async def save(tx: Transaction, changes: Sequence[Change], at: datetime) -> None
     """Store a batch of changes: orders, attempts and timeline, in one statement."""
     if not changes:
         return
-    attempts = columns(10, [row for change in changes for row in _attempt_rows(change)])
-    lines = columns(9, [row for change in changes for row in _timeline_rows(change)])
-    orders = columns(15, [_order_row(change) for change in changes])
-    saved = await tx.rows(SQL.save_changes, at, *attempts, *lines, *orders)
+    attempts = recordset([row for change in changes for row in _attempt_rows(change)])
+    lines = recordset([row for change in changes for row in _line_rows(change)])
+    orders = recordset([_order_row(change) for change in changes])
+    saved = await tx.rows(SQL.save_changes, at, attempts, lines, orders)
     assert saved[0]["saved"] == len(changes), "an order changed while we held its lock"
 
 
@@ -190,37 +200,86 @@ def _concerns(order: LoadedOrder, learnt: Learnt) -> bool:
     )
 
 
-def _order_row(change: Change) -> tuple[Any, ...]:
+class _OrderRow(Struct, frozen=True):
+    """An order as `save_changes` takes it."""
+
+    merchant_id: str
+    order_id: str
+    version_before: int
+    version: int
+    facts: Facts
+    state: OrderState
+    fulfilment: Fulfilment
+    attention: Attention | None
+    late: bool
+    overpaid: bool
+    keeper: int | None
+    released: int | None
+    attempt_newest: int
+    amount_captured_minor: int
+    amount_refunded_minor: int
+
+
+class _LineRow(Struct, frozen=True):
+    """A line of the timeline as `save_changes` takes it."""
+
+    merchant_id: str
+    order_id: str
+    number: int
+    source: Source
+    attempt: int
+    fact: AnyFact
+    state_before: OrderState
+    state_after: OrderState
+    reference: str | None
+
+
+class _AttemptRow(Struct, frozen=True):
+    """An attempt as `save_changes` takes it. `close_step` is 1 when we now ask for its close."""
+
+    merchant_id: str
+    order_id: str
+    number: int
+    state: AttemptState
+    checkout_session: str | None
+    payment_intent: str | None
+    redirect_url: str | None
+    client_secret: str | None
+    close_reason: CloseReason | None
+    close_step: int
+
+
+def _order_row(change: Change) -> _OrderRow:
     how = change.standing
-    return (
+    return _OrderRow(
         *change.key,
-        change.version,
-        change.version + max(1, len(change.lines)),
-        encode(change.facts),
-        how.state,
-        how.fulfilment,
-        how.attention,
-        how.late,
-        how.overpaid,
-        how.keeper,
-        how.released,
-        how.attempt_newest,
-        how.amount_captured_minor,
-        how.amount_refunded_minor,
+        version_before=change.version,
+        version=change.version + max(1, len(change.lines)),
+        facts=change.facts,
+        state=how.state,
+        fulfilment=how.fulfilment,
+        attention=how.attention,
+        late=how.late,
+        overpaid=how.overpaid,
+        keeper=how.keeper,
+        released=how.released,
+        attempt_newest=how.attempt_newest,
+        amount_captured_minor=how.amount_captured_minor,
+        amount_refunded_minor=how.amount_refunded_minor,
     )
 
 
-def _timeline_rows(change: Change) -> list[tuple[Any, ...]]:
+def _line_rows(change: Change) -> list[_LineRow]:
     return [
-        (
+        _LineRow(
             *change.key,
-            change.version + index,
-            line.source,
-            line.attempt,
-            encode(_without_secret(line.fact)),
-            line.state_before,
-            line.state_after,
-            line.reference,
+            number=change.version + index,
+            source=line.source,
+            attempt=line.attempt,
+            fact=_without_secret(line.fact),
+            state_before=line.state_before,
+            state_after=line.state_after,
+            reference=line.reference,
         )
         for index, line in enumerate(change.lines, start=1)
     ]
@@ -232,7 +291,7 @@ def _without_secret(fact: AnyFact) -> AnyFact:
     return msgspec.structs.replace(fact, client_secret=None) if isinstance(fact, SessionOpened) else fact
 
 
-def _attempt_rows(change: Change) -> list[tuple[Any, ...]]:
+def _attempt_rows(change: Change) -> list[_AttemptRow]:
     rows = []
     for number, after in change.facts.attempts.items():
         before = change.facts_before.attempts.get(number)
@@ -241,16 +300,16 @@ def _attempt_rows(change: Change) -> list[tuple[Any, ...]]:
             continue
         asked = after.close_asked is not None and (before is None or before.close_asked != after.close_asked)
         rows.append(
-            (
+            _AttemptRow(
                 *change.key,
-                number,
-                after.state,
-                after.session,
-                after.intent,
-                opened.redirect_url if opened else None,
-                opened.client_secret if opened else None,
-                after.close_asked,
-                int(asked),
+                number=number,
+                state=after.state,
+                checkout_session=after.session,
+                payment_intent=after.intent,
+                redirect_url=opened.redirect_url if opened else None,
+                client_secret=opened.client_secret if opened else None,
+                close_reason=after.close_asked,
+                close_step=int(asked),
             )
         )
     return rows

@@ -26,24 +26,26 @@ WITH attempts AS (
            lease_until = CASE WHEN u.close_step = 1 OR u.state IN ('closed', 'succeeded') THEN NULL ELSE a.lease_until END,
            generation = a.generation + u.close_step,
            tries = CASE WHEN u.close_step = 1 THEN 0 ELSE a.tries END
-      FROM unnest($2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::int[])
-           AS u(merchant_id, order_id, number, state, checkout_session, payment_intent, redirect_url, client_secret, close_reason, close_step)
+      FROM json_to_recordset($2::json) AS u(
+           merchant_id text, order_id text, number int, state text, checkout_session text, payment_intent text,
+           redirect_url text, client_secret text, close_reason text, close_step int)
      WHERE (a.merchant_id, a.order_id, a.number) = (u.merchant_id, u.order_id, u.number)
 ), lines AS (
     INSERT INTO timeline (merchant_id, order_id, number, at, source, attempt, fact, state_before, state_after, reference)
     SELECT u.merchant_id, u.order_id, u.number, $1::timestamptz, u.source, u.attempt, u.fact, u.state_before, u.state_after, u.reference
-      FROM unnest($12::text[], $13::text[], $14::bigint[], $15::text[], $16::int[], $17::jsonb[], $18::text[], $19::text[], $20::text[])
-           AS u(merchant_id, order_id, number, source, attempt, fact, state_before, state_after, reference)
+      FROM json_to_recordset($3::json) AS u(
+           merchant_id text, order_id text, number bigint, source text, attempt int, fact jsonb, state_before text,
+           state_after text, reference text)
 ), saved AS (
     UPDATE orders o
        SET facts = u.facts, state = u.state, fulfilment = u.fulfilment, attention = u.attention, late = u.late, overpaid = u.overpaid,
            keeper = u.keeper, released = u.released, attempt_newest = u.attempt_newest,
            amount_captured_minor = u.amount_captured_minor, amount_refunded_minor = u.amount_refunded_minor,
            version = u.version, updated_at = $1::timestamptz
-      FROM unnest($21::text[], $22::text[], $23::bigint[], $24::bigint[], $25::jsonb[], $26::text[], $27::text[], $28::text[],
-                  $29::boolean[], $30::boolean[], $31::int[], $32::int[], $33::int[], $34::bigint[], $35::bigint[])
-           AS u(merchant_id, order_id, version_before, version, facts, state, fulfilment, attention,
-                late, overpaid, keeper, released, attempt_newest, amount_captured_minor, amount_refunded_minor)
+      FROM json_to_recordset($4::json) AS u(
+           merchant_id text, order_id text, version_before bigint, version bigint, facts jsonb, state text, fulfilment text,
+           attention text, late boolean, overpaid boolean, keeper int, released int, attempt_newest int,
+           amount_captured_minor bigint, amount_refunded_minor bigint)
      WHERE (o.merchant_id, o.order_id) = (u.merchant_id, u.order_id) AND o.version = u.version_before
     RETURNING 1
 )
