@@ -109,11 +109,15 @@ class ChargeNotSent(Struct, frozen=True, kw_only=True):
 
 
 class Captured(Struct, frozen=True, kw_only=True):
+    """The acquirer did the capture of this request."""
+
     request_id: str
     reference: str
 
 
 class Voided(Struct, frozen=True, kw_only=True):
+    """The acquirer did the void of this request."""
+
     request_id: str
     reference: str
 

@@ -110,6 +110,7 @@ async def save(tx: Transaction, changes: Sequence[Change]) -> None:
 
 
 def key_of(record: Keyed) -> Key:
+    """The key under which a record is stored."""
     return record.account_id, record.livemode, record.id
 
 
