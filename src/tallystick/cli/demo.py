@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+REPORT_COLUMNS = 120  # of what is written to a file or a pipe, which has no width of its own
+
 
 def demo(
     once: Annotated[
@@ -40,6 +42,8 @@ def demo(
     from tallystick.demo.stack import Stack
 
     console = Console(stderr=as_json, highlight=False)
+    if not console.is_terminal:
+        console = Console(stderr=as_json, highlight=False, width=REPORT_COLUMNS)
     folder = Folder(data_dir or default_folder("demo"))
 
     def say(sentence: str) -> None:

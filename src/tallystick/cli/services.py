@@ -6,6 +6,7 @@ A process imports the code of its own service only.
 from collections.abc import Mapping
 
 from tallystick.cli.serving import Address, check_secure, serve, work
+from tallystick.ports.http import AiohttpClient
 from tallystick.ports.telemetry import configure_logging
 
 
@@ -21,10 +22,11 @@ async def serve_gateway(environ: Mapping[str, str], *, workers_alone: bool) -> N
     configure_logging("gateway", ports.clock, level=settings.log_level)
     try:
         service = app.build(settings, ports)
+        workers = [worker.run for worker in service.workers]
         if workers_alone:
-            await work(service.workers)
+            await work(workers)
         else:
-            await serve(service.asgi, address, service.workers)
+            await serve(service.asgi, address, workers)
     finally:
         await ports.close()
 
@@ -46,4 +48,6 @@ async def serve_merchant(environ: Mapping[str, str], *, workers_alone: bool) -> 
         else:
             await serve(service.application, address, service.workers)
     finally:
-        await ports.close()
+        await ports.database.close()
+        if isinstance(ports.http, AiohttpClient):
+            await ports.http.close()

@@ -8,12 +8,14 @@ the process with an error: what supervises it starts it anew.
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import signal
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
+import structlog
 import uvicorn
 import uvloop
 from msgspec import Struct
@@ -25,6 +27,8 @@ KEEP_ALIVE_S = (
 GRACE_S = 8  # for open requests after SIGTERM; a supervisor kills after ten
 HEADER_BYTES_MAX = 16 * 1024  # all headers of a request together
 
+
+log = structlog.get_logger("tallystick.serving")
 
 Worker = Callable[[], Awaitable[None]]
 """What runs by itself beside the HTTP side: works until it is cancelled."""
@@ -76,6 +80,9 @@ async def serve(application: Any, address: Address, workers: Sequence[Worker]) -
     check_secure(address)
     server = _Server(_config(application, address))
     with stopping_on_signals() as stop:
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it does is said here, in one line
+        scheme = "https" if address.tls_cert_file else "http"
+        log.info("serving", url=f"{scheme}://{address.host}:{address.port}", workers=len(workers))
         running = [asyncio.create_task(_run(worker)) for worker in workers]
         serving = asyncio.create_task(server.serve())
         await _first_of([*running, serving], stop)
@@ -84,6 +91,7 @@ async def serve(application: Any, address: Address, workers: Sequence[Worker]) -
             await serving
         finally:
             await _end(running)
+            log.info("stopped")
 
 
 async def work(workers: Sequence[Worker]) -> None:

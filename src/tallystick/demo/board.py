@@ -11,6 +11,9 @@ from tallystick.cli.wording import STATE_STYLES, amount
 from tallystick.demo.folder import Known
 from tallystick.demo.round import Row
 
+STORY_FROM_COLUMNS = 112  # what all columns need
+ORDER_FROM_COLUMNS = 70
+
 
 class Board:
     """A live table while the shoppers shop. `show` redraws it with the rows as they are now."""
@@ -26,12 +29,12 @@ class Board:
 
     def show(self, rows: Sequence[Row]) -> None:
         """Draw `rows`."""
-        self._live.update(_table(rows), refresh=self.console.is_terminal)
+        self._live.update(_table(rows, self.console.width), refresh=self.console.is_terminal)
 
     def stop(self) -> None:
         """Leave the last drawing where it is."""
-        self._live.refresh()
         self._live.stop()
+        self.console.print()
 
 
 def summary(rows: Sequence[Row], differing: Sequence[str]) -> RenderableType:
@@ -69,19 +72,25 @@ def addresses(known: Known, data_dir: str) -> RenderableType:
     return table
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(rows: Sequence[Row], columns: int) -> Table:
+    """The rows; on a narrow terminal first the story is left out, then the order's name."""
+    with_story, with_order = columns >= STORY_FROM_COLUMNS, columns >= ORDER_FROM_COLUMNS
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("Shopper", "Story", "Now", "Order"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("Amount", justify="right", no_wrap=True)
-    table.add_column("State", no_wrap=True)
+    table.add_column("Shopper", no_wrap=True)
+    if with_story:
+        table.add_column("Story", no_wrap=True, style="dim")
+    table.add_column("Now", no_wrap=True, min_width=24)
+    if with_order:
+        table.add_column("Order", no_wrap=True, min_width=14)
+    table.add_column("Amount", justify="right", no_wrap=True, min_width=7)
+    table.add_column("State", no_wrap=True, min_width=8)
     for row in rows:
-        order = row.order
+        order, shopper = row.order, row.shopper
         table.add_row(
-            row.shopper.script.name,
-            Text(row.shopper.script.story, style="dim"),
-            Text(row.shopper.doing, style="red" if row.shopper.lost else ""),
-            row.shopper.reference or "",
+            shopper.script.name,
+            *([shopper.script.story] if with_story else []),
+            Text(shopper.doing, style="red" if shopper.lost else ""),
+            *([shopper.reference or ""] if with_order else []),
             amount(order["amount"], order["currency"]) if order else "",
             Text(row.state, style=STATE_STYLES.get(row.state, "")),
         )

@@ -51,7 +51,7 @@ class Stack:
         self.dsns: Dsns
 
     async def start(self) -> Known:
-        """Start everything, return when it is ready. Raises what its parts raise; `stop` is to be called all the same."""
+        """Start everything, return when it is ready. Raises what its parts raise; call `stop` all the same."""
         self._folder.take()
         ports = choose_ports(self._port_base, self._say)
         addresses = addresses_of(ports, https=self._https)

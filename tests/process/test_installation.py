@@ -1,0 +1,117 @@
+"""A real installation, made with nothing but the commands that its operator has."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from tallystick.cli.endpoints import EVENTS, create_endpoint
+from tallystick.cli.merchant_api import MerchantApi
+from tallystick.demo.browser import Browser
+from tallystick.demo.shoppers import VISA
+from tallystick.ports.http import AiohttpClient, HttpRequest
+from tallystick.ports.postgres import create_databases
+
+TEST_BOUND_S = 90
+
+
+@pytest.fixture
+def dsns(postgres_dsn: str) -> Iterator[dict[str, str]]:
+    """Two databases without a table, as an operator creates them."""
+    names = {service: f"installation_{service}" for service in ("gateway", "merchant")}
+    create_databases(postgres_dsn, names.values())
+    yield {service: urlunsplit(urlsplit(postgres_dsn)._replace(path=f"/{name}")) for service, name in names.items()}
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        for name in names.values():
+            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+async def test_a_paid_order_with_the_commands_alone(
+    processes: Any, http: AiohttpClient, dsns: dict[str, str], tmp_path: Path
+) -> None:
+    gateway_port, merchant_port = processes.free_ports(2)
+    gateway_url, merchant_url = f"http://127.0.0.1:{gateway_port}", f"http://127.0.0.1:{merchant_port}"
+    settings = {
+        "TALLYSTICK_GATEWAY_DATABASE_DSN": dsns["gateway"],
+        "TALLYSTICK_GATEWAY_PORT": str(gateway_port),
+        "TALLYSTICK_GATEWAY_WEBHOOKS_TO_LOOPBACK": "true",
+        "TALLYSTICK_MERCHANT_DATABASE_DSN": dsns["merchant"],
+        "TALLYSTICK_MERCHANT_PORT": str(merchant_port),
+    }
+    async with asyncio.timeout(TEST_BOUND_S), contextlib.AsyncExitStack() as started:
+        versions = await processes.json("database", "migrate", environment=settings)
+        assert versions.keys() == {"gateway", "merchant"}
+        account = await processes.json(
+            *("gateway", "accounts", "create", "--name", "Hazel", "--origin", merchant_url), environment=settings
+        )
+        merchant = await processes.json("merchant", "accounts", "create", "--name", "Hazel", environment=settings)
+        keys = account["keys"][0]
+        assert keys["mode"] == "test"
+        (tmp_path / "secret-key").write_text(keys["secret_key"])
+
+        # The connection first: its address is what the gateway wants before it makes the webhook secret.
+        connection = await processes.json(
+            *("merchant", "connections", "add", "--gateway", "stripe", "--url", gateway_url),
+            *("--secret-key-file", str(tmp_path / "secret-key")),
+            *("--webhook-secret-file", str(tmp_path / "webhook-secret")),
+            environment=settings,
+        )
+        assert connection["webhook_url"] == f"{merchant_url}/webhooks/{connection['connection']}"
+
+        services = [
+            await started.enter_async_context(processes.running(service, "serve", environment=settings))
+            for service in ("gateway", "merchant")
+        ]
+        for url in (gateway_url, merchant_url):
+            answer = await processes.answer(HttpRequest("GET", f"{url}/readyz", {}, b"", 5))
+            assert answer.status == 200
+
+        endpoint = await create_endpoint(http, gateway_url, keys["secret_key"], connection["webhook_url"])
+        (tmp_path / "webhook-secret").write_text(endpoint.secret)
+
+        api = MerchantApi(http, merchant_url, merchant["api_key"])
+        order = await api.place({"amount": 2500, "currency": "EUR", "reference": "basket-17"}, key="basket-17")
+        await _pay(Browser(http), order["redirect_url"])
+        while (await api.order(order["id"]))["state"] != "PAID":  # noqa: ASYNC110 - it is elsewhere that it changes
+            await asyncio.sleep(0.1)
+
+        asking = {"TALLYSTICK_MERCHANT_URL": merchant_url, "TALLYSTICK_MERCHANT_API_KEY": merchant["api_key"]}
+        shown = await processes.command("order", "show", order["id"], environment=asking)
+        assert order["id"] in shown
+        assert "PENDING → PAID" in shown
+        explained = await processes.json("order", "show", order["id"], environment=asking)
+        assert explained["order"]["state"] == "PAID"
+        assert "webhook" in {row["source"] for row in explained["timeline"]}, "the secret that came later was used"
+
+        for service in services:
+            assert await service.stop() == 0
+
+
+async def _pay(browser: Browser, url: str) -> None:
+    page = await browser.open(url)
+    form = next(form for form in page.forms if form.field_for("cc-number"))
+    card = {"cc-number": VISA, "cc-exp": "12/34", "cc-csc": "123"}
+    page = await browser.submit(page, form, card)
+    assert "received" in page.text.lower() or page.refresh is not None, page.text
+
+
+async def test_services_refuse_plain_http_beyond_loopback(processes: Any) -> None:
+    """RULES §12."""
+    for service in ("gateway", "merchant"):
+        name = f"TALLYSTICK_{service.upper()}"
+        settings = {f"{name}_DATABASE_DSN": "postgresql:///nowhere", f"{name}_HOST": "0.0.0.0"}
+        async with processes.running(service, "serve", environment=settings) as refused:
+            _, error = await refused.rest()
+            assert refused.process.returncode == 2
+            assert "plain HTTP" in error
+
+
+def test_the_events_that_the_merchant_wants_are_words_of_the_wire() -> None:
+    assert urlencode([("enabled_events[]", event) for event in EVENTS])
+    assert len(set(EVENTS)) == len(EVENTS)
