@@ -29,7 +29,7 @@ from tallystick.gateway.payments.payment import Payment
 from tallystick.gateway.payments.records import SQL
 from tallystick.gateway.payments.resuming import Recovery
 from tallystick.gateway.payments.work import Outcome, Work
-from tallystick.gateway.stripe_wire import currencies, errors
+from tallystick.gateway.stripe_wire import errors
 from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
 from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.kernel.identifiers import new_id, owned_id
@@ -82,7 +82,6 @@ class Payments:
             )
             return await self._confirm(call, recovery.intent, confirm)
         at = self._clock.now()
-        currency = currencies.checked(sent.amount, sent.currency)
         check_return_url("return_url", sent.return_url, call.caller.origins, call.caller.livemode)
         if sent.confirm and sent.payment_method is None:
             raise errors.missing("payment_method")
@@ -92,7 +91,7 @@ class Payments:
         intent = new_intent(
             call.caller,
             amount=sent.amount,
-            currency=currency,
+            currency=sent.currency.upper(),
             capture_method=sent.capture_method,
             description=sent.description,
             metadata=sent.metadata,

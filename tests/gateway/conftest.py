@@ -1,0 +1,190 @@
+"""The gateway's core on a real PostgreSQL: an account, its commands, a bank that obeys, a movable clock."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from tallystick.gateway.acquirers import port
+from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
+from tallystick.gateway.cards.pan import CardEntry, Cvc, Pan
+from tallystick.gateway.checkout.commands import Checkout
+from tallystick.gateway.checkout.parameters import CreateSession, ExpireSession
+from tallystick.gateway.checkout.worker import Expiry
+from tallystick.gateway.payments.calling import Calling
+from tallystick.gateway.payments.carrying import Carrying
+from tallystick.gateway.payments.commands import Payments
+from tallystick.gateway.payments.parameters import (
+    CancelIntent,
+    CaptureIntent,
+    ConfirmIntent,
+    CreateIntent,
+    UpdateIntent,
+)
+from tallystick.gateway.payments.work import Commits
+from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
+from tallystick.gateway.stripe_wire.reading import Reading
+from tallystick.kernel.idempotency import Claim, ClaimRequest, Idempotency, Scope
+from tallystick.kernel.identifiers import new_owner_id
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.database import Database, Statement
+from tallystick.ports.entropy import SystemEntropy
+
+PAGES_URL = "https://pay.example"
+
+
+class MovableClock(SystemClock):
+    """The machine's clock, and what a test adds to it."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+class Bank(SimulatedAcquirer):
+    """The simulated acquirer, which a test can hold back and tell what to answer; it remembers what it was asked."""
+
+    def __init__(self, *parameters: Any, **options: Any) -> None:
+        super().__init__(*parameters, **options)
+        self.answers: list[Any] = []
+        self.asked: list[Any] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def _instead(self, request: Any) -> Any:
+        self.asked.append(request)
+        await self.open.wait()
+        return self.answers.pop(0) if self.answers else None
+
+    async def charge(self, requests: Sequence[port.ChargeRequest]) -> list[port.ChargeOutcome]:
+        instead = await self._instead(requests[0])
+        return [instead] if instead is not None else await super().charge(requests)
+
+    async def capture(self, requests: Sequence[port.CaptureRequest]) -> list[port.RequestOutcome]:
+        instead = await self._instead(requests[0])
+        return [instead] if instead is not None else await super().capture(requests)
+
+    async def void(self, requests: Sequence[port.VoidRequest]) -> list[port.RequestOutcome]:
+        instead = await self._instead(requests[0])
+        return [instead] if instead is not None else await super().void(requests)
+
+    async def begin_authentication(self, requests: Sequence[port.AuthenticationRequest]) -> list[port.ChallengeOutcome]:
+        instead = await self._instead(requests[0])
+        return [instead] if instead is not None else await super().begin_authentication(requests)
+
+
+class Core:
+    """One process of the gateway, without its wire. Two of them over one database are two processes."""
+
+    def __init__(self, database: Database, account_id: str, clock: MovableClock) -> None:
+        self.database = database
+        self.clock = clock
+        self.account_id = account_id
+        self.entropy = SystemEntropy()
+        self.bank = Bank(database, clock, pages_url=PAGES_URL, fingerprint_key=bytes(32), delay_s=0)
+        self.idempotency = Idempotency(database)
+        self.woken = 0
+        commits = Commits(
+            database,
+            self.idempotency,
+            Reading(PAGES_URL),
+            clock,
+            self.entropy,
+            pages_url=PAGES_URL,
+            woken=self._wake,
+        )
+        calling = Calling(self.bank, clock, self.entropy, pages_url=PAGES_URL)
+        self.carrying = Carrying(commits, calling, clock)
+        self.payments = Payments(self.carrying, self.bank, database, clock, self.entropy)
+        self.checkout = Checkout(
+            self.carrying, self.bank, database, clock, self.entropy, pages_url=PAGES_URL, ttl_min_s=60
+        )
+        self.expiry = Expiry(self.carrying, database, clock, self.entropy)
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def call(self, claim: Claim | None = None, *, livemode: bool = False, origins: Sequence[str] = ()) -> Call:
+        key = claim.scope.key if claim is not None else None
+        return Call(Caller(self.account_id, livemode, "secret", tuple(origins)), "req_1", key, claim)
+
+    async def claim(self, key: str) -> Any:
+        """Claim an idempotency key as the wire does."""
+        request = ClaimRequest(Scope(self.account_id, "test", key), b"f")
+        (outcome,) = await self.idempotency.claim([request], self.clock.now())
+        return outcome
+
+    async def create(self, **fields: Any) -> Any:
+        sent = CreateIntent(**{"amount": 1000, "currency": "eur", **fields})
+        return shown((await self.payments.create([(self.call(), sent)]))[0])
+
+    async def update(self, id: str, **fields: Any) -> Any:
+        return shown((await self.payments.update([(self.call(), id, UpdateIntent(**fields))]))[0])
+
+    async def confirm(self, id: str, **fields: Any) -> Any:
+        return shown((await self.payments.confirm([(self.call(), id, ConfirmIntent(**fields))]))[0])
+
+    async def capture(self, id: str, **fields: Any) -> Any:
+        return shown((await self.payments.capture([(self.call(), id, CaptureIntent(**fields))]))[0])
+
+    async def cancel(self, id: str, **fields: Any) -> Any:
+        return shown((await self.payments.cancel([(self.call(), id, CancelIntent(**fields))]))[0])
+
+    async def open_session(self, **fields: Any) -> Any:
+        sent = CreateSession(
+            **{"amount_total": 1000, "currency": "eur", "success_url": "https://shop.example/done", **fields}
+        )
+        return shown((await self.checkout.create([(self.call(), sent)]))[0])
+
+    async def expire_session(self, id: str) -> Any:
+        return shown((await self.checkout.expire([(self.call(), id, ExpireSession())]))[0])
+
+    async def pay(self, session_id: str, number: str = "4242424242424242", code: str = "123") -> Any:
+        card = CardEntry(number=Pan(number), exp_month=12, exp_year=2040, code=Cvc(code))
+        return await self.checkout.pay(session_id, card)
+
+    async def rows(self, sql: str) -> list[dict[str, Any]]:
+        return [dict(row) for row in await self.database.rows(Statement("of_a_test", sql))]
+
+    async def events(self) -> list[str]:
+        """Types of all events, in their order."""
+        return [row["type"] for row in await self.rows("SELECT type FROM event ORDER BY id")]
+
+    async def session(self, id: str) -> dict[str, Any]:
+        return (await self.rows(f"SELECT * FROM checkout_session WHERE id = '{id}'"))[0]
+
+    async def intent(self, id: str) -> dict[str, Any]:
+        return (await self.rows(f"SELECT * FROM payment_intent WHERE id = '{id}'"))[0]
+
+
+def shown(answer: Reply | Exception) -> Any:
+    """The object in a reply; an error is raised."""
+    if isinstance(answer, Exception):
+        raise answer
+    assert answer.status == 200
+    return msgspec.json.decode(answer.body)
+
+
+@pytest.fixture
+async def core(gateway_database: Database) -> Core:
+    """A gateway with one account."""
+    account_id = new_owner_id("acct", SystemEntropy())
+    await gateway_database.execute(
+        Statement(
+            "of_a_test",
+            "INSERT INTO account (account_id, name, created_at) VALUES ($1::text, 'Shop', '2026-01-01T00:00:00Z')",
+        ),
+        account_id,
+    )
+    return Core(gateway_database, account_id, MovableClock())
+
+
+@pytest.fixture
+def another_process(core: Core) -> Callable[[], Core]:
+    """A second process over the same database."""
+    return lambda: Core(core.database, core.account_id, core.clock)
