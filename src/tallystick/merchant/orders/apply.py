@@ -142,7 +142,8 @@ async def load_locked(tx: Transaction, keys: set[OrderKey]) -> dict[OrderKey, Lo
 def decide(order: LoadedOrder, learnt: Sequence[Learnt]) -> Change | None:
     """What `learnt` does to `order`, and what we do about it in the same commit; None when it says nothing new.
     Pure."""
-    facts, state = order.facts, state_of(order.facts, order.owed)
+    facts = order.facts
+    state = state_before = state_of(facts, order.owed)
     lines: list[Line] = []
     for each in learnt:
         merged = merge(facts, each.attempt, each.fact)
@@ -162,7 +163,7 @@ def decide(order: LoadedOrder, learnt: Sequence[Learnt]) -> Change | None:
         version=order.version,
         facts_before=order.facts,
         facts=facts,
-        state_before=state_of(order.facts, order.owed),
+        state_before=state_before,
         standing=standing(facts, order.owed),
         lines=tuple(lines),
         opened={each.attempt: each.fact for each in learnt if isinstance(each.fact, SessionOpened)},

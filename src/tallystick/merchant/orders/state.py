@@ -54,20 +54,18 @@ def state_of(facts: Facts, owed: Owed) -> OrderState:
     PAID when any attempt succeeded and was authorised for exactly what is owed; this never goes back. Otherwise the
     newest attempt decides: closed → EXPIRED, FAILED or CANCELED by its reason, anything else PENDING. An order whose
     only attempt has number 0 was closed before it was ever attempted."""
-    if candidates(facts, owed):
-        return "PAID"
     if not facts.attempts:
         return "PENDING"
+    for attempt in facts.attempts.values():
+        if _pays(attempt, owed):
+            return "PAID"
     newest = facts.attempts[max(facts.attempts)]
     return STATE_OF_CLOSED[close_reason(newest)] if newest.state == "closed" else "PENDING"
 
 
 def candidates(facts: Facts, owed: Owed) -> list[int]:
     """The attempts that pay the order, lowest number first."""
-    wanted = (owed.currency, owed.amount_minor)
-    return sorted(
-        n for n, attempt in facts.attempts.items() if attempt.state == "succeeded" and wanted in attempt.authorised
-    )
+    return sorted(n for n, attempt in facts.attempts.items() if _pays(attempt, owed))
 
 
 def close_reason(attempt: AttemptFacts) -> CloseReason:
@@ -84,19 +82,27 @@ def standing(facts: Facts, owed: Owed) -> Standing:
     Late means: the payment that the order keeps belongs to an attempt whose end had been stored before (the goods
     were let go). Overpaid means: two attempts succeeded. PAID waits as `held` until somebody decided (see
     `conclude`)."""
+    # One walk over the attempts: this runs for every webhook.
+    succeeded = captured_minor = refunded_minor = 0
+    differs = False
+    for attempt in facts.attempts.values():
+        succeeded += attempt.state == "succeeded"
+        captured_minor += attempt.captured.get(owed.currency, 0)
+        refunded_minor += _refunded(attempt, owed.currency) if attempt.refunds else 0
+        differs = differs or any(given != (owed.currency, owed.amount_minor) for given in attempt.authorised)
     state = state_of(facts, owed)
     keeper = (facts.keeper or candidates(facts, owed)[0]) if state == "PAID" else None
     return Standing(
         state=state,
-        fulfilment=_fulfilment(state, facts),
-        attention="amount_mismatch" if _amount_differs(facts, owed) else None,
+        fulfilment=(facts.decision or "held") if state == "PAID" else "none",
+        attention="amount_mismatch" if differs else None,
         late=keeper is not None and keeper <= facts.released,
-        overpaid=sum(attempt.state == "succeeded" for attempt in facts.attempts.values()) > 1,
+        overpaid=succeeded > 1,
         keeper=keeper,
         released=facts.released or None,
-        attempt_newest=max(facts.attempts, default=0),
-        amount_captured_minor=sum(attempt.captured.get(owed.currency, 0) for attempt in facts.attempts.values()),
-        amount_refunded_minor=sum(_refunded(attempt, owed.currency) for attempt in facts.attempts.values()),
+        attempt_newest=max(facts.attempts) if facts.attempts else 0,
+        amount_captured_minor=captured_minor,
+        amount_refunded_minor=refunded_minor,
     )
 
 
@@ -129,16 +135,9 @@ def declined_out(attempt: AttemptFacts, declines_max: int) -> bool:
     return sum(charge.status == "failed" for charge in attempt.charges.values()) >= declines_max
 
 
-def _fulfilment(state: OrderState, facts: Facts) -> Fulfilment:
-    if state != "PAID":
-        return "none"
-    return facts.decision or "held"
-
-
-def _amount_differs(facts: Facts, owed: Owed) -> bool:
-    """Whether any attempt was authorised for something else than is owed."""
-    wanted = (owed.currency, owed.amount_minor)
-    return any(given != wanted for attempt in facts.attempts.values() for given in attempt.authorised)
+def _pays(attempt: AttemptFacts, owed: Owed) -> bool:
+    """Whether the attempt's money is ours, and for what is owed."""
+    return attempt.state == "succeeded" and (owed.currency, owed.amount_minor) in attempt.authorised
 
 
 def _refunded(attempt: AttemptFacts, currency: str) -> int:
