@@ -1,4 +1,4 @@
-"""RULES §3 and §5 when many try at once, and when whoever tries is gone in the middle. Several processes, PostgreSQL."""
+"""RULES §3 and §5 when many try at once, and when whoever tries is gone in the middle: several processes, one database."""
 
 import asyncio
 from collections import Counter

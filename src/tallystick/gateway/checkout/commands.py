@@ -83,9 +83,11 @@ class Checkout:
     async def pay(self, session_id: str, card: CardEntry) -> PayResult:
         """Pay with the card that the shopper typed. Sent twice, it pays once: the second finds the first under way."""
         found = await self.page(session_id)
-        if found is None or found.session.status != "open":
-            return NotOpen(found.session.status if found is not None else "expired")
         at = self._clock.now()
+        if found is None or (found.session.status == "open" and found.session.expires_at <= at):
+            return NotOpen("expired")
+        if found.session.status != "open":
+            return NotOpen(found.session.status)
         (accepted,) = await self._acquirer.accept([card], at)
         if isinstance(accepted, CardRefused):
             return accepted
