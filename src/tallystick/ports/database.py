@@ -155,7 +155,7 @@ async def open_database(dsn: str, *, connections_max: int = CONNECTIONS_MAX) -> 
                 # One plan for a statement, whatever the length of its arrays. Left to itself, PostgreSQL plans small
                 # batches anew each time, which takes it longer than running them.
                 "plan_cache_mode": "force_generic_plan",
-                # What a batch touches is in memory or on a disk without a head to move; and our tables only grow, so the
+                # What a batch touches is in memory, or on a disk without a head to move. And our tables only grow: the
                 # plan of a small table should be that of a large one.
                 "random_page_cost": "1.1",
                 "statement_timeout": str(int(STATEMENT_TIMEOUT_S * 1000)),
