@@ -1,0 +1,197 @@
+"""The gateway wired together, top to bottom: settings and ports in, the ASGI application and its workers out."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Protocol, cast
+
+import structlog
+from litestar import Litestar, Request, Response, get
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from tallystick.gateway.accounts.authentication import Authenticator
+from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
+from tallystick.gateway.cards import api as cards_api
+from tallystick.gateway.cards.commands import Cards
+from tallystick.gateway.checkout import api as checkout_api
+from tallystick.gateway.checkout.answers import Answers
+from tallystick.gateway.checkout.assets import read_assets
+from tallystick.gateway.checkout.bank import Bank
+from tallystick.gateway.checkout.commands import Checkout
+from tallystick.gateway.checkout.pages import Pages
+from tallystick.gateway.checkout.routes import routes as page_routes
+from tallystick.gateway.checkout.views import Views
+from tallystick.gateway.checkout.worker import Expiry
+from tallystick.gateway.payments import api as payments_api
+from tallystick.gateway.payments.calling import Calling
+from tallystick.gateway.payments.carrying import Carrying
+from tallystick.gateway.payments.commands import Payments
+from tallystick.gateway.payments.work import Commits
+from tallystick.gateway.settings import Settings
+from tallystick.gateway.stripe_wire.keyed import Keyed
+from tallystick.gateway.stripe_wire.reading import Reading
+from tallystick.gateway.stripe_wire.reads import Reads
+from tallystick.gateway.stripe_wire.routing import Routes
+from tallystick.gateway.stripe_wire.wire import Wire
+from tallystick.gateway.webhooks import api as webhooks_api
+from tallystick.gateway.webhooks.endpoints import Endpoints
+from tallystick.gateway.webhooks.worker import dispatcher
+from tallystick.kernel.addresses import address_allowed
+from tallystick.kernel.backoff import schedule_of
+from tallystick.kernel.idempotency import Idempotency
+from tallystick.ports.clock import Clock, SystemClock
+from tallystick.ports.database import Database, DatabaseError, Statements, open_database
+from tallystick.ports.entropy import Entropy, SystemEntropy
+from tallystick.ports.http import AiohttpClient, Http, SystemNames
+
+SQL = Statements.beside(__file__)
+
+# The simulated acquirer knows Stripe's public test numbers only, so a key that everybody knows gives nothing away.
+SIMULATED_FINGERPRINT_KEY = b"of the simulated acquirer of tallystick"
+WIRE_PREFIX = "/v1"
+
+log = structlog.get_logger("tallystick.gateway")
+
+Asgi = Callable[[Mapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+
+
+class Worker(Protocol):
+    """What runs by itself until it is cancelled."""
+
+    async def run(self) -> None: ...
+
+
+class Ports(Struct, frozen=True):
+    """The outside world as the gateway sees it. `http` is guarded: it delivers to strangers' addresses (RULES §12)."""
+
+    database: Database
+    http: Http
+    names: SystemNames
+    clock: Clock
+    entropy: Entropy
+
+    async def close(self) -> None:
+        """Let connections go."""
+        if isinstance(self.http, AiohttpClient):
+            await self.http.close()
+        await self.database.close()
+
+
+class Gateway(Struct, frozen=True):
+    """What a process runs."""
+
+    asgi: Asgi
+    workers: tuple[Worker, ...]
+
+
+async def open_ports(settings: Settings) -> Ports:
+    """The production ports. Raises DatabaseUnavailable."""
+    database = await open_database(settings.database_dsn, connections_max=settings.database_connections_max)
+    allowed = partial(address_allowed, loopback=settings.webhooks_to_loopback)
+    http = AiohttpClient(address_allowed=allowed, ca_file=settings.ca_file or None)
+    return Ports(database, http, SystemNames(), SystemClock(), SystemEntropy())
+
+
+def build(settings: Settings, ports: Ports) -> Gateway:
+    """The whole gateway over these ports."""
+    database, clock, entropy = ports.database, ports.clock, ports.entropy
+    pages_url = settings.origin
+    acquirer = SimulatedAcquirer(
+        database,
+        clock,
+        pages_url=pages_url,
+        fingerprint_key=SIMULATED_FINGERPRINT_KEY,
+        delay_s=settings.acquirer_delay_s,
+    )
+    deliveries = dispatcher(database, ports.http, clock, entropy, schedule=schedule_of(settings.webhook_schedule_s))
+    idempotency = Idempotency(database)
+    reading = Reading(pages_url)
+    commits = Commits(database, idempotency, reading, clock, entropy, pages_url=pages_url, woken=deliveries.wake)
+    carrying = Carrying(commits, Calling(acquirer, clock, entropy, pages_url=pages_url), clock)
+    payments = Payments(carrying, acquirer, database, clock, entropy)
+    checkout = Checkout(
+        carrying,
+        acquirer,
+        database,
+        clock,
+        entropy,
+        pages_url=pages_url,
+        ttl_min_s=settings.session_ttl_min_s,
+    )
+    cards = Cards(database, idempotency, acquirer, clock, entropy)
+    endpoints = Endpoints(
+        database, idempotency, clock, entropy, names=ports.names, loopback=settings.webhooks_to_loopback
+    )
+
+    reads = Reads(reading, database)
+    wire = Wire(
+        Routes(
+            [
+                *payments_api.routes(payments, reads),
+                *checkout_api.routes(checkout, reads),
+                *cards_api.routes(cards, reads),
+                *webhooks_api.routes(endpoints, reads),
+            ]
+        ),
+        Authenticator(database, clock),
+        Keyed(idempotency, database, clock),
+        clock,
+        entropy,
+    )
+
+    assets = read_assets()
+    answers = Answers(Views(assets), entropy, settings.https)
+    pages = Litestar(
+        route_handlers=[
+            page_routes(Pages(checkout, answers, clock), Bank(checkout, answers), assets),
+            *_health_routes(database),
+        ],
+        openapi_config=None,
+        logging_config=None,
+        exception_handlers={HTTPException: _refused, Exception: _broken},
+    )
+    return Gateway(_mounted(wire, cast(Asgi, pages)), (deliveries, Expiry(carrying, database, clock, entropy)))
+
+
+def _mounted(wire: Wire, pages: Asgi) -> Asgi:
+    """The wire goes past the framework: nothing stands between the server and the hot path."""
+
+    async def application(scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        path = scope.get("path", "")
+        if scope["type"] == "http" and (path.startswith(f"{WIRE_PREFIX}/") or path == WIRE_PREFIX):
+            await wire(scope, receive, send)
+        else:
+            await pages(scope, receive, send)
+
+    return application
+
+
+def _health_routes(database: Database) -> list[HTTPRouteHandler]:
+    @get("/healthz")
+    async def health() -> Response[bytes]:
+        return _plain(200, b"ok\n")
+
+    @get("/readyz")
+    async def ready() -> Response[bytes]:
+        try:
+            await database.rows(SQL.ready)
+        except DatabaseError as error:
+            return _plain(503, f"the database does not answer: {type(error).__name__}\n".encode())
+        return _plain(200, b"ok\n")
+
+    return [health, ready]
+
+
+def _refused(_request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """What the framework refuses outside the pages, which have answers of their own."""
+    return _plain(error.status_code, b"There is nothing here.\n" if error.status_code == 404 else b"Refused.\n")
+
+
+def _broken(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    log.error("page_broke", exc_info=error)
+    return _plain(500, b"An error of ours.\n")
+
+
+def _plain(status: int, body: bytes) -> Response[bytes]:
+    return Response(body, status_code=status, media_type="text/plain")
