@@ -1,4 +1,4 @@
-"""RULES §3 and §5 when many try at once, and when whoever tries is gone in the middle: several processes, one database."""
+"""RULES §3 and §5 when many try at once, and when whoever tries is gone in the middle: two processes, one database."""
 
 import asyncio
 from collections import Counter
@@ -12,7 +12,8 @@ import pytest
 from tallystick.gateway.payments.parameters import CancelIntent, CaptureIntent, ConfirmIntent, CreateIntent
 from tallystick.gateway.stripe_wire import errors
 from tallystick.gateway.stripe_wire.call import Reply
-from tallystick.kernel.idempotency import Claim, LeaseLost, Replay
+from tallystick.gateway.stripe_wire.keyed import Keyed
+from tallystick.kernel.idempotency import Claim, ClaimRequest, LeaseLost, Replay, Scope
 from tallystick.kernel.outcomes import NotSent
 from tallystick.ports.database import DatabaseUnavailable
 
@@ -164,17 +165,26 @@ async def test_a_retry_after_the_result_was_recorded_answers_the_same(core: Core
 async def test_a_retry_of_what_never_left_executes(core: Core) -> None:
     """acquirer refuses connection | retry | executes, one charge."""
     intent = await core.create()
-    claim = await core.claim("k")
-    core.bank.answers.append(NotSent("refused"))
-    sent = ConfirmIntent(payment_method="pm_card_visa")
-    (first,) = await core.payments.confirm([(core.call(claim), intent["id"], sent)])
-    assert isinstance(first, errors.Unavailable)
-    await core.idempotency.suspend([claim], core.clock.now())
-    taken = await core.claim("k")
-    (again,) = await core.payments.confirm([(core.call(taken), intent["id"], sent)])
-    assert isinstance(again, Reply)
+    keyed = Keyed(core.idempotency, core.database, core.clock)
+    request = ClaimRequest(Scope(core.account_id, "test", "k"), b"f")
+
+    async def confirm(claim: Claim) -> Reply:
+        sent = ConfirmIntent(payment_method="pm_card_visa")
+        (answer,) = await core.payments.confirm([(core.call(claim), intent["id"], sent)])
+        if isinstance(answer, Exception):
+            raise answer
+        assert isinstance(answer, Reply)
+        return answer
+
+    core.bank.answers += [NotSent("refused"), NotSent("refused")]
+    for _ in range(2):
+        with pytest.raises(errors.Unavailable):
+            await keyed.run(request, confirm)
+    executed = await keyed.run(request, confirm)
+    assert not executed[1]
+    assert await keyed.run(request, confirm) == (executed[0], True)
     states = [row["state"] for row in await core.rows("SELECT state FROM charge ORDER BY id")]
-    assert states == ["abandoned", "approved"]
+    assert states == ["abandoned", "abandoned", "approved"]
 
 
 @pytest.mark.parametrize("command", ["capture", "cancel"])

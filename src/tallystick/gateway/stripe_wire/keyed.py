@@ -86,6 +86,8 @@ class Keyed:
 
     async def _release(self, claims: Sequence[Claim]) -> list[None]:
         await self._idempotency.release(claims)
+        # A call that had reached outside keeps its key, with the recovery point at which the next one goes on at once.
+        await self._idempotency.suspend(claims, self._clock.now())
         return [None for _ in claims]
 
 
