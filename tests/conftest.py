@@ -15,6 +15,7 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,13 @@ def empty_dsn(postgres_dsn: str) -> Iterator[str]:
 @pytest.fixture
 def gateway_dsn(postgres_dsn: str, gateway_template: str) -> Iterator[str]:
     """A fresh gateway database, migrated to head."""
+    with _database(postgres_dsn, "gateway", gateway_template) as name:
+        yield _with_database(postgres_dsn, name)
+
+
+@pytest.fixture(scope="session")
+def lasting_gateway_dsn(postgres_dsn: str, gateway_template: str) -> Iterator[str]:
+    """One gateway database for all tests that do not look at each other's objects."""
     with _database(postgres_dsn, "gateway", gateway_template) as name:
         yield _with_database(postgres_dsn, name)
 
@@ -249,14 +257,22 @@ class RunningGateway(Struct, frozen=True):
 
 
 @pytest.fixture
-def run_gateway(gateway_dsn: str) -> Callable[..., AbstractContextManager[RunningGateway]]:
+def run_gateway(
+    gateway_dsn: str, run_gateway_on: Callable[..., AbstractContextManager[RunningGateway]]
+) -> Callable[..., AbstractContextManager[RunningGateway]]:
     """Runs a gateway for the length of a `with` block: `run_gateway(acquirer_delay_s=0, …)`, any of its settings."""
+    return partial(run_gateway_on, gateway_dsn)
+
+
+@pytest.fixture(scope="session")
+def run_gateway_on() -> Callable[..., AbstractContextManager[RunningGateway]]:
+    """The same on a database of the caller's: `run_gateway_on(dsn, …)`."""
     from tallystick.gateway import app
     from tallystick.gateway.accounts.accounts import create_account, create_keys
     from tallystick.gateway.settings import Settings
 
     @contextmanager
-    def run(*, origins: Sequence[str] = (), **settings: Any) -> Iterator[RunningGateway]:
+    def run(gateway_dsn: str, *, origins: Sequence[str] = (), **settings: Any) -> Iterator[RunningGateway]:
         made: list[Any] = []
 
         @asynccontextmanager

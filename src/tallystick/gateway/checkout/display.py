@@ -52,6 +52,6 @@ def amount_text(amount_minor: int, exponent: int, currency: str, locale: Locale)
 
 @lru_cache(maxsize=1024)
 def _pattern(locale: Locale, decimals: int) -> NumberPattern:
-    pattern = copy(locale.currency_formats["standard"])
+    pattern: NumberPattern = copy(locale.currency_formats["standard"])
     pattern.frac_prec = (decimals, decimals)
     return pattern

@@ -1,0 +1,238 @@
+"""A real browser, the real gateway over real HTTP, and a shop on another origin (127.0.0.1 and 127.0.0.2 are two)."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager
+from html import escape
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import stripe
+import trustme
+from aiohttp import web
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, FrameLocator, Page, async_playwright
+
+BROWSER_ARGUMENTS = ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
+SHOP_HOST = "127.0.0.2"
+STEP_TIMEOUT_MS = 15_000  # a page of ours is there in milliseconds; this is for machines under load
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """One browser for all tests; each test has contexts of its own."""
+    arguments = [*BROWSER_ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_page(browser: Browser) -> AsyncIterator[Callable[..., Awaitable[Page]]]:
+    """Opens pages in fresh contexts; at the end of the test none of them may have complained about anything.
+
+    What a page's policy blocks, a script that fails and a file that is missing all stand in the console.
+    """
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
+
+    async def open_page(**options: Any) -> Page:
+        context = await browser.new_context(**{"locale": "en-US", **options})
+        context.set_default_timeout(STEP_TIMEOUT_MS)
+        contexts.append(context)
+        page = await context.new_page()
+        page.on("console", hear)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        return page
+
+    open_page.complaints = complaints  # type: ignore[attr-defined]
+    yield open_page
+    for context in contexts:
+        await context.close()
+    assert complaints == []
+
+
+class Shop:
+    """A merchant's pages: a landing page for everything, and one that embeds the payment page."""
+
+    def __init__(self) -> None:
+        self.visits: list[str] = []
+        self.origin = ""
+        self.embedding: dict[str, str] = {}
+
+    async def land(self, request: web.Request) -> web.Response:
+        self.visits.append(request.path_qs)
+        return _document("<h1>Thank you for shopping</h1>")
+
+    async def embed(self, _request: web.Request) -> web.Response:
+        """As the documentation says it: one script tag, one call."""
+        return _document(
+            '<h1>Your basket</h1><div id="checkout"></div>'
+            f'<script src="{escape(self.embedding["gateway"])}/js/v1"></script>'
+            "<script>window.outcomes = []; window.messages = [];"
+            "addEventListener('message', ({origin, data}) => messages.push({origin, data}));"
+            "(async () => {"
+            f"const tallystick = Tallystick({self.embedding['key']!r});"
+            f"const fetchClientSecret = async () => {self.embedding['secret']!r};"
+            "const onComplete = () => outcomes.push('complete');"
+            f"window.checkout = await tallystick.{self.embedding['call']}({{fetchClientSecret, onComplete}});"
+            "checkout.mount('#checkout');"
+            "})();</script>"
+        )
+
+
+def _document(body: str) -> web.Response:
+    text = (
+        f'<!doctype html><html lang="en"><title>Shop</title><link rel="icon" href="data:,"><body>{body}</body></html>'
+    )
+    return web.Response(text=text, content_type="text/html")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shop() -> AsyncIterator[Shop]:
+    """The shop, served on an origin of its own."""
+    shop = Shop()
+    application = web.Application()
+    application.router.add_get("/embed", shop.embed)
+    application.router.add_get("/{path:.*}", shop.land)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, SHOP_HOST, 0)
+    await site.start()
+    shop.origin = f"http://{SHOP_HOST}:{runner.addresses[0][1]}"
+    yield shop
+    await runner.cleanup()
+
+
+class Merchant:
+    """A merchant's server at the gateway, by the official SDK: opens sessions and looks at what became of them."""
+
+    def __init__(self, running: Any, url: str, shop: Shop) -> None:
+        self.url = url
+        self.publishable_key = running.test.publishable_key
+        self._client = stripe.StripeClient(running.test.secret_key, base_addresses={"api": running.url})
+        self._shop = shop
+
+    async def session(self, items: int = 1) -> Any:
+        """A hosted session over €25.00 in so many positions."""
+        urls = {
+            "success_url": f"{self._shop.origin}/thanks?session={{CHECKOUT_SESSION_ID}}",
+            "cancel_url": f"{self._shop.origin}/basket",
+        }
+        return await self._create(items, urls)
+
+    async def embedded_session(self) -> Any:
+        """An embedded session over €25.00."""
+        return_url = f"{self._shop.origin}/thanks?session={{CHECKOUT_SESSION_ID}}"
+        return await self._create(1, {"ui_mode": "embedded_page", "return_url": return_url})
+
+    async def _create(self, items: int, parameters: dict[str, Any]) -> Any:
+        amounts = [2500 - (items - 1) * 100, *([100] * (items - 1))]
+        positions = [
+            {
+                "price_data": {"currency": "eur", "unit_amount": amount, "product_data": {"name": f"Thing {number}"}},
+                "quantity": 1,
+            }
+            for number, amount in enumerate(amounts)
+        ]
+        sessions = self._client.v1.checkout.sessions
+        sent: Any = {"mode": "payment", "line_items": positions, **parameters}
+        return await asyncio.to_thread(sessions.create, sent)
+
+    async def retrieve(self, session_id: str) -> Any:
+        return await asyncio.to_thread(self._client.v1.checkout.sessions.retrieve, session_id)
+
+    async def expire(self, session_id: str) -> Any:
+        return await asyncio.to_thread(self._client.v1.checkout.sessions.expire, session_id)
+
+    async def charges(self, intent_id: str) -> list[Any]:
+        listed = await asyncio.to_thread(self._client.v1.charges.list, {"payment_intent": intent_id})
+        return list(listed.data)
+
+    async def bank_of(self, session_id: str) -> str:
+        """Where the bank waits for the shopper."""
+        intent_id = (await self.retrieve(session_id)).payment_intent
+        intent = await asyncio.to_thread(self._client.v1.payment_intents.retrieve, intent_id)
+        assert intent.next_action is not None
+        assert intent.next_action.redirect_to_url is not None
+        url = intent.next_action.redirect_to_url.url
+        assert url is not None
+        return url
+
+
+@pytest.fixture(scope="session")
+def gateway(
+    run_gateway_on: Callable[..., AbstractContextManager[Any]], lasting_gateway_dsn: str, shop: Shop
+) -> Iterator[Merchant]:
+    """The real gateway, where the shop's origin is registered."""
+    with run_gateway_on(lasting_gateway_dsn, origins=[shop.origin]) as running:
+        yield Merchant(running, running.url, shop)
+
+
+@pytest.fixture
+def slow_gateway(
+    run_gateway_on: Callable[..., AbstractContextManager[Any]], lasting_gateway_dsn: str, shop: Shop
+) -> Iterator[Merchant]:
+    """The same with an acquirer that takes seconds to answer."""
+    with run_gateway_on(lasting_gateway_dsn, origins=[shop.origin], acquirer_delay_s=4.0) as running:
+        yield Merchant(running, running.url, shop)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def https_gateway(
+    run_gateway_on: Callable[..., AbstractContextManager[Any]], lasting_gateway_dsn: str, shop: Shop
+) -> AsyncIterator[Merchant]:
+    """The same behind a proxy that speaks TLS, as an installation has it."""
+    async with _tls_proxy() as (url, forward_to):
+        with run_gateway_on(lasting_gateway_dsn, origins=[shop.origin], public_url=url) as running:
+            forward_to(running.url)
+            yield Merchant(running, url, shop)
+
+
+@asynccontextmanager
+async def _tls_proxy() -> AsyncIterator[tuple[str, Callable[[str], None]]]:
+    """Its address, and the way to tell it where to."""
+    behind: list[str] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = behind[0].removeprefix("http://").split(":")
+        inner_reader, inner_writer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
+    yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", behind.append
+    server.close()
+
+
+@pytest.fixture
+def fill_card() -> Callable[..., Awaitable[None]]:
+    """Fills in the card, all at once as browsers do, or `typed` key by key as shoppers do."""
+
+    async def fill_card(
+        place: Page | FrameLocator, number: str, *, expiry: str = "12/34", code: str = "123", typed: bool = False
+    ) -> None:
+        texts = {"cc-number": number, "cc-exp": expiry, "cc-csc": code, "cc-name": "Ada Lovelace"}
+        for name, text in texts.items():
+            field = place.locator(f"[autocomplete={name}]")
+            await (field.press_sequentially(text) if typed else field.fill(text))
+
+    return fill_card
