@@ -224,6 +224,19 @@ def test_an_orphaned_server_is_taken_over(starter: Starter) -> None:
     thaw.join()
 
 
+def test_a_server_that_was_killed_alone_can_be_started_again(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "data", fast_and_unsafe=True) as server:
+        first = postgres._postmaster(tmp_path / "data" / "cluster")
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        until = time.monotonic() + GONE_S
+        while server.running:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        server.start()
+        assert require_supported_server(server.dsn()) >= 180000
+
+
 def test_the_number_of_a_dead_server_may_have_become_another_process(tmp_path: Path) -> None:
     """PostgreSQL alone refuses to start when postmaster.pid names a live process, whoever that is."""
     with EmbeddedPostgres(tmp_path / "data", fast_and_unsafe=True):

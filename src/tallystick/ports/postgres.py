@@ -161,6 +161,7 @@ class EmbeddedPostgres:
         Raises PostgresInUse when another live process has the folder, PostgresFailed when the server does not come up.
         """
         assert not self.running, "started twice"
+        self.stop()  # what is left of a server that ended by itself
         _private_folder(self.data_dir)
         self._lock = _take_lock(self.data_dir / "lock", LOCK_WAIT_S)
         try:
