@@ -12,14 +12,15 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from tallystick.kernel.batching import QueueFull
+from tallystick.kernel.idempotency import Idempotency
+from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.identifiers import new_id
-from tallystick.merchant import docs_page, openapi
+from tallystick.merchant import answers, docs_page, openapi
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.checkout.commands import Checkout
 from tallystick.merchant.checkout.drafts import Terms
 from tallystick.merchant.closing.worker import ClosingWorker
 from tallystick.merchant.errors import (
-    PROBLEM_JSON,
     DatabaseDown,
     Internal,
     Malformed,
@@ -40,7 +41,14 @@ from tallystick.merchant.requests import BODY_BYTES_MAX, authenticate
 from tallystick.merchant.returning.api import ReturnPage, return_routes
 from tallystick.merchant.settings import Settings
 from tallystick.ports.clock import Clock, SystemClock
-from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable, Statements, open_database
+from tallystick.ports.database import (
+    Database,
+    DatabaseError,
+    DatabaseUnavailable,
+    SerializationFailed,
+    Statements,
+    open_database,
+)
 from tallystick.ports.entropy import Entropy, SystemEntropy
 from tallystick.ports.http import AiohttpClient, Http
 from tallystick.ports.secrets import LocalSecrets, Secrets
@@ -65,6 +73,12 @@ class Ports(Struct, frozen=True):
     secrets: Secrets
     clock: Clock
     entropy: Entropy
+
+    async def close(self) -> None:
+        """Let connections go."""
+        if isinstance(self.http, AiohttpClient):
+            await self.http.close()
+        await self.database.close()
 
 
 class Service(Struct, frozen=True):
@@ -98,6 +112,7 @@ def build(settings: Settings, ports: Ports) -> Service:
         clock,
     )
     closing = ClosingWorker(database, gateways, directory, clock, entropy)
+    reaper = KeyReaper(Idempotency(database), clock)
 
     api = Litestar(
         route_handlers=[
@@ -111,7 +126,7 @@ def build(settings: Settings, ports: Ports) -> Service:
         exception_handlers=_exception_handlers(ports),
         logging_config=None,
     )
-    return Service(_mounted(cast(Asgi, api), webhooks), (closing.run,))
+    return Service(_mounted(cast(Asgi, api), webhooks), (closing.run, reaper.run))
 
 
 def _mounted(api: Asgi, webhooks: Asgi) -> Asgi:
@@ -129,7 +144,7 @@ def _mounted(api: Asgi, webhooks: Asgi) -> Asgi:
 def _health_routes(database: Database) -> list[HTTPRouteHandler]:
     @get("/healthz")
     async def health() -> Response[bytes]:
-        return _json(openapi.Health("ok"))
+        return answers.json(openapi.Health("ok"))
 
     @get("/readyz")
     async def ready() -> Response[bytes]:
@@ -137,7 +152,7 @@ def _health_routes(database: Database) -> list[HTTPRouteHandler]:
             await database.rows(SQL.ready, "mer_0")
         except DatabaseError:
             raise DatabaseDown(retry_after_s=RETRY_AFTER_S) from None
-        return _json(openapi.Health("ok"))
+        return answers.json(openapi.Health("ok"))
 
     return [health, ready]
 
@@ -149,7 +164,7 @@ def _description_routes(origin: str) -> list[HTTPRouteHandler]:
 
     @get("/openapi.json")
     async def description() -> Response[bytes]:
-        return Response(encoded, media_type="application/json")
+        return answers.encoded(encoded, 200)
 
     @get("/docs")
     async def docs() -> Response[str]:
@@ -164,15 +179,16 @@ def _exception_handlers(ports: Ports) -> dict[Any, Callable[[Request[Any, Any, A
     def unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         reference = new_id("err", ports.clock.now(), ports.entropy)
         log.error("%s %s failed, reference %s", request.method, request.url.path, reference, exc_info=error)
-        return _problem(Internal(reference=reference))
+        return answers.problem(Internal(reference=reference))
 
     return {
-        Problem: lambda _, problem: _problem(problem),
+        Problem: lambda _, problem: answers.problem(problem),
         HTTPException: lambda request, error: (
-            unforeseen(request, error) if error.status_code >= 500 else _problem(_of_framework(error))
+            unforeseen(request, error) if error.status_code >= 500 else answers.problem(_of_framework(error))
         ),
-        DatabaseUnavailable: lambda _, error: _problem(DatabaseDown(retry_after_s=RETRY_AFTER_S)),
-        QueueFull: lambda _, error: _problem(Overloaded(retry_after_s=RETRY_AFTER_S)),
+        DatabaseUnavailable: lambda _, error: answers.problem(DatabaseDown(retry_after_s=RETRY_AFTER_S)),
+        SerializationFailed: lambda _, error: answers.problem(Overloaded(retry_after_s=RETRY_AFTER_S)),
+        QueueFull: lambda _, error: answers.problem(Overloaded(retry_after_s=RETRY_AFTER_S)),
         Exception: unforeseen,
     }
 
@@ -188,11 +204,3 @@ def _of_framework(error: HTTPException) -> Problem:
             return TooLarge(f"A body has at most {BODY_BYTES_MAX} bytes.")
         case _:
             return Malformed(error.detail)
-
-
-def _problem(problem: Problem) -> Response[bytes]:
-    return Response(problem.body(), status_code=problem.status, media_type=PROBLEM_JSON, headers=dict(problem.headers))
-
-
-def _json(value: Any) -> Response[bytes]:
-    return Response(msgspec.json.encode(value), media_type="application/json")

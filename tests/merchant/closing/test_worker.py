@@ -65,7 +65,7 @@ async def test_two_declines_close_nothing(stage: Stage) -> None:
 
 async def test_the_service_closes_by_itself(stage: Stage) -> None:
     order_id, _ = await declined(stage)
-    (worker,) = stage.service.workers
+    worker = stage.service.workers[0]
     running = asyncio.create_task(worker())
     async with asyncio.timeout(5):
         while (await stage.order(order_id))["state"] != "FAILED":  # noqa: ASYNC110 - it happens in the database

@@ -1,18 +1,18 @@
 """The routes of orders (DESIGN §6): place, list, show, timeline."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 from litestar import Response, get, post, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
 from tallystick.kernel.identifiers import owner_of
+from tallystick.merchant import answers
 from tallystick.merchant.accounts.commands import MERCHANT_PREFIX
 from tallystick.merchant.checkout.commands import Checkout
 from tallystick.merchant.checkout.drafts import ORDER_PREFIX
 from tallystick.merchant.checkout.request import CreateOrder
-from tallystick.merchant.errors import PROBLEM_JSON, NotFound
+from tallystick.merchant.errors import NotFound
 from tallystick.merchant.orders.apply import SQL
 from tallystick.merchant.orders.view import OrderPage, TimelinePage, order_view, timeline_row
 from tallystick.merchant.requests import Call, body, idempotency_key, query
@@ -21,6 +21,7 @@ from tallystick.ports.database import Database
 PAGE_ROWS = 20
 PAGE_ROWS_MAX = 100  # one page is one statement and one answer; both stay small
 TIMELINE_NUMBER_MAX = 2**62
+REPLAYED = {"Idempotent-Replayed": "true"}
 
 Limit = Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX, description="How many at most.")]
 
@@ -60,19 +61,14 @@ def order_routes(checkout: Checkout, database: Database) -> list[HTTPRouteHandle
         key = idempotency_key(request)
         wanted, sent = await body(request, CreateOrder)
         answer = await checkout.place(request.auth, key, wanted, sent)
-        return Response(
-            answer.body,
-            status_code=answer.status,
-            media_type="application/json" if answer.status < 400 else PROBLEM_JSON,
-            headers={"Idempotent-Replayed": "true"} if answer.replayed else None,
-        )
+        return answers.encoded(answer.body, answer.status, REPLAYED if answer.replayed else None)
 
     @get("/v1/orders")
     async def list_orders(request: Call) -> Response[bytes]:
         wanted = query(request, OrdersQuery)
         rows = await database.rows(SQL.list_orders, request.auth.merchant_id, wanted.cursor, wanted.limit + 1)
         data = tuple(order_view(row) for row in rows[: wanted.limit])
-        return _json(OrderPage(data, data[-1].id if len(rows) > wanted.limit else None))
+        return answers.json(OrderPage(data, data[-1].id if len(rows) > wanted.limit else None))
 
     @get("/v1/orders/{order_id:str}")
     async def show_order(request: Call) -> Response[bytes]:
@@ -81,7 +77,7 @@ def order_routes(checkout: Checkout, database: Database) -> list[HTTPRouteHandle
         rows = await database.rows(SQL.find_orders, [request.auth.merchant_id], [order_id])
         if not rows:
             raise NotFound
-        return _json(order_view(rows[0]))
+        return answers.json(order_view(rows[0]))
 
     @get("/v1/orders/{order_id:str}/timeline")
     async def show_timeline(request: Call) -> Response[bytes]:
@@ -91,7 +87,7 @@ def order_routes(checkout: Checkout, database: Database) -> list[HTTPRouteHandle
         if not rows and not await database.rows(SQL.find_orders, [merchant_id], [order_id]):
             raise NotFound
         data = tuple(timeline_row(row) for row in rows[: wanted.limit])
-        return _json(TimelinePage(data, data[-1].number if len(rows) > wanted.limit else None))
+        return answers.json(TimelinePage(data, data[-1].number if len(rows) > wanted.limit else None))
 
     return [allowed_methods, place_order, list_orders, show_order, show_timeline]
 
@@ -102,7 +98,3 @@ def _our_order(request: Call) -> str:
     if not order_id.startswith(f"{ORDER_PREFIX}_") or owner_of(order_id, MERCHANT_PREFIX) != request.auth.merchant_id:
         raise NotFound
     return order_id
-
-
-def _json(value: Any) -> Response[bytes]:
-    return Response(msgspec.json.encode(value), media_type="application/json")
