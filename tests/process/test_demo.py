@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from tallystick.cli.merchant_api import MerchantApi
+from tallystick.cli.merchant_api import MerchantApi, MerchantApiError
 from tallystick.ports.http import AiohttpClient, HttpRequest
 
 TEST_BOUND_S = 120
@@ -49,6 +49,7 @@ async def test_the_line_of_a_demo_that_stays(processes: Any, tmp_path: Path) -> 
             assert {oct(_mode(Path(line["ca_file"]))), oct(_mode(tmp_path / "demo.json"))} == {"0o600"}
             order = await _an_order(line)
             await _gateway_comes_back(processes, demo, line)
+            await _database_comes_back(processes, line, tmp_path)
             below = demo.descendants()
             demo.process.kill()
             await processes.until(lambda: not any(processes.alive(pid) for pid in below), within_s=30)
@@ -96,6 +97,21 @@ async def _gateway_comes_back(processes: Any, demo: Any, line: dict[str, Any]) -
         assert answer.status == 200
     finally:
         await http.close()
+
+
+async def _database_comes_back(processes: Any, line: dict[str, Any], data_dir: Path) -> None:
+    """After kill -9 of the server's first process, orders can be placed again within seconds."""
+    postmaster_file = data_dir / "postgres" / "cluster" / "postmaster.pid"
+    before = postmaster_file.read_text().split()[0]
+    os.kill(int(before), signal.SIGKILL)
+    await processes.until(lambda: postmaster_file.exists() and before not in postmaster_file.read_text(), within_s=10)
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await _an_order(line)
+                return
+            except MerchantApiError:
+                await asyncio.sleep(0.1)
 
 
 def _mode(path: Path) -> int:

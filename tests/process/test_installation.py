@@ -68,6 +68,7 @@ async def test_a_paid_order_with_the_commands_alone(
             await started.enter_async_context(processes.running(service, "serve", environment=settings))
             for service in ("gateway", "merchant")
         ]
+        apart = await started.enter_async_context(processes.running("gateway", "work", environment=settings))
         for url in (gateway_url, merchant_url):
             answer = await processes.answer(HttpRequest("GET", f"{url}/readyz", {}, b"", 5))
             assert answer.status == 200
@@ -89,8 +90,24 @@ async def test_a_paid_order_with_the_commands_alone(
         assert explained["order"]["state"] == "PAID"
         assert "webhook" in {row["source"] for row in explained["timeline"]}, "the secret that came later was used"
 
-        for service in services:
+        for service in (*services, apart):
             assert await service.stop() == 0
+
+
+async def test_one_command_serves_everything_on_this_machine(
+    processes: Any, http: AiohttpClient, tmp_path: Path
+) -> None:
+    """`tallystick serve` without a DSN: an embedded database, migrated, and both services; SIGTERM leaves nothing."""
+    ports = processes.free_ports(2)
+    settings = {"TALLYSTICK_GATEWAY_PORT": str(ports[0]), "TALLYSTICK_MERCHANT_PORT": str(ports[1])}
+    async with asyncio.timeout(TEST_BOUND_S):
+        async with processes.running("serve", "--data-dir", str(tmp_path), environment=settings) as served:
+            for port in ports:
+                answer = await processes.answer(HttpRequest("GET", f"http://127.0.0.1:{port}/readyz", {}, b"", 5))
+                assert answer.status == 200
+            below = served.descendants()
+            assert await served.stop() == 0
+            assert not any(processes.alive(pid) for pid in below)
 
 
 async def _pay(browser: Browser, url: str) -> None:

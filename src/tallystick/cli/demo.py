@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-REPORT_COLUMNS = 120  # of what is written to a file or a pipe, which has no width of its own
-
 
 def demo(
     once: Annotated[
@@ -32,25 +30,22 @@ def demo(
     The database server is an embedded one, unless TALLYSTICK_GATEWAY_DATABASE_DSN and TALLYSTICK_MERCHANT_DATABASE_DSN
     name others. Where a port is in use, a free one is taken.
     """
-    from rich.console import Console
-
     from tallystick.cli.folders import default_folder
     from tallystick.cli.postgres import given_dsns
     from tallystick.cli.serving import run
+    from tallystick.cli.showing import console
     from tallystick.demo.folder import Folder
     from tallystick.demo.performance import Performance
     from tallystick.demo.stack import Stack
 
-    console = Console(stderr=as_json, highlight=False)
-    if not console.is_terminal:
-        console = Console(stderr=as_json, highlight=False, width=REPORT_COLUMNS)
+    board = console(stderr=as_json)
     folder = Folder(data_dir or default_folder("demo"))
 
     def say(sentence: str) -> None:
-        console.print(sentence, style="dim")
+        board.print(sentence, style="dim")
 
     stack = Stack(folder, port_base=port_base, https=not plain_http, dsns=given_dsns(), say=say)
-    performance = Performance(stack, console, folder.path, once=once, shoppers=not no_shoppers, as_json=as_json)
+    performance = Performance(stack, board, folder.path, once=once, shoppers=not no_shoppers, as_json=as_json)
     run(performance.run())
     if performance.exit_code:
         raise typer.Exit(performance.exit_code)

@@ -91,7 +91,7 @@ def _read(answer: Answered) -> dict[str, Any]:
     except msgspec.DecodeError:
         raise ApiRefused(answer.status, "unreadable", f"the answer ({answer.status}) is not the API's") from None
     if answer.status >= 400:
-        detail = str(read.get("detail") or read.get("title") or f"status {answer.status}")
+        told = [str(read[name]) for name in ("title", "detail") if read.get(name)] or [f"status {answer.status}"]
         errors = [f"{each.get('field')}: {each.get('message')}" for each in read.get("errors") or []]
-        raise ApiRefused(answer.status, str(read.get("code", "")), "; ".join([detail, *errors]))
+        raise ApiRefused(answer.status, str(read.get("code", "")), ": ".join([*told, *errors]))
     return read

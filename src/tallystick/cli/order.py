@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tallystick.cli.failures import CommandRefused
-from tallystick.cli.showing import AsJson, show
+from tallystick.cli.showing import AsJson, console, show
 
 app = typer.Typer(help="Orders of a running installation.", no_args_is_help=True)
 
@@ -72,20 +72,19 @@ async def _ask(url: str, api_key: str, ca_file: str | None, order: str) -> tuple
 
 
 def _print(order: dict[str, Any], timeline: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from tallystick.cli.wording import STATE_STYLES, amount, clock_of, in_words, source_in_words
 
-    console = Console(highlight=False)
-    console.print(
-        f"[bold]{order['id']}[/]  [{STATE_STYLES[order['state']]}]{order['state']}[/]  "
-        f"{amount(order['amount'], order['currency'])}  {order['reference'] or ''}"
-    )
+    head = Text.assemble((order["id"], "bold"), "  ", (order["state"], STATE_STYLES[order["state"]]))
+    head.append(f"  {amount(order['amount'], order['currency'])}  {order['reference'] or ''}")
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for row in timeline:
         moved = row["state_before"] != row["state_after"]
         change = f"{row['state_before']} → {row['state_after']}" if moved else ""
         told = f"told by {source_in_words(row['source'])}"
-        table.add_row(clock_of(row["at"]), in_words(row["fact"]), change, told, row["reference"] or "")
-    console.print(table)
+        # As text and not as markup: a reference is the shop's, and may hold brackets.
+        cells = (clock_of(row["at"]), in_words(row["fact"]), change, told, row["reference"] or "")
+        table.add_row(*(Text(cell) for cell in cells))
+    console().print(head, table)

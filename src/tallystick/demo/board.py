@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -49,7 +50,7 @@ def summary(rows: Sequence[Row], differing: Sequence[str]) -> RenderableType:
         for row in rows:
             if not row.as_scripted:
                 why = row.shopper.lost or f"its order is {row.state or 'not there'}, not {row.shopper.script.ends}"
-                lines.append(f"  {row.shopper.script.name}: {why}")
+                lines.append(f"  {row.shopper.script.name}: {escape(why)}")
     if differing:
         lines += [f"[bold red]The halves differ:[/] {sentence}" for sentence in differing]
     else:

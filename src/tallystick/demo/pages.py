@@ -5,6 +5,7 @@ from typing import Any
 from litestar import Response, get, post
 from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from tallystick.cli.merchant_api import ApiRefused
 from tallystick.cli.wording import amount, clock_of, in_words, source_in_words
@@ -34,7 +35,7 @@ def basket_routes(shop: Shop) -> list[HTTPRouteHandler]:
         return _basket_page(shop, request)
 
     @post("/basket/{slug:str}")
-    async def change_basket(request: ShopRequest, slug: str) -> Response[None]:
+    async def change_basket(request: ShopRequest, slug: FromPath[str]) -> Response[None]:
         form = await request.form()
         by = {"1": 1, "-1": -1}.get(str(form.get("by")), 0)
         text = goods.write_basket(goods.changed(basket_of(request), slug, by))
@@ -61,7 +62,7 @@ def order_routes(shop: Shop) -> list[HTTPRouteHandler]:
         return _see_other(f"/orders/{reference}/pay", _basket_cookie(""))
 
     @get("/orders/{reference:str}/pay")
-    async def pay(request: ShopRequest, reference: str) -> Response[Any]:
+    async def pay(request: ShopRequest, reference: FromPath[str]) -> Response[Any]:
         order = await shop.order(reference)
         if not _payable(order):
             return _see_other(f"/orders/{reference}")
@@ -79,11 +80,11 @@ def order_routes(shop: Shop) -> list[HTTPRouteHandler]:
         )
 
     @post("/orders/{reference:str}/client-secret", status_code=200)
-    async def client_secret(reference: str) -> dict[str, Any]:
+    async def client_secret(reference: FromPath[str]) -> dict[str, Any]:
         return {"client_secret": (await shop.order(reference))["client_secret"]}
 
     @get("/orders/{reference:str}")
-    async def show_order(request: ShopRequest, reference: str) -> Html:
+    async def show_order(request: ShopRequest, reference: FromPath[str]) -> Html:
         order = await shop.order(reference)
         timeline = await shop.api.timeline(order["id"])
         heading, words = OUTCOMES[order["state"]]
@@ -103,7 +104,7 @@ def order_routes(shop: Shop) -> list[HTTPRouteHandler]:
         )
 
     @get("/orders/{reference:str}/state")
-    async def state_of_order(reference: str) -> dict[str, Any]:
+    async def state_of_order(reference: FromPath[str]) -> dict[str, Any]:
         return {"state": (await shop.order(reference))["state"]}
 
     @get("/orders")

@@ -1,0 +1,60 @@
+"""What a person is told when a command cannot work: a sentence that says what to do, and an exit code."""
+
+import pytest
+
+from tallystick.cli.command import run
+from tallystick.cli.failures import CANNOT_BE, DID_NOT_WORK
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for service in ("GATEWAY", "MERCHANT"):
+        for ending in ("", "_FILE"):
+            monkeypatch.delenv(f"TALLYSTICK_{service}_DATABASE_DSN{ending}", raising=False)
+        monkeypatch.delenv(f"TALLYSTICK_{service}_SETTINGS_FILE", raising=False)
+    for name in ("TALLYSTICK_MERCHANT_URL", "TALLYSTICK_MERCHANT_API_KEY", "TALLYSTICK_MERCHANT_API_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("database migrate", "TALLYSTICK_GATEWAY_DATABASE_DSN or TALLYSTICK_MERCHANT_DATABASE_DSN"),
+        ("gateway serve", "TALLYSTICK_GATEWAY_DATABASE_DSN is not set"),
+        ("merchant accounts create --name Hazel", "TALLYSTICK_MERCHANT_DATABASE_DSN is not set"),
+        ("order show ord_1", "--data-dir"),
+        ("gateway accounts create", "--name"),
+        ("gateway accounts create --name x --mode real", "real"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_what_is_missing_is_named(line: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(line.split()) == CANNOT_BE
+    captured = capsys.readouterr()
+    assert told in captured.err
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+
+
+def test_a_database_that_is_away(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYSTICK_MERCHANT_DATABASE_DSN", "postgresql://nobody:hidden-word@127.0.0.1:1/nowhere")
+    for line in ("database migrate", "merchant accounts create --name Hazel"):
+        assert run(line.split()) == DID_NOT_WORK
+        error = capsys.readouterr().err
+        assert "DSN" in error
+        assert "hidden-word" not in error
+
+
+def test_one_dsn_of_two_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYSTICK_MERCHANT_DATABASE_DSN", "postgresql:///merchant")
+    assert run(["serve"]) == CANNOT_BE
+    assert "set both" in capsys.readouterr().err
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    help_text = capsys.readouterr().out
+    for noun in ("gateway", "merchant", "database", "order", "serve", "demo"):
+        assert noun in help_text
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("tallystick ")
