@@ -239,7 +239,7 @@ class Client(Struct, frozen=True):
             connection.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client() -> type[Client]:
     """Makes clients: `client(url, key)`."""
     return Client
