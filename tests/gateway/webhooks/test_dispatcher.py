@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections import Counter
 from typing import Any
 
+import psycopg
 import pytest
 
 from tallystick.gateway.webhooks.worker import CalledEndpoints
@@ -330,3 +332,23 @@ async def test_a_backlog_is_worked_off_with_bounded_places(bench: Any, receiver:
         await bench.until(lambda: bench.sql("SELECT count(*) FROM delivery WHERE state = 'delivered'") == [(400,)])
     assert 2 <= highest <= 8
     assert (len(dispatcher._under_way), len(dispatcher._in_flight)) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["claim_deliveries", "record_results", "release_deliveries"])
+def test_rows_are_found_by_their_key_whatever_the_statistics_say(bench: Any, name: str) -> None:
+    """A plan that was made while nothing was due must not walk through the backlog that comes later."""
+    bench.sql(
+        "INSERT INTO delivery SELECT 'acct_a', 'dlv_' || n, false, 'evt_' || n, 'v', 'we_1', 'delivered', 1, $1, NULL,"
+        " 1, NULL, $1, $1 FROM generate_series(1, 5000) AS n",
+        bench.clock.now(),
+    )
+    bench.sql("ANALYZE delivery")
+    statement = getattr(queue.SQL, name).text
+    nothing = ", ".join(["NULL"] * len(set(re.findall(r"\$[0-9]+", statement))))
+    with psycopg.connect(bench.dsn, autocommit=True, prepare_threshold=None) as connection:
+        connection.execute("SET plan_cache_mode = force_generic_plan")  # as the database port does
+        connection.execute(f"PREPARE planned AS {statement}".encode())
+        plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN EXECUTE planned({nothing})".encode()))
+    assert "delivery_pkey" in plan
+    assert "delivery_due" not in plan
+    assert "Seq Scan on delivery" not in plan

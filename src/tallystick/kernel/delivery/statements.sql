@@ -11,11 +11,13 @@ SELECT d.owner_id, d.livemode, d.id, d.generation, d.endpoint
 
 -- claim_deliveries
 -- Take the lease of deliveries that the caller saw as due; those that someone else took meanwhile are not returned.
+-- Rows are to be found by their key. Were it written state = 'due', here or below, a plan made while nothing is due would
+-- go by the index of due rows, and every claim would walk through the whole backlog once there is one.
 UPDATE delivery d
    SET lease_until = $5::timestamptz, generation = d.generation + 1
   FROM unnest($1::text[], $2::text[], $3::int[]) AS seen(owner_id, id, generation)
  WHERE (d.owner_id, d.id, d.generation) = (seen.owner_id, seen.id, seen.generation)
-   AND d.state = 'due' AND (d.lease_until IS NULL OR d.lease_until <= $4::timestamptz)
+   AND d.state NOT IN ('delivered', 'dead', 'held') AND (d.lease_until IS NULL OR d.lease_until <= $4::timestamptz)
 RETURNING d.owner_id, d.livemode, d.id, d.generation, d.tries, d.message, d.endpoint,
        (SELECT m.body FROM message m WHERE (m.owner_id, m.id, m.api_version) = (d.owner_id, d.message, d.api_version)) AS body;
 
@@ -33,7 +35,7 @@ WITH result AS (
        SET state = r.state, due_at = coalesce(r.due_at, d.due_at), reason = r.reason, finished_at = r.finished_at,
            tries = d.tries + r.tried::int, lease_until = NULL
       FROM result r
-     WHERE (d.owner_id, d.id, d.generation) = (r.owner_id, r.id, r.generation) AND d.state = 'due'
+     WHERE (d.owner_id, d.id, d.generation) = (r.owner_id, r.id, r.generation) AND d.state NOT IN ('delivered', 'dead', 'held')
     RETURNING d.owner_id, d.id, d.generation
 ), attempts AS (
     INSERT INTO delivery_attempt (owner_id, delivery, number, started_at, duration_ms, status, reason, answer)
@@ -49,4 +51,5 @@ SELECT owner_id, id FROM recorded;
 UPDATE delivery d
    SET lease_until = NULL
   FROM unnest($1::text[], $2::text[], $3::int[]) AS held(owner_id, id, generation)
- WHERE (d.owner_id, d.id, d.generation) = (held.owner_id, held.id, held.generation) AND d.state = 'due';
+ WHERE (d.owner_id, d.id, d.generation) = (held.owner_id, held.id, held.generation)
+   AND d.state NOT IN ('delivered', 'dead', 'held');
