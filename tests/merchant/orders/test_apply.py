@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from tallystick.kernel.identifiers import new_owner_id, owned_id
@@ -26,8 +27,9 @@ from tallystick.merchant.orders.facts import (
     Succeeded,
     decode_facts,
 )
+from tallystick.merchant.orders.view import order_view
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import ConstraintViolated, Database, SerializationFailed, Statement
+from tallystick.ports.database import ConstraintViolated, Database, SerializationFailed, Statement, SynchronousDatabase
 from tallystick.ports.entropy import SystemEntropy
 from tallystick.ports.http import AiohttpClient
 from tallystick.ports.secrets import LocalSecrets
@@ -244,3 +246,20 @@ async def test_concurrent_batches_lose_nothing_and_end_the_same(merchant_databas
         numbers = [line[0] for line in await the_timeline(merchant_database, key)]
         assert numbers == list(range(1, len(numbers) + 1))
         assert row["version"] == numbers[-1]
+
+
+async def test_both_drivers_write_the_same_order(merchant_database: Database, merchant_dsn: str) -> None:
+    """DESIGN §2.5: the SQL runs unchanged through asyncpg and through psycopg; what is stored is the same."""
+    facts: list[AnyFact] = [SessionOpened("cs_1", None, "https://g/pay", "secret"), ChargeSeen("ch_0", "failed"), PAYS]
+    shown: list[Any] = []
+    for database in (merchant_database, SynchronousDatabase(merchant_dsn)):
+        (key,) = await orders(database)
+        for fact in facts:
+            fact = msgspec.structs.replace(fact, intent=f"pi_{len(shown)}") if fact is PAYS else fact
+            await learn(database, about(key, fact))
+        rows = await database.rows(apply.SQL.find_orders, [key.merchant_id], [key.order_id])
+        view = order_view(rows[0])
+        attempt = msgspec.structs.replace(view.attempts[0], payment_intent=None)
+        same = msgspec.structs.replace(view, id="", attempts=(attempt,))
+        shown.append((same, rows[0]["redirect_url"], rows[0]["client_secret"], await the_timeline(database, key)))
+    assert shown[0] == shown[1]
