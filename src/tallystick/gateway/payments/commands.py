@@ -102,7 +102,7 @@ class Payments:
         if card is not None and not sent.confirm:
             opens = replace(opens, intent=replace(intent, payment_method=card.id))
             opens = opens.having(card.made) if card.made is not None else opens
-        charge_id = self._charge_id(call.caller, at)
+        charge_id = self._charge_id(call.caller, at) if sent.confirm else ""
 
         def tell(payment: Payment) -> inputs.Confirm | None:
             method = card.of(payment) if card is not None else None

@@ -4,8 +4,7 @@ Whoever changes anything of a payment holds the lock of its intent's row, so wha
 be saved over. The conditions on status and version say so a second time: a write that misses its row fails the whole.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -72,15 +71,11 @@ async def load_locked(tx: Transaction, wanted: Sequence[Wanted]) -> dict[Key, Pa
         [id for one in wanted for id in one.charges],
         [id for one in wanted for id in one.requests],
     )
-    methods = await _methods(tx, intents, wanted)
-    payments = {
-        key_of(intent): Payment(intent=intent, session=sessions.get(key_of(intent)), methods=methods[key_of(intent)])
-        for intent in intents
-    }
+    payments = {key_of(intent): Payment(intent=intent, session=sessions.get(key_of(intent))) for intent in intents}
     for row in charges:
         key = (row["account_id"], row["livemode"], row["payment_intent"])
         payments[key] = payments[key].having(*_charge_row(row))
-    return payments
+    return await _with_methods(tx, payments, wanted)
 
 
 async def save(tx: Transaction, changes: Sequence[Change]) -> None:
@@ -127,22 +122,26 @@ async def _sessions(tx: Transaction, intents: Sequence[PaymentIntent]) -> dict[K
     return {(s.account_id, s.livemode, s.payment_intent): s for s in found if s.payment_intent is not None}
 
 
-async def _methods(
-    tx: Transaction, intents: Sequence[PaymentIntent], wanted: Sequence[Wanted]
-) -> dict[Key, tuple[PaymentMethod, ...]]:
-    """The cards that are attached to the intents or named by the commands, by the key of the intent."""
-    ids: dict[Key, set[str]] = defaultdict(set)
-    for intent in intents:
-        if intent.payment_method is not None:
-            ids[key_of(intent)].add(intent.payment_method)
+async def _with_methods(
+    tx: Transaction, payments: Mapping[Key, Payment], wanted: Sequence[Wanted]
+) -> dict[Key, Payment]:
+    """The payments with the cards that are attached to their intents or named by the commands."""
+    named: dict[Key, set[str]] = {key: set() for key in payments}
+    for key, payment in payments.items():
+        if payment.intent.payment_method is not None:
+            named[key].add(payment.intent.payment_method)
     for one in wanted:
-        ids[one.key].update(one.methods)
-    keys = sorted({(key[0], key[1], id) for key, named in ids.items() for id in named})
-    found = await find_methods(tx, keys)
-    of_intent: dict[Key, tuple[PaymentMethod, ...]] = defaultdict(tuple)
-    for key, named in ids.items():
-        of_intent[key] = tuple(found[key[0], key[1], id] for id in sorted(named) if (key[0], key[1], id) in found)
-    return of_intent
+        if one.key in named:
+            named[one.key].update(one.methods)
+    missing = {
+        key: [(key[0], key[1], id) for id in sorted(ids) if payments[key].method(id) is None]
+        for key, ids in named.items()
+    }
+    found = await find_methods(tx, [method for methods in missing.values() for method in methods])
+    return {
+        key: payment.having(*(found[method] for method in missing[key] if method in found))
+        for key, payment in payments.items()
+    }
 
 
 def _charge_row(row: Record) -> list[Charge | AcquirerRequest | PaymentMethod]:
