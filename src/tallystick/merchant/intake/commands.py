@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 BATCH_ITEMS_MAX: Final = 256  # beyond it a commit gets slower and no cheaper per webhook
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024  # 64 of the largest bodies; bounds one statement's memory
-BATCHES_IN_FLIGHT_MAX: Final = 1  # what arrives during a commit is the next batch; two halves would cost twice
+BATCHES_IN_FLIGHT_MAX: Final = 2  # one is prepared while the other is committed
 QUEUED_MAX: Final = 2_000  # at 64 KiB each 128 MiB; at our rate a fraction of a second of waiting
 FIRST_RETRY_S: Final = 1.0  # when parked and failed webhooks are looked at again for the first time (RULES §7)
 

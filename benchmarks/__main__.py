@@ -1,0 +1,51 @@
+"""`python -m benchmarks webhooks|intents|orders|all`: measure, and print JSON with medians."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from typing import Any
+
+from benchmarks import webhooks
+from benchmarks.processes import postgres
+from benchmarks.rounds import interleaved, medians
+from tallystick.ports.postgres import SETTINGS
+
+CORES = 2  # client, PostgreSQL and servers share them, so that figures of different machines can be compared
+
+POSTGRESQL = {name: SETTINGS[name] for name in ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers")}
+
+
+def main() -> None:
+    """Run the benchmark named on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("benchmark", nargs="?", choices=["webhooks", "all"], default="all")
+    parser.add_argument("--rounds", type=int, default=5, help="how often every subject is measured (default 5)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of one measurement (default 4)")
+    parser.add_argument("--subject", action="append", help="measure only this one; may be repeated")
+    arguments = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))[:CORES]
+    os.sched_setaffinity(0, cores)
+    report: dict[str, Any] = {
+        "machine": {"cores": len(cores), "python": platform.python_version(), "postgresql": POSTGRESQL},
+        "rounds": arguments.rounds,
+        "seconds": arguments.seconds,
+    }
+    with postgres() as server:
+        if arguments.benchmark in ("webhooks", "all"):
+            subjects = webhooks.subjects(server)
+            chosen = [subject for subject in subjects if not arguments.subject or subject.name in arguments.subject]
+            runs = interleaved(chosen, webhooks.CONNECTIONS, arguments.rounds, arguments.seconds)
+            report["webhooks"] = {
+                count: {name: medians(measured) for name, measured in by_subject.items()}
+                for count, by_subject in runs.items()
+            }
+    json.dump(report, sys.stdout, indent=2)
+    print()
+
+
+if __name__ == "__main__":
+    main()
