@@ -43,13 +43,14 @@ def count_rows(dsn: str) -> dict[str, int]:
     """How many rows every table has."""
     with psycopg.connect(dsn) as connection:
         tables = connection.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+            " ORDER BY schemaname, tablename"
         ).fetchall()
         counts = {}
-        for (table,) in tables:
-            row = connection.execute(SQL("SELECT count(*) FROM {}").format(Identifier(table))).fetchone()
+        for schema, table in tables:
+            row = connection.execute(SQL("SELECT count(*) FROM {}").format(Identifier(schema, table))).fetchone()
             assert row is not None
-            counts[str(table)] = int(row[0])
+            counts[f"{schema}.{table}"] = int(row[0])
         return counts
 
 

@@ -308,7 +308,7 @@ def owner_missing(statement: Written) -> str:
     """What in the statement does not begin with the owner, or nothing."""
     text = statement.text
     owner = rf"(?:\w+\.)?(?:{'|'.join(OWNERS)})\b"
-    inserts = re.findall(r"INSERT INTO (\w+)[\w\s]*\(\s*([^,)]+)", text)
+    inserts = re.findall(r"INSERT INTO ([\w.]+)[\w\s]*\(\s*([^,)]+)", text)
     for table, first_column in inserts:
         if first_column.strip() not in OWNERS:
             return f"INSERT INTO {table} begins with {first_column.strip()}"

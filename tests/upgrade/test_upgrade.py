@@ -42,7 +42,7 @@ def test_a_database_of_an_earlier_version_migrates_to_head(empty_dsn: str, versi
     assert current_version(empty_dsn) == newest_version(f"tallystick.{service}.schema")
     with psycopg.connect(empty_dsn) as connection:
         for table, count in rows.items():
-            row = connection.execute(SQL("SELECT count(*) FROM {}").format(Identifier(table))).fetchone()
+            row = connection.execute(SQL("SELECT count(*) FROM {}").format(Identifier(*table.split(".")))).fetchone()
             assert row == (count,), f"{table}: {row} rows where there were {count}"
 
 
