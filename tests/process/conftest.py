@@ -15,8 +15,8 @@ import pytest
 
 from tallystick.ports.http import AiohttpClient, Answered, HttpRequest
 
-START_S = 60.0  # for a stack on a machine that does other things too; the usual time is a tenth of it
-COMMAND_S = 60.0
+START_S = 120.0  # for a stack on a machine that does other things too; the usual time is a fraction of it
+COMMAND_S = 120.0
 
 
 class Running:
@@ -98,7 +98,7 @@ class Processes:
 
     async def answer(self, request: HttpRequest, http: AiohttpClient | None = None) -> Answered:
         """An answer, asked for again while nobody listens."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(START_S):
             while True:
                 answer = await (http or self._http).send(request)
                 if isinstance(answer, Answered):

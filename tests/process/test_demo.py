@@ -10,7 +10,7 @@ from typing import Any
 from tallystick.cli.merchant_api import MerchantApi, MerchantApiError
 from tallystick.ports.http import AiohttpClient, HttpRequest
 
-TEST_BOUND_S = 120
+TEST_BOUND_S = 180
 KEYS = {
     "gateway": {"url", "secret_key", "publishable_key"},
     "merchant": {"url", "api_key", "webhook_url", "webhook_secret"},

@@ -5,20 +5,20 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from tallystick.cli.endpoints import EVENTS, create_endpoint
+from tallystick.cli.endpoints import create_endpoint
 from tallystick.cli.merchant_api import MerchantApi
 from tallystick.demo.browser import Browser
 from tallystick.demo.shoppers import VISA
 from tallystick.ports.http import AiohttpClient, HttpRequest
 from tallystick.ports.postgres import create_databases
 
-TEST_BOUND_S = 90
+TEST_BOUND_S = 180
 
 
 @pytest.fixture
@@ -127,8 +127,3 @@ async def test_services_refuse_plain_http_beyond_loopback(processes: Any) -> Non
             _, error = await refused.rest()
             assert refused.process.returncode == 2
             assert "plain HTTP" in error
-
-
-def test_the_events_that_the_merchant_wants_are_words_of_the_wire() -> None:
-    assert urlencode([("enabled_events[]", event) for event in EVENTS])
-    assert len(set(EVENTS)) == len(EVENTS)

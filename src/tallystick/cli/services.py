@@ -12,12 +12,13 @@ from tallystick.ports.telemetry import configure_logging
 
 async def serve_gateway(environ: Mapping[str, str], *, workers_alone: bool) -> None:
     """Run the gateway until SIGTERM or SIGINT. Raises SettingsRefused, NotSecure, CannotListen, DatabaseUnavailable."""
-    from tallystick.gateway import app
     from tallystick.gateway import settings as configuration
 
     settings = configuration.read(environ)
     address = Address(settings.host, settings.port, settings.tls_cert_file, settings.tls_key_file)
     check_secure(address)
+    from tallystick.gateway import app  # much code: what cannot start is told before it is read
+
     ports = await app.open_ports(settings)
     configure_logging("gateway", ports.clock, level=settings.log_level)
     try:
@@ -33,12 +34,13 @@ async def serve_gateway(environ: Mapping[str, str], *, workers_alone: bool) -> N
 
 async def serve_merchant(environ: Mapping[str, str], *, workers_alone: bool) -> None:
     """Run the merchant service until SIGTERM or SIGINT. Raises as `serve_gateway`."""
-    from tallystick.merchant import app
     from tallystick.merchant import settings as configuration
 
     settings = configuration.read(environ)
     address = Address(settings.host, settings.port, settings.tls_cert_file, settings.tls_key_file)
     check_secure(address)
+    from tallystick.merchant import app
+
     ports = await app.open_ports(settings)
     configure_logging("merchant", ports.clock)
     try:

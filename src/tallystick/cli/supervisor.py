@@ -17,7 +17,7 @@ from tallystick.cli import tether
 from tallystick.ports.clock import Clock
 from tallystick.ports.http import Answered, Http, HttpRequest
 
-READY_WITHIN_S = 30.0  # a service that does not answer by then will not; generous for a machine that is busy
+READY_WITHIN_S = 60.0  # a service that does not answer by then will not; generous for a machine that is very busy
 READY_POLL_S = 0.05  # how soon after its first answer a service counts as ready
 READY_DEADLINE_S = 2.0  # for one question whether it is ready
 STOP_WITHIN_S = 10.0  # for open requests to end after SIGTERM; then SIGKILL
