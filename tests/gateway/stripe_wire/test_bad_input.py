@@ -47,10 +47,9 @@ ROUTES = [
 NAMES = (
     "amount currency confirm capture_method payment_method payment_method_types[] description metadata metadata[a] "
     "return_url expand[] expand limit starting_after ending_before created created[gte] type types[] delivery_success "
-    "url enabled_events[] disabled card[token] card[number] mode line_items[0][quantity] success_url ui_mode "
-    "expires_at line_items[0][price_data][currency] line_items[0][price_data][unit_amount] amount_total client_reference_id "
-    "line_items[0][price_data][product_data][name] amount_to_capture final_capture cancellation_reason status x "
-    "x[y][z]"
+    "url enabled_events[] disabled card[token] card[number] mode line_items[0][quantity] success_url ui_mode status x "
+    "expires_at line_items[0][price_data][currency] line_items[0][price_data][unit_amount] amount_total final_capture "
+    "line_items[0][price_data][product_data][name] amount_to_capture cancellation_reason x[y][z] client_reference_id"
 ).split()
 VALUES = [
     *(

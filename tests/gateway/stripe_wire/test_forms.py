@@ -13,7 +13,7 @@ from tallystick.gateway.stripe_wire import errors
 from tallystick.gateway.stripe_wire.forms import (
     BODY_BYTES_MAX,
     DEPTH_MAX,
-    NAME_BYTES_MAX,
+    NAME_CHARACTERS_MAX,
     PAIRS_MAX,
     parse,
     parse_form,
@@ -59,7 +59,7 @@ def test_brackets_become_nested_fields(encoded: bytes, fields: dict[str, Any]) -
         b"%00=a",
         b"a=\xed\xa0\x80",
         b"a" + b"[b]" * (DEPTH_MAX + 1) + b"=1",
-        b"a" * (NAME_BYTES_MAX + 1) + b"=1",
+        b"a" * (NAME_CHARACTERS_MAX + 1) + b"=1",
         b"&".join(b"a%d=1" % number for number in range(PAIRS_MAX + 1)),
     ],
 )

@@ -15,7 +15,7 @@ from tallystick.gateway.stripe_wire import errors
 
 BODY_BYTES_MAX = 256 * 1024  # a session with 100 long line items has 60 KiB
 PAIRS_MAX = 2_000  # 100 line items with all their members
-NAME_BYTES_MAX = 512
+NAME_CHARACTERS_MAX = 512  # as sent
 DEPTH_MAX = 8  # the deepest parameter has five levels
 
 Fields = dict[str, Any]
@@ -45,15 +45,19 @@ def parse_form(encoded: bytes) -> Fields:
     fields: Fields = {}
     if not encoded:
         return fields
-    pairs = encoded.split(b"&")
-    if len(pairs) > PAIRS_MAX:
+    if encoded.count(b"&") >= PAIRS_MAX:
         raise errors.InvalidRequest(f"A request can have at most {PAIRS_MAX} parameters.")
-    for pair in pairs:
+    quoted = b"%" in encoded or b"+" in encoded
+    for pair in _utf8(encoded).split("&"):
         if pair:
-            name, _, value = pair.partition(b"=")
-            if len(name) > NAME_BYTES_MAX:
-                raise errors.InvalidRequest(f"The name of a parameter can have at most {NAME_BYTES_MAX} bytes.")
-            _put(fields, _text(name), _text(value))
+            name, _, value = pair.partition("=")
+            if len(name) > NAME_CHARACTERS_MAX:
+                raise errors.InvalidRequest(
+                    f"The name of a parameter can have at most {NAME_CHARACTERS_MAX} characters."
+                )
+            if quoted:
+                name, value = _unquoted(name), _unquoted(value)
+            _put(fields, name, value)
     return fields
 
 
@@ -83,9 +87,13 @@ def _check_nested(value: Any, depth: int) -> None:
             _check_nested(item, depth + 1)
 
 
-def _text(raw: bytes) -> str:
-    if b"%" in raw or b"+" in raw:
-        raw = unquote_to_bytes(raw.replace(b"+", b" "))
+def _unquoted(text: str) -> str:
+    if "%" not in text and "+" not in text:
+        return text
+    return _utf8(unquote_to_bytes(text.replace("+", " ")))
+
+
+def _utf8(raw: bytes) -> str:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:

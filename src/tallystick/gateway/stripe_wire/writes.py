@@ -1,7 +1,7 @@
 """The routes that change something. Commands take lists, so that what they commit can be shared (DESIGN §2.2).
 
-`batched` commands are quick and commit once: concurrent calls of a route go in one list. The others may ask the acquirer
-in between and share their commits further down; each call of theirs goes at once, in a list of one.
+`batched` commands are quick and commit once: concurrent calls of a route go in one list. The others may ask the
+acquirer in between and share their commits further down; each call of theirs goes at once, in a list of one.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
