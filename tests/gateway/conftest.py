@@ -1,7 +1,7 @@
 """The gateway's core on a real PostgreSQL: an account, its commands, a bank that obeys, a movable clock."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -171,17 +171,25 @@ def shown(answer: Reply | Exception) -> Any:
 
 
 @pytest.fixture
-async def core(gateway_database: Database) -> Core:
-    """A gateway with one account."""
-    account_id = new_owner_id("acct", SystemEntropy())
-    await gateway_database.execute(
-        Statement(
+def core_over() -> Callable[[Database], Awaitable[Core]]:
+    """Makes a gateway with one account over a database."""
+
+    async def make(database: Database) -> Core:
+        account_id = new_owner_id("acct", SystemEntropy())
+        statement = Statement(
             "of_a_test",
             "INSERT INTO account (account_id, name, created_at) VALUES ($1::text, 'Shop', '2026-01-01T00:00:00Z')",
-        ),
-        account_id,
-    )
-    return Core(gateway_database, account_id, MovableClock())
+        )
+        await database.execute(statement, account_id)
+        return Core(database, account_id, MovableClock())
+
+    return make
+
+
+@pytest.fixture
+async def core(core_over: Callable[[Database], Awaitable[Core]], gateway_database: Database) -> Core:
+    """A gateway with one account."""
+    return await core_over(gateway_database)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from tallystick.gateway.acquirers.port import Authentication
+from tallystick.gateway.acquirers.port import CALL_DEADLINE_S, Authentication
 from tallystick.gateway.cards.pan import Cvc
 from tallystick.gateway.payments import inputs
 from tallystick.gateway.payments.calling import Calling
@@ -20,10 +20,13 @@ from tallystick.gateway.payments.records import Key
 from tallystick.gateway.payments.work import Commits, Outcome, Work
 from tallystick.kernel.batching import Batcher
 from tallystick.kernel.idempotency import LeaseLost
+from tallystick.kernel.idempotency.engine import LEASE_S
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import DatabaseUnavailable
 
 RECORD_RETRY_WAITS_S = (0.1, 0.3, 1.0, 3.0, 5.0, 5.0)  # a result in hand is worth waiting for a database to come back
+
+assert CALL_DEADLINE_S + sum(RECORD_RETRY_WAITS_S) < LEASE_S, "nobody takes a key over while its call is under way"
 
 
 class Carrying:
