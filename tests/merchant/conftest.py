@@ -1,5 +1,6 @@
 """A whole merchant service over real HTTP on a real PostgreSQL, and at its other side a gateway that does as it is
-told."""
+told.
+"""
 
 import asyncio
 import itertools
@@ -46,7 +47,8 @@ class GatewayStandIn:
 
     `trouble` holds what happens to the next calls: a status with a code to answer without doing anything, `"lose"` to
     do the work and cut the connection instead of answering, `"cut"` to cut it before doing anything, `"hang"` to do
-    the work and never answer."""
+    the work and never answer.
+    """
 
     def __init__(self) -> None:
         self.url = ""

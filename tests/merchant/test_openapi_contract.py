@@ -1,5 +1,6 @@
 """schemathesis on the merchant's OpenAPI as it is served: whatever it thinks of, no 500 and no answer that is not
-described."""
+described.
+"""
 
 import asyncio
 import sys

@@ -3,7 +3,7 @@
 For a field `order_ttl_s` and the prefix `TALLYSTICK_MERCHANT_`, in this order of precedence:
 
     TALLYSTICK_MERCHANT_ORDER_TTL_S=1800           the value itself
-    TALLYSTICK_MERCHANT_ORDER_TTL_S_FILE=/a/path   the file that holds it: for secrets, so that no process list shows them
+    TALLYSTICK_MERCHANT_ORDER_TTL_S_FILE=/a/path   the file that holds it: for secrets, never in a process list
     TALLYSTICK_MERCHANT_SETTINGS_FILE=/a/path      a TOML file with `order_ttl_s = 1800`
     the field's default
 

@@ -1,5 +1,6 @@
 """The merchant service wired together, top to bottom: settings and ports in, the ASGI application and its workers
-out."""
+out.
+"""
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping

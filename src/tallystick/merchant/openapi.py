@@ -2,7 +2,8 @@
 code uses.
 
 It is written by hand, route by route, so that it says exactly what is answered; a test holds it against the routes
-that exist."""
+that exist.
+"""
 
 from typing import Any, Final
 

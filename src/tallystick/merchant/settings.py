@@ -1,5 +1,6 @@
 """Every setting of the merchant service, with default, unit and a sentence; checked against its neighbours at the
-start."""
+start.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Final
@@ -15,7 +16,8 @@ PREFIX: Final = "TALLYSTICK_MERCHANT_"
 
 class Settings(Struct, frozen=True, kw_only=True):
     """The settings of one merchant process. Secrets of connections are not among them: each connection names its
-    own."""
+    own.
+    """
 
     database_dsn: Annotated[
         str, Meta(min_length=1, description="PostgreSQL 15 or newer that holds the merchant's database. A secret.")

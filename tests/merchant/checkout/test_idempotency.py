@@ -24,7 +24,8 @@ async def post(stage: Stage, body: Any, headers: list[tuple[str, str]] | dict[st
 
 async def test_the_same_call_again_is_answered_with_the_same_bytes(stage: Stage) -> None:
     """done | same key, same fields in any order | same status, same bytes, Idempotent-Replayed; nothing new
-    anywhere."""
+    anywhere.
+    """
     headers = stage.headers(**{"Idempotency-Key": "k"})
     first = await post(stage, {"amount": 2500, "currency": "EUR"}, headers)
     again = await post(stage, {"currency": "EUR", "amount": 2500}, headers)
@@ -159,7 +160,8 @@ async def test_killed_after_the_claim(stage: Stage) -> None:
 @pytest.mark.parametrize("trouble", ["cut", "lose"])
 async def test_killed_after_the_order_was_stored_with_the_session_open_or_not(stage: Stage, trouble: str) -> None:
     """kill -9 after the local row / after the other side answered: the retry makes the same call, one session in the
-    end."""
+    end.
+    """
     stage.gateway.trouble = [trouble] * 3
     _, problem = await stage.place("k")
     # As after a kill, nobody gave the lease back: it runs out.

@@ -58,7 +58,8 @@ def intent_event(status: str, **members: Any) -> EventRead:
 
 def test_our_reference_is_read_from_what_we_sent() -> None:
     """RULES §7: found by our reference, client_reference_id or metadata, which was stored before the gateway was
-    called."""
+    called.
+    """
     session = {
         "status": "expired",
         "client_reference_id": "ord_9",
@@ -127,7 +128,8 @@ def test_a_session_tells(members: dict[str, Any], facts: tuple[AnyFact, ...]) ->
 
 def test_a_charge_is_shown_and_never_pays() -> None:
     """A charge that the gateway is reversing reads as succeeded too: only the intent or the session says that money
-    is ours."""
+    is ours.
+    """
     charge = {
         "status": "succeeded",
         "amount": 2500,

@@ -1,5 +1,6 @@
 """The one write path on a real PostgreSQL: what is learnt, in whatever batches, leaves the same order behind (RULES
-§4)."""
+§4).
+"""
 
 import asyncio
 import random
@@ -134,7 +135,8 @@ async def test_what_fits_no_order_attempt_or_connection_is_given_back(merchant_d
 
 async def test_the_third_decline_stores_the_close_request(merchant_database: Database) -> None:
     """RULES §4: the close request `declined_out` with its number n, in the commit of the decline; the order stays
-    PENDING."""
+    PENDING.
+    """
     (key,) = await orders(merchant_database)
     await learn(merchant_database, about(key, SessionOpened("cs_1")))
     for n in range(2):
@@ -213,7 +215,8 @@ async def test_an_intent_finds_its_attempt(merchant_database: Database) -> None:
 
 async def test_concurrent_batches_lose_nothing_and_end_the_same(merchant_database: Database) -> None:
     """RULES §4: many batches over the same orders at once, in any order, with repetitions: locks in id order, no lost
-    update."""
+    update.
+    """
     keys = await orders(merchant_database, 20)
     chance = random.Random(1)
     learnt = [

@@ -26,9 +26,8 @@ from tallystick.merchant.orders.facts import (
     decode_fact,
     decode_facts,
     encode,
-    merge,
-    merge_all,
 )
+from tallystick.merchant.orders.merge import merge, merge_all
 from tallystick.merchant.orders.state import Owed, conclude, standing, state_of
 
 OWED = Owed(2500, "EUR")

@@ -1,5 +1,6 @@
 """The return page over real HTTP: it polls, shows the truth, leads back to the shop, and never decides (RULES §4,
-§9)."""
+§9).
+"""
 
 import re
 from datetime import UTC, datetime

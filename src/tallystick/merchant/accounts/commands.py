@@ -41,7 +41,8 @@ class NewMerchant(Struct, frozen=True):
 
 def hash_api_key(api_key: str) -> bytes:
     """What is stored of an API key, and looked up. The key has 128 random bits, so a plain SHA-256 cannot be
-    reversed."""
+    reversed.
+    """
     return hashlib.sha256(api_key.encode()).digest()
 
 
@@ -93,7 +94,8 @@ async def add_connection(
     """Connect a merchant to its account at a gateway; the connection's id, which stands in its webhook address.
 
     Secrets are references (`env:NAME`, `file:/path`). They are not read here: the gateway makes the webhook secret
-    only once it is told the address, so that file may still be missing."""
+    only once it is told the address, so that file may still be missing.
+    """
     if gateway not in GATEWAYS:
         raise AccountRefused(f"gateway must be one of: {', '.join(GATEWAYS)}")
     if signature_scheme not in SIGNATURE_SCHEMES:

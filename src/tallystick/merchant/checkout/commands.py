@@ -5,7 +5,8 @@
                      (recovery point: the order's id)         (key order:{id}:1)
 
 Whoever retries after a crash at any arrow resumes there: the same order, the same request to the byte, under the same
-key at the gateway, so the same session. No transaction is open while the gateway is called."""
+key at the gateway, so the same session. No transaction is open while the gateway is called.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress

@@ -1,5 +1,6 @@
 """An order before it is stored: its ids, its times, and the call that will open its session. Pure, but for the
-insert."""
+insert.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -15,7 +16,8 @@ from tallystick.merchant.checkout.request import Wanted
 from tallystick.merchant.errors import NotChargeable
 from tallystick.merchant.gateways.port import AmountRefused, Gateway, Opening
 from tallystick.merchant.orders.apply import OrderKey
-from tallystick.merchant.orders.facts import NO_FACTS, Attempted, encode, merge
+from tallystick.merchant.orders.facts import NO_FACTS, Attempted, encode
+from tallystick.merchant.orders.merge import merge
 from tallystick.merchant.orders.view import LineItem
 from tallystick.ports.database import Statements, Transaction
 from tallystick.ports.entropy import Entropy

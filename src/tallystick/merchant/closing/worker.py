@@ -4,7 +4,8 @@
 The request was stored in the commit that decided it, so it happens whoever dies. The gateway is called outside any
 transaction, under a key of the decision, `close:{order}:{attempt}:{n}`: repeated as it is after an unknown outcome,
 with the next n after a refusal, because a refusal is final for its key. What the gateway answers is merged like
-everything else: a close that came too late finds the payment, and the order becomes PAID."""
+everything else: a close that came too late finds the payment, and the order becomes PAID.
+"""
 
 import asyncio
 import logging

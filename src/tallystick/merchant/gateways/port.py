@@ -2,7 +2,8 @@
 
 An adapter translates: our orders into the gateway's requests, its answers and events into facts (RULES §4). What it
 says ends in one of four ways (`Done | Refused | NotSent | Unknown`, DESIGN §2.8); it never decides anything about an
-order."""
+order.
+"""
 
 from datetime import datetime
 from typing import Literal, Protocol
@@ -18,7 +19,8 @@ SignatureScheme = Literal["stripe", "standard"]
 
 class Connection(Struct, frozen=True):
     """One merchant's account at one gateway. Secrets are references that the secrets port reads (`env:NAME`,
-    `file:/path`)."""
+    `file:/path`).
+    """
 
     merchant_id: str
     connection_id: str
@@ -72,7 +74,8 @@ class EventRead(Struct, frozen=True):
 
     `order_id` and `attempt` are our own reference, None where the event does not carry it; then `intent` names the
     payment. An event without facts says nothing about an order: it is stored as ignored. `error` says why an event
-    that does concern orders could not be translated: it is stored as failed, for a person to look at."""
+    that does concern orders could not be translated: it is stored as failed, for a person to look at.
+    """
 
     event_id: str
     type: str
@@ -90,16 +93,19 @@ class EventMalformed(Exception):
 
 class Gateway(Protocol):
     """One wire. Calls repeat themselves within their deadline, under one key, and say Unknown only when that did not
-    help."""
+    help.
+    """
 
     def read_event(self, raw: bytes) -> EventRead:
         """What a verified event says. Raises EventMalformed for what is no event at all. Pure, and fast: the hot
-        path."""
+        path.
+        """
         ...
 
     def plan_session(self, opening: Opening) -> bytes:
         """The request that opens the session, to be stored before it is sent, so that repeating it repeats it to the
-        byte. Raises AmountRefused. Pure."""
+        byte. Raises AmountRefused. Pure.
+        """
         ...
 
     async def open_session(self, connection: Connection, planned: bytes, key: str) -> Answer:
@@ -112,5 +118,6 @@ class Gateway(Protocol):
 
     async def close_session(self, connection: Connection, session: str, key: str) -> Answer:
         """Close the session and tell how it stands now: closed, or paid before we came, or still busy with a
-        payment."""
+        payment.
+        """
         ...

@@ -101,7 +101,8 @@ class StripeGateway:
 
     async def _repeat(self, request: HttpRequest) -> Answer:
         """Send until there is a final answer or the tries are used up. One unknown outcome makes the whole call
-        unknown."""
+        unknown.
+        """
         unknown: Unknown | None = None
         for number in range(1, TRIES_MAX + 1):
             answer = _read_answer(await self._http.send(request))

@@ -13,7 +13,8 @@ from tallystick.merchant.gateways.port import AmountRefused
 
 class WireCurrency(Struct, frozen=True):
     """How a currency travels: decimals by ISO 4217, decimals on the wire, and the step that wire amounts must be a
-    multiple of."""
+    multiple of.
+    """
 
     iso_exponent: int
     wire_exponent: int

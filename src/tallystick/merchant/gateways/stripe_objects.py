@@ -1,7 +1,8 @@
 """Stripe's objects and events read as facts. Pure. Only the members that we need are decoded, in one pass.
 
 A charge tells how the charge stands and no more: a charge that is being reversed reads as succeeded too. That the
-money is ours is told by the payment intent, or by a session that is complete and paid."""
+money is ours is told by the payment intent, or by a session that is complete and paid.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -147,7 +148,8 @@ def read_event(raw: bytes) -> EventRead:
 
 def told_by_session(session: Object) -> Told:
     """Everything that a retrieved session says; its payment intent says more where it was expanded. Raises
-    AmountRefused."""
+    AmountRefused.
+    """
     intent = session.payment_intent
     opened = SessionOpened(session.id, _intent_of(session), session.url, session.client_secret)
     if not isinstance(intent, Object):

@@ -3,7 +3,8 @@
     load_locked (one statement, in id order) → decide (pure) → save (one statement)
 
 Whoever has facts calls `apply_facts` inside a transaction of his own, so that webhook, inbox row and order change
-commit together."""
+commit together.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -25,8 +26,8 @@ from tallystick.merchant.orders.facts import (
     Released,
     SessionOpened,
     decode_facts,
-    merge,
 )
+from tallystick.merchant.orders.merge import merge
 from tallystick.merchant.orders.state import (
     Attention,
     Fulfilment,
@@ -59,7 +60,8 @@ class Learnt(Struct, frozen=True):
     """One fact, whom it is about and who told it.
 
     `reference` is what the source calls it (an event id, a request id). `connection_id`, where given, must be the
-    order's: one gateway account may not speak about what was sold through another."""
+    order's: one gateway account may not speak about what was sold through another.
+    """
 
     merchant_id: str
     order_id: str
@@ -96,7 +98,8 @@ class Change(Struct, frozen=True):
 
 class Applied(Struct, frozen=True):
     """The outcome of a batch. `unknown` are those that fit no order, no attempt or another connection: they may be
-    early."""
+    early.
+    """
 
     changes: Sequence[Change]
     unknown: Sequence[Learnt]
@@ -104,7 +107,8 @@ class Applied(Struct, frozen=True):
 
 async def apply_facts(tx: Transaction, learnt: Sequence[Learnt], at: datetime) -> Applied:
     """Merge what was learnt into the orders it concerns, in the caller's transaction. Facts that say nothing new
-    write nothing."""
+    write nothing.
+    """
     if not learnt:
         return Applied((), ())
     orders = await load_locked(tx, {OrderKey(each.merchant_id, each.order_id) for each in learnt})
@@ -141,7 +145,8 @@ async def load_locked(tx: Transaction, keys: set[OrderKey]) -> dict[OrderKey, Lo
 
 def decide(order: LoadedOrder, learnt: Sequence[Learnt]) -> Change | None:
     """What `learnt` does to `order`, and what we do about it in the same commit; None when it says nothing new.
-    Pure."""
+    Pure.
+    """
     facts = order.facts
     state = state_before = state_of(facts, order.owed)
     lines: list[Line] = []
@@ -288,7 +293,8 @@ def _line_rows(change: Change) -> list[_LineRow]:
 
 def _without_secret(fact: AnyFact) -> AnyFact:
     """The fact as people may read it: who holds a session's client secret can pay it, or read it in the shopper's
-    name."""
+    name.
+    """
     return msgspec.structs.replace(fact, client_secret=None) if isinstance(fact, SessionOpened) else fact
 
 

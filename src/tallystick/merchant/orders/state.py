@@ -53,7 +53,8 @@ def state_of(facts: Facts, owed: Owed) -> OrderState:
 
     PAID when any attempt succeeded and was authorised for exactly what is owed; this never goes back. Otherwise the
     newest attempt decides: closed → EXPIRED, FAILED or CANCELED by its reason, anything else PENDING. An order whose
-    only attempt has number 0 was closed before it was ever attempted."""
+    only attempt has number 0 was closed before it was ever attempted.
+    """
     if not facts.attempts:
         return "PENDING"
     for attempt in facts.attempts.values():
@@ -70,7 +71,8 @@ def candidates(facts: Facts, owed: Owed) -> list[int]:
 
 def close_reason(attempt: AttemptFacts) -> CloseReason:
     """Why the attempt was closed: our own stored reason, or else the gateway's, which may report a cancelled checkout
-    as expired."""
+    as expired.
+    """
     reason = attempt.close_asked or attempt.close_told
     assert reason is not None, "an attempt is closed for a reason"
     return reason
@@ -81,7 +83,8 @@ def standing(facts: Facts, owed: Owed) -> Standing:
 
     Late means: the payment that the order keeps belongs to an attempt whose end had been stored before (the goods
     were let go). Overpaid means: two attempts succeeded. PAID waits as `held` until somebody decided (see
-    `conclude`)."""
+    `conclude`).
+    """
     # One walk over the attempts: this runs for every webhook.
     succeeded = captured_minor = refunded_minor = 0
     differs = False
@@ -111,7 +114,8 @@ def conclude(facts: Facts, owed: Owed, declines_max: int) -> list[tuple[int, Any
 
     `Kept` when it is PAID for the first time (two candidates: the lower number), `Released` when its end is stored,
     `CloseRequested(declined_out)` when an attempt has had its failed charges, and the decision to ship where nothing
-    speaks against it; what is late, overpaid or needs attention stays held until a policy decides."""
+    speaks against it; what is late, overpaid or needs attention stays held until a policy decides.
+    """
     how = standing(facts, owed)
     concluded: list[tuple[int, AnyFact]] = []
     if how.state == "PAID":

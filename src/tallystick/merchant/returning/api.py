@@ -1,5 +1,6 @@
 """`GET /return/{order}`: public, and no more than a look. The order's id is unguessable and says nothing to a
-stranger."""
+stranger.
+"""
 
 import asyncio
 import logging

@@ -72,7 +72,8 @@ _WORDS: dict[OrderState, tuple[str, str]] = {
 
 def page(order: OrderView, merchant_name: str, visit: Visit) -> Page:
     """The page for an order as it stands now. A final state leads back to the shop, where the order names an
-    address."""
+    address.
+    """
     way_back = _way_back(order, visit)
     if way_back is not None:
         return Page(way_back, "")
