@@ -321,11 +321,17 @@ async def test_a_name_that_leads_inside_is_refused_at_dial_time(
 
 async def test_development_reaches_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     client = AiohttpClient(address_allowed=partial(address_allowed, loopback=True))
-    monkeypatch.setattr(socket, "getaddrinfo", _lookup({"shop.example": ["127.0.0.1"], "inside.example": ["10.0.0.1"]}))
+    answers = {
+        "shop.example": ["127.0.0.1"],
+        "inside.example": ["10.0.0.1"],
+        "both.example": ["127.0.0.1", "10.0.0.1"],  # one address inside refuses the name, whichever would be dialled
+    }
+    monkeypatch.setattr(socket, "getaddrinfo", _lookup(answers))
     async with _peer(_answering(OK)) as port:
         assert isinstance(await client.send(_request(port)), Answered)
         assert isinstance(await client.send(_request(port, host="shop.example")), Answered)
-        assert await client.send(_request(port, host="inside.example")) == NotSent("address_refused")
+        for name in ("inside.example", "both.example"):
+            assert await client.send(_request(port, host=name)) == NotSent("address_refused")
     await client.close()
 
 

@@ -291,7 +291,7 @@ async def test_woken_it_picks_up_at_once(bench: Any, receiver: Any) -> None:
     dispatcher = bench.dispatcher()
     dispatcher._poll_s = 3600.0
     waits_ms = []
-    async with bench.running(dispatcher):
+    async with bench.running(dispatcher), asyncio.timeout(30):
         await asyncio.sleep(0.1)
         for number in range(1, 41):
             await bench.happen()
