@@ -35,6 +35,7 @@ PURE = {
     "tallystick.merchant.gateways.stripe_currencies",
     "tallystick.merchant.gateways.stripe_objects",
     "tallystick.merchant.orders.facts",
+    "tallystick.merchant.orders.learning",
     "tallystick.merchant.orders.merge",
     "tallystick.merchant.orders.state",
 }

@@ -18,7 +18,7 @@ from tallystick.merchant.checkout.request import CreateOrder, check
 from tallystick.merchant.gateways.port import Connection
 from tallystick.merchant.gateways.stripe import StripeGateway
 from tallystick.merchant.orders import apply
-from tallystick.merchant.orders.apply import Applied, Learnt, OrderKey, apply_facts
+from tallystick.merchant.orders.apply import Applied, apply_facts
 from tallystick.merchant.orders.facts import (
     AnyFact,
     Attempted,
@@ -28,6 +28,7 @@ from tallystick.merchant.orders.facts import (
     Succeeded,
     decode_facts,
 )
+from tallystick.merchant.orders.learning import Learnt, OrderKey
 from tallystick.merchant.orders.view import order_view
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import ConstraintViolated, Database, SerializationFailed, Statement, SynchronousDatabase

@@ -47,11 +47,12 @@ from tallystick.merchant.errors import (
 from tallystick.merchant.gateways.port import Connection, Gateway
 from tallystick.merchant.gateways.stripe import MISCONFIGURED
 from tallystick.merchant.orders.apply import SQL as ORDERS
-from tallystick.merchant.orders.apply import Learnt, OrderKey, apply_facts
+from tallystick.merchant.orders.apply import apply_facts
 from tallystick.merchant.orders.facts import (
     AnyFact,
     SessionRefused,
 )
+from tallystick.merchant.orders.learning import Learnt, OrderKey
 from tallystick.merchant.orders.view import order_view
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable

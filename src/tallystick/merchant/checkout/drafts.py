@@ -15,8 +15,8 @@ from tallystick.merchant.accounts.directory import Merchant
 from tallystick.merchant.checkout.request import Wanted
 from tallystick.merchant.errors import NotChargeable
 from tallystick.merchant.gateways.port import AmountRefused, Gateway, Opening
-from tallystick.merchant.orders.apply import OrderKey
 from tallystick.merchant.orders.facts import NO_FACTS, Attempted, encode
+from tallystick.merchant.orders.learning import OrderKey
 from tallystick.merchant.orders.merge import merge
 from tallystick.merchant.orders.view import LineItem
 from tallystick.ports.database import Statements, Transaction

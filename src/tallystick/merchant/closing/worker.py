@@ -20,7 +20,8 @@ from tallystick.kernel.outcomes import Done, Refused
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.gateways.port import Answer, Gateway
 from tallystick.merchant.gateways.stripe import CALL_DEADLINE_S
-from tallystick.merchant.orders.apply import Learnt, apply_facts
+from tallystick.merchant.orders.apply import apply_facts
+from tallystick.merchant.orders.learning import Learnt
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Statements
 from tallystick.ports.entropy import Entropy

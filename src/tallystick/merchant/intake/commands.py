@@ -18,7 +18,7 @@ from tallystick.kernel.batching import Batcher, QueueFull
 from tallystick.kernel.columns import recordset
 from tallystick.merchant.gateways.port import EventRead
 from tallystick.merchant.orders import apply
-from tallystick.merchant.orders.apply import Learnt
+from tallystick.merchant.orders.learning import Learnt
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseUnavailable, SerializationFailed, Statements, Transaction
 

@@ -7,7 +7,8 @@ from tallystick.kernel.batching import Batcher
 from tallystick.kernel.outcomes import Done
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.gateways.port import Gateway
-from tallystick.merchant.orders.apply import Learnt, OrderKey, Source, apply_facts
+from tallystick.merchant.orders.apply import apply_facts
+from tallystick.merchant.orders.learning import Learnt, OrderKey, Source
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Statements
 

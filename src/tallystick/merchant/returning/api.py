@@ -12,7 +12,8 @@ from litestar.handlers import HTTPRouteHandler
 from tallystick.kernel.identifiers import owner_of
 from tallystick.merchant.accounts.commands import MERCHANT_PREFIX
 from tallystick.merchant.accounts.directory import Directory
-from tallystick.merchant.orders.apply import SQL, OrderKey
+from tallystick.merchant.orders.apply import SQL
+from tallystick.merchant.orders.learning import OrderKey
 from tallystick.merchant.orders.view import OrderView, order_view
 from tallystick.merchant.polling.commands import Poller
 from tallystick.merchant.returning.page import HEADERS, Visit, not_found, page, unavailable
