@@ -15,14 +15,14 @@ from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
 from tallystick.gateway.cards import api as cards_api
 from tallystick.gateway.cards.commands import Cards
 from tallystick.gateway.checkout import api as checkout_api
-from tallystick.gateway.checkout.answers import Answers
-from tallystick.gateway.checkout.assets import read_assets
-from tallystick.gateway.checkout.bank import Bank
 from tallystick.gateway.checkout.commands import Checkout
-from tallystick.gateway.checkout.pages import Pages
-from tallystick.gateway.checkout.routes import routes as page_routes
-from tallystick.gateway.checkout.views import Views
 from tallystick.gateway.checkout.worker import Expiry
+from tallystick.gateway.pages.answers import Answers
+from tallystick.gateway.pages.assets import read_assets
+from tallystick.gateway.pages.bank import Bank
+from tallystick.gateway.pages.pages import Pages
+from tallystick.gateway.pages.routes import routes as page_routes
+from tallystick.gateway.pages.views import Views
 from tallystick.gateway.payments import api as payments_api
 from tallystick.gateway.payments.calling import Calling
 from tallystick.gateway.payments.carrying import Carrying

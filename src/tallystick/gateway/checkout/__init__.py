@@ -1,1 +1,1 @@
-"""Checkout sessions and the pages on which shoppers pay: hosted, embedded, 3DS."""
+"""Checkout sessions: opened with their intent, paid on a page, ended by the merchant or by the clock."""

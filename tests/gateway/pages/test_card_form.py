@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallystick.gateway.cards.pan import CardEntry
-from tallystick.gateway.checkout import forms, wording
+from tallystick.gateway.pages import forms, wording
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 GOOD = {"cc-number": "4242 4242 4242 4242", "cc-exp": "12 / 30", "cc-csc": "123", "cc-name": "Ada"}

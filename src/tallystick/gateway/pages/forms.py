@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from msgspec import Struct
 
 from tallystick.gateway.cards.pan import CardEntry, Cvc, Pan, plausible_expiry
-from tallystick.gateway.checkout import wording
+from tallystick.gateway.pages import wording
 
 BODY_BYTES_MAX = 8 * 1024  # a card needs a few hundred bytes
 FIELDS_MAX = 16  # the form has four; extensions of browsers add some

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from tallystick.gateway.checkout.display import FALLBACK
-from tallystick.gateway.checkout.presenting import bank_url, followable, order_of, problem_of, standing
 from tallystick.gateway.checkout.results import SessionPage
 from tallystick.gateway.checkout.session import CheckoutSession
+from tallystick.gateway.pages.display import FALLBACK
+from tallystick.gateway.pages.presenting import bank_url, followable, order_of, problem_of, standing
 from tallystick.gateway.payments.payment import PaymentIntent
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)

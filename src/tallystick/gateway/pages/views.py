@@ -6,10 +6,10 @@ from pathlib import Path
 import jinja2
 from msgspec import Struct
 
-from tallystick.gateway.checkout import wording
-from tallystick.gateway.checkout.assets import Assets
-from tallystick.gateway.checkout.forms import Entered
-from tallystick.gateway.checkout.wording import Problem
+from tallystick.gateway.pages import wording
+from tallystick.gateway.pages.assets import Assets
+from tallystick.gateway.pages.forms import Entered
+from tallystick.gateway.pages.wording import Problem
 
 LINES_SHOWN_MAX = 4  # more line items fold away, so that a phone's form is not far below
 

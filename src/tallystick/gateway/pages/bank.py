@@ -10,12 +10,12 @@ from typing import Protocol
 from litestar import Response
 from msgspec import Struct
 
-from tallystick.gateway.checkout import forms
-from tallystick.gateway.checkout.answers import Answers
 from tallystick.gateway.checkout.commands import ChallengePage
-from tallystick.gateway.checkout.display import amount_text, locale_of
-from tallystick.gateway.checkout.pages import SAME_SITE, BrowserRequest
-from tallystick.gateway.checkout.views import Challenged, Notice, Page
+from tallystick.gateway.pages import forms
+from tallystick.gateway.pages.answers import Answers
+from tallystick.gateway.pages.display import amount_text, locale_of
+from tallystick.gateway.pages.pages import SAME_SITE, BrowserRequest
+from tallystick.gateway.pages.views import Challenged, Notice, Page
 from tallystick.gateway.stripe_wire.currencies import exponent
 
 RESULTS = ("succeeded", "failed", "canceled")

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import msgspec
 from babel import Locale
 
-from tallystick.gateway.checkout import wording
 from tallystick.gateway.checkout.commands import SessionPage
-from tallystick.gateway.checkout.display import amount_text
 from tallystick.gateway.checkout.session import CheckoutSession
-from tallystick.gateway.checkout.views import Line, Notice, Order
+from tallystick.gateway.pages import wording
+from tallystick.gateway.pages.display import amount_text
+from tallystick.gateway.pages.views import Line, Notice, Order
 from tallystick.gateway.stripe_wire.currencies import exponent
 
 

@@ -5,7 +5,7 @@ from babel import Locale
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.gateway.checkout.display import FALLBACK, amount_text, locale_of
+from tallystick.gateway.pages.display import FALLBACK, amount_text, locale_of
 
 
 @pytest.mark.parametrize(

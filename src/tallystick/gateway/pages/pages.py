@@ -13,12 +13,12 @@ from litestar import Request, Response
 from msgspec import Struct
 
 from tallystick.gateway.cards.pan import CardEntry
-from tallystick.gateway.checkout import forms, wording
-from tallystick.gateway.checkout.answers import Answers
 from tallystick.gateway.checkout.commands import CardRefused, Challenge, SessionPage
-from tallystick.gateway.checkout.display import locale_of
-from tallystick.gateway.checkout.headers import framing_origins
-from tallystick.gateway.checkout.presenting import (
+from tallystick.gateway.pages import forms, wording
+from tallystick.gateway.pages.answers import Answers
+from tallystick.gateway.pages.display import locale_of
+from tallystick.gateway.pages.headers import framing_origins
+from tallystick.gateway.pages.presenting import (
     bank_url,
     expired,
     followable,
@@ -29,7 +29,7 @@ from tallystick.gateway.checkout.presenting import (
     standing,
     to_bank,
 )
-from tallystick.gateway.checkout.views import Notice, Page
+from tallystick.gateway.pages.views import Notice, Page
 from tallystick.ports.clock import Clock
 
 PROCESSING_REFRESH_S = 2  # a bank that answers late mostly answers within seconds

@@ -5,11 +5,11 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from tallystick.gateway.checkout import forms
-from tallystick.gateway.checkout.assets import Asset, Assets
-from tallystick.gateway.checkout.bank import Bank
-from tallystick.gateway.checkout.headers import asset_headers
-from tallystick.gateway.checkout.pages import EMBEDDED, HOSTED, BrowserRequest, Html, Pages, Place
+from tallystick.gateway.pages import forms
+from tallystick.gateway.pages.assets import Asset, Assets
+from tallystick.gateway.pages.bank import Bank
+from tallystick.gateway.pages.headers import asset_headers
+from tallystick.gateway.pages.pages import EMBEDDED, HOSTED, BrowserRequest, Html, Pages, Place
 from tallystick.ports.database import DatabaseError
 
 
