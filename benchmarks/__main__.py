@@ -7,22 +7,27 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks import webhooks
-from benchmarks.processes import postgres
-from benchmarks.rounds import interleaved, medians
+from benchmarks import intents, webhooks
+from benchmarks.processes import Postgres, postgres
+from benchmarks.rounds import Subject, interleaved, medians
 from tallystick.ports.postgres import SETTINGS
 
 CORES = 2  # client, PostgreSQL and servers share them, so that figures of different machines can be compared
-
 POSTGRESQL = {name: SETTINGS[name] for name in ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers")}
+
+BENCHMARKS: dict[str, tuple[Callable[[Postgres], Sequence[Subject]], Sequence[int]]] = {
+    "webhooks": (webhooks.subjects, webhooks.CONNECTIONS),
+    "intents": (intents.subjects, intents.CONNECTIONS),
+}
 
 
 def main() -> None:
     """Run the benchmark named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("benchmark", nargs="?", choices=["webhooks", "all"], default="all")
+    parser.add_argument("benchmark", nargs="?", choices=[*BENCHMARKS, "all"], default="all")
     parser.add_argument("--rounds", type=int, default=5, help="how often every subject is measured (default 5)")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of one measurement (default 4)")
     parser.add_argument("--subject", action="append", help="measure only this one; may be repeated")
@@ -34,13 +39,14 @@ def main() -> None:
         "rounds": arguments.rounds,
         "seconds": arguments.seconds,
     }
+    chosen = BENCHMARKS if arguments.benchmark == "all" else [arguments.benchmark]
     with postgres() as server:
-        if arguments.benchmark in ("webhooks", "all"):
-            subjects = webhooks.subjects(server)
-            chosen = [subject for subject in subjects if not arguments.subject or subject.name in arguments.subject]
-            runs = interleaved(chosen, webhooks.CONNECTIONS, arguments.rounds, arguments.seconds)
-            report["webhooks"] = {
-                count: {name: medians(measured) for name, measured in by_subject.items()}
+        for name in chosen:
+            prepare, connections = BENCHMARKS[name]
+            subjects = [each for each in prepare(server) if not arguments.subject or each.name in arguments.subject]
+            runs = interleaved(subjects, connections, arguments.rounds, arguments.seconds)
+            report[name] = {
+                count: {subject: medians(measured) for subject, measured in by_subject.items()}
                 for count, by_subject in runs.items()
             }
     json.dump(report, sys.stdout, indent=2)

@@ -10,23 +10,24 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from benchmarks.load import Job, percentile_ms
-from benchmarks.processes import TALLYSTICK, Postgres, cpu_s, free_port, load, server, uvicorn
+from benchmarks.load import percentile_ms
+from benchmarks.processes import TALLYSTICK, Postgres, cpu_s, uvicorn
 from benchmarks.rounds import Measured
+from benchmarks.subjects import HttpSubject
 from tallystick.kernel.migrations import migrate
 from tallystick.kernel.signatures import sign_stripe
 from tallystick.ports.postgres import binary
 
 MERCHANT = "mer_benchmark0000000"
 CONNECTION = "con_benchmark0000000" + "0" * 25
+SECRET_VARIABLE = "BENCHMARK_WEBHOOK_SECRET"
 SECRET = "whsec_benchmark_secret_of_no_value"
-WARM_UP = 300  # requests before the clock starts: connections, prepared statements, warm code
 CONNECTIONS = (16, 64)
 
 CONTROLS_SCHEMA = Path(__file__).parent / "controls" / "schema.sql"
@@ -70,60 +71,27 @@ def requests(count: int, first: int) -> list[bytes]:
     return built
 
 
-class HttpSubject:
-    """A server that takes webhooks, with a database of its own. It runs while it is measured and no longer."""
+class Webhooks:
+    """The work: one webhook for each of many PENDING orders."""
 
-    def __init__(self, name: str, postgres: Postgres, command: Callable[[int], Sequence[str]], rate_max: int) -> None:
-        self.name = name
+    requests = "benchmarks.webhooks:requests"
+    status = 200
+
+    def __init__(self, postgres: Postgres, database: str) -> None:
         self._postgres = postgres
-        self._command = command
-        self._rate_max = rate_max  # how many orders and requests are made ready for each second
+        self._database = database
 
-    def measure(self, connections: int, seconds: float) -> Measured:
-        """Fill the tables anew, warm up, and send for `seconds`."""
-        count = int(self._rate_max * seconds)
-        prepare_orders(self._postgres, self.name, count + WARM_UP)
-        port = free_port()
-        job = Job(
-            host="127.0.0.1",
-            port=port,
-            connections=connections,
-            seconds=seconds,
-            warm_up=WARM_UP,
-            requests="benchmarks.webhooks:requests",
-            arguments={"count": count + WARM_UP, "first": 0},
-        )
-        log = self._postgres.folder / f"{self.name}.log"
-        with server(self._command(port), port, self._environment(port), log) as process, load(job) as client:
-            before = cpu_s(process.pid), cpu_s(self._postgres.pid)
-            result = client.run()
-            after = cpu_s(process.pid), cpu_s(self._postgres.pid)
-        assert set(result.statuses) == {"200"}, f"{self.name} answered {result.statuses}"
-        paid = int(self._postgres.psql(self.name, "SELECT count(*) FROM orders WHERE state = 'PAID'"))
-        assert paid == result.answered + WARM_UP, f"{self.name} answered {result.answered + WARM_UP} and stored {paid}"
-        per_thousand = 1000 / result.answered
-        return Measured(
-            rate=result.rate,
-            p50_ms=result.p50_ms,
-            p99_ms=result.p99_ms,
-            cpu_s_per_1000={
-                "server": (after[0] - before[0]) * per_thousand,
-                "postgresql": (after[1] - before[1]) * per_thousand,
-                "client": result.cpu_s * per_thousand,
-            },
-        )
+    def prepare(self, count: int) -> Mapping[str, Any]:
+        """Empty the tables, fill in `count` orders, and let PostgreSQL settle."""
+        fill = FILL_MERCHANT if self._database == "tallystick" else FILL_CONTROL
+        emptied = "SET client_min_messages = warning; TRUNCATE inbox, timeline, orders CASCADE;"
+        self._postgres.psql(self._database, emptied + fill.replace(":count", str(count)))
+        self._postgres.psql(self._database, "VACUUM (ANALYZE) orders; CHECKPOINT;")
+        return {"count": count, "first": 0}
 
-    def _environment(self, port: int) -> dict[str, str]:
-        dsn = self._postgres.dsn(self.name)
-        return {
-            "TALLYSTICK_MERCHANT_DATABASE_DSN": dsn,
-            "TALLYSTICK_MERCHANT_PORT": str(port),
-            "BENCHMARK_MERCHANT": MERCHANT,
-            "BENCHMARK_WEBHOOK_SECRET": SECRET,
-            "BENCHMARK_DSN": dsn,
-            "BENCHMARK_SQLALCHEMY_DSN": dsn.replace("postgresql:", "postgresql+asyncpg:"),
-            "BENCHMARK_POOL": str(POOL),
-        }
+    def done(self) -> int:
+        """How many orders were paid."""
+        return int(self._postgres.psql(self._database, "SELECT count(*) FROM orders WHERE state = 'PAID'"))
 
 
 class PgbenchSubject:
@@ -133,10 +101,11 @@ class PgbenchSubject:
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
+        self._work = Webhooks(postgres, self.name)
 
     def measure(self, connections: int, seconds: float) -> Measured:
         """Fill the tables anew and run the script for `seconds`."""
-        prepare_orders(self._postgres, self.name, int(12_000 * seconds))
+        self._work.prepare(int(12_000 * seconds))
         body = event_body(0, int(time.time())).decode().replace("\\", "")
         variables: Mapping[str, Any] = {
             "merchant": MERCHANT,
@@ -162,7 +131,7 @@ class PgbenchSubject:
         rate = float(_found(r"tps = ([\d.]+)", output))
         done = int(_found(r"number of transactions actually processed: (\d+)", output))
         assert int(_found(r"number of failed transactions: (\d+)", output)) == 0, output
-        paid = int(self._postgres.psql(self.name, "SELECT count(*) FROM orders WHERE state = 'PAID'"))
+        paid = self._work.done()
         assert paid == done, f"pgbench ran out of orders: {done} transactions, {paid} orders"
         latencies = sorted(_pgbench_latencies(log))
         return Measured(
@@ -186,34 +155,53 @@ def _pgbench_latencies(prefix: Path) -> Iterator[float]:
         log.unlink()
 
 
-def prepare_orders(postgres: Postgres, database: str, count: int) -> None:
-    """Empty the tables and fill in `count` PENDING orders, then let PostgreSQL settle."""
-    fill = FILL_MERCHANT if database == "tallystick" else FILL_CONTROL
-    postgres.psql(database, "TRUNCATE inbox, timeline, orders CASCADE;" + fill.replace(":count", str(count)))
-    postgres.psql(database, "VACUUM (ANALYZE) orders; CHECKPOINT;")
-
-
 def subjects(postgres: Postgres) -> list[HttpSubject | PgbenchSubject]:
     """All that is compared, each with a database of its own."""
     for name in ("sqlalchemy", "asyncpg", "pgbench"):
         postgres.create(name, CONTROLS_SCHEMA)
     postgres.create("tallystick")
     migrate(postgres.dsn("tallystick"), "tallystick.merchant.schema")
+    ours = HttpSubject(
+        "tallystick",
+        postgres,
+        Webhooks(postgres, "tallystick"),
+        command=lambda port: [*TALLYSTICK, "merchant", "serve"],
+        environment=lambda port: {
+            "TALLYSTICK_MERCHANT_DATABASE_DSN": postgres.dsn("tallystick"),
+            "TALLYSTICK_MERCHANT_PORT": str(port),
+            SECRET_VARIABLE: SECRET,
+        },
+        rate_max=20_000,
+    )
     return [
-        HttpSubject("tallystick", postgres, lambda port: [*TALLYSTICK, "merchant", "serve"], rate_max=20_000),
-        HttpSubject("sqlalchemy", postgres, _control("webhook_sqlalchemy"), rate_max=2_000),
-        HttpSubject("asyncpg", postgres, _control("webhook_asyncpg"), rate_max=6_000),
+        ours,
+        _control("sqlalchemy", postgres, 2_000),
+        _control("asyncpg", postgres, 6_000),
         PgbenchSubject(postgres),
     ]
 
 
-def _control(module: str) -> Callable[[int], Sequence[str]]:
-    return lambda port: uvicorn(f"benchmarks.controls.{module}:app", port, workers=CONTROL_WORKERS)
+def _control(name: str, postgres: Postgres, rate_max: int) -> HttpSubject:
+    dsn = postgres.dsn(name)
+    return HttpSubject(
+        name,
+        postgres,
+        Webhooks(postgres, name),
+        command=lambda port: uvicorn(f"benchmarks.controls.webhook_{name}:app", port, workers=CONTROL_WORKERS),
+        environment=lambda port: {
+            "BENCHMARK_MERCHANT": MERCHANT,
+            "BENCHMARK_DSN": dsn,
+            "BENCHMARK_SQLALCHEMY_DSN": dsn.replace("postgresql:", "postgresql+asyncpg:"),
+            "BENCHMARK_POOL": str(CONTROL_POOL),
+            SECRET_VARIABLE: SECRET,
+        },
+        rate_max=rate_max,
+    )
 
 
 FACT = '{"state": "succeeded", "session": "cs_test_1", "intent": "pi_1", "amount": 2500, "currency": "eur"}'
 CONTROL_WORKERS = 2  # as one would run them on two cores; measured faster than one
-POOL = 16  # connections of each worker of a control
+CONTROL_POOL = 16  # connections of each worker
 
 FILL_CONTROL = f"""
 INSERT INTO orders (merchant_id, order_id, amount, currency, created_at, updated_at)
@@ -225,7 +213,7 @@ FILL_MERCHANT = f"""
 TRUNCATE connection, merchant CASCADE;
 INSERT INTO merchant (merchant_id, name, created_at) VALUES ('{MERCHANT}', 'Benchmark', '2026-01-01Z');
 INSERT INTO connection (merchant_id, connection_id, gateway, url, secret_key_ref, webhook_secret_refs, created_at)
-VALUES ('{MERCHANT}', '{CONNECTION}', 'stripe', 'http://x', 'env:X', '{{env:BENCHMARK_WEBHOOK_SECRET}}', '2026-01-01Z');
+VALUES ('{MERCHANT}', '{CONNECTION}', 'stripe', 'http://x', 'env:X', '{{env:{SECRET_VARIABLE}}}', '2026-01-01Z');
 INSERT INTO orders (merchant_id, order_id, connection_id, amount_minor, currency, ui_mode, ttl_s, declines_max,
                     created_at, facts, attempt_newest, expires_at, updated_at)
 SELECT '{MERCHANT}', 'ord_' || lpad(n::text, 25, '0'), '{CONNECTION}', 2500, 'EUR', 'hosted', 1800, 3,
