@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.kernel.identifiers import new_id, new_owner_id, new_secret, owned_id, owner_of
+from tallystick.kernel.identifiers import first_id, new_id, new_owner_id, new_secret, owned_id, owner_of
 from tallystick.ports.entropy import SystemEntropy
 
 ENTROPY = SystemEntropy()
@@ -19,6 +19,17 @@ def test_the_order_of_the_text_is_the_order_of_time(earlier: datetime, later: da
         return
     earlier, later = sorted((earlier, later))
     assert new_id("evt", earlier, ENTROPY) < new_id("evt", later, ENTROPY)
+
+
+@given(instants, instants)
+def test_a_bound_lies_between_what_was_made_earlier_and_later(earlier: datetime, later: datetime) -> None:
+    owner = new_owner_id("acct", ENTROPY)
+    earlier, later = sorted((earlier, later))
+    if later - earlier < timedelta(milliseconds=2):
+        later = earlier + timedelta(milliseconds=2)
+    assert new_id("evt", earlier, ENTROPY) < first_id("evt", later) <= new_id("evt", later, ENTROPY)
+    bound = first_id("cs_test", later, owner)
+    assert owned_id("cs_test", owner, earlier, ENTROPY) < bound <= owned_id("cs_test", owner, later, ENTROPY)
 
 
 def test_identifiers_do_not_repeat() -> None:

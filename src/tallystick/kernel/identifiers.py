@@ -24,6 +24,11 @@ def new_id(prefix: str, at: datetime, entropy: Entropy) -> str:
     return f"{prefix}_{_time(int(at.timestamp() * 1000))}{_random(entropy, RANDOM_CHARACTERS)}"
 
 
+def first_id(prefix: str, at: datetime, owner: str = "") -> str:
+    """What sorts before every identifier made at `at` or later and after earlier ones. `owner`: of owned ones."""
+    return f"{prefix}_{owner.rpartition('_')[2]}{_time(int(at.timestamp() * 1000))}"
+
+
 def new_owner_id(prefix: str, entropy: Entropy) -> str:
     """The identifier of an owner (`acct_…`, `mer_…`): random, of fixed length, so that owned identifiers can carry
     it."""

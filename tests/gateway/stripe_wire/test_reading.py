@@ -119,7 +119,9 @@ def test_lists_are_narrowed_by_time_and_by_what_they_belong_to(api: Any) -> None
     for query in (f"created[gt]={created}", "created[lt]=1000", f"created[gte]={created + 1}", "created=5"):
         assert listed(api, CHARGES, query)["data"] == [], query
     assert listed(api, CHARGES, f"created[lte]={created}&created[gte]={created}")["data"] != []
-    assert listed(api, CHARGES, "created[lt]=253402300799")["data"] != []
+    for path in (INTENTS, CHARGES, SESSIONS, "/v1/events"):
+        for query in ("created[lt]=253402300799", "created[gt]=5", "created[gte]=0", f"created[gt]={created - 3600}"):
+            assert listed(api, path, query)["data"] != [], (path, query)
 
 
 def test_events_are_narrowed_by_type(api: Any) -> None:

@@ -4,7 +4,7 @@ Every lookup names account and mode, so that none sees another's objects (DESIGN
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from tallystick.gateway.stripe_wire import errors, expanding, objects
 from tallystick.gateway.stripe_wire.call import Caller
 from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.gateway.stripe_wire.parameters import CreatedPaging, Paging
+from tallystick.kernel.identifiers import first_id
 from tallystick.ports.database import Record, Statement, Statements
 
 SQL = Statements.beside(__file__)
@@ -23,6 +24,15 @@ LINE_ITEMS_SHOWN = 10  # of a session with `expand[]=line_items`, as Stripe
 FIRST_ID, LAST_ID = "", "~"  # sort before and after every id
 FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_TIME = datetime(9999, 12, 31, tzinfo=UTC)
+ID_MARGIN = timedelta(minutes=5)  # an id may be made a while before the commit that gives its row a time
+ID_FORMS = {
+    "payment_intent": ("pi", False),
+    "charge": ("ch", True),
+    "checkout.session": ("cs_{mode}", True),
+    "event": ("evt", False),
+    "webhook_endpoint": ("we", False),
+}
+"""Kind of object → prefix of its ids, and whether they carry their owner."""
 
 Key = tuple[str, bool, str]
 """Account, livemode, id."""
@@ -73,7 +83,7 @@ class Reading:
     ) -> Json:
         """One page of a list. `statements` give the ids, newest first and oldest first."""
         await self._check_cursors(reader, caller, kind, paging)
-        ids, has_more = await _page_of_ids(reader, caller, paging, statements, filters)
+        ids, has_more = await _page_of_ids(reader, caller, kind, paging, statements, filters)
         found = await self.find(reader, kind, [(caller.account_id, caller.livemode, id) for id in ids])
         data = [found[key] for id in ids if (key := (caller.account_id, caller.livemode, id)) in found]
         if paging.expand and data:
@@ -201,19 +211,25 @@ async def _of(
 
 
 async def _page_of_ids(
-    reader: Reader, caller: Caller, paging: Paging, statements: tuple[Statement, Statement], filters: Sequence[Any]
+    reader: Reader,
+    caller: Caller,
+    kind: str,
+    paging: Paging,
+    statements: tuple[Statement, Statement],
+    filters: Sequence[Any],
 ) -> tuple[list[str], bool]:
     """The ids of one page, newest first, and whether there are more beyond it."""
     from_second, to_second = paging.bounds() if isinstance(paging, CreatedPaging) else (None, None)
+    first, last = _time(from_second, FIRST_TIME), _time(to_second, LAST_TIME)
     backwards = paging.ending_before is not None
     rows = await reader.rows(
         statements[backwards],
         caller.account_id,
         caller.livemode,
-        paging.ending_before or FIRST_ID,
-        paging.starting_after or LAST_ID,
-        FIRST_TIME if from_second is None else _time(from_second),
-        LAST_TIME if to_second is None else _time(to_second),
+        max(paging.ending_before or FIRST_ID, _id_near(kind, caller, first, -ID_MARGIN)),
+        min(paging.starting_after or LAST_ID, _id_near(kind, caller, last, ID_MARGIN)),
+        first,
+        last,
         paging.limit + 1,
         *filters,
     )
@@ -221,8 +237,19 @@ async def _page_of_ids(
     return (ids[::-1] if backwards else ids), len(rows) > paging.limit
 
 
-def _time(second: int) -> datetime:
-    return min(datetime.fromtimestamp(min(second, LAST_TIME.timestamp()), UTC), LAST_TIME)
+def _id_near(kind: str, caller: Caller, at: datetime, margin: timedelta) -> str:
+    """A bound of ids for what was created from or until `at`: the index skips what lies far outside."""
+    if at in (FIRST_TIME, LAST_TIME):
+        return FIRST_ID if at == FIRST_TIME else LAST_ID
+    prefix, owned = ID_FORMS[kind]
+    mode = "live" if caller.livemode else "test"
+    return first_id(prefix.format(mode=mode), max(at + margin, FIRST_TIME), caller.account_id if owned else "")
+
+
+def _time(second: int | None, otherwise: datetime) -> datetime:
+    if second is None or second >= LAST_TIME.timestamp():
+        return otherwise if second is None else LAST_TIME
+    return datetime.fromtimestamp(second, UTC)
 
 
 def _key(row: Any) -> Key:
