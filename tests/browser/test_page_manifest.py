@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-MANIFEST = json.loads((files("tallystick.gateway.checkout") / "manifest.json").read_text())
+MANIFEST = json.loads((files("tallystick.gateway.pages") / "manifest.json").read_text())
 TRANSPORT = {"date", "server", "content-length"}  # of the server and the moment, not of the page
 LOADED = "[...document.querySelectorAll('script, link[rel=stylesheet]')]"
 INLINE_OR_FRAMED = "script:not([src]), style, [style], iframe, object, embed"

@@ -10,7 +10,7 @@ from typing import Protocol
 from litestar import Response
 from msgspec import Struct
 
-from tallystick.gateway.checkout.commands import ChallengePage
+from tallystick.gateway.checkout.results import ChallengePage
 from tallystick.gateway.pages import forms
 from tallystick.gateway.pages.answers import Answers
 from tallystick.gateway.pages.display import amount_text, locale_of

@@ -12,8 +12,9 @@ from babel import Locale
 from litestar import Request, Response
 from msgspec import Struct
 
+from tallystick.gateway.acquirers.port import CardRefused
 from tallystick.gateway.cards.pan import CardEntry
-from tallystick.gateway.checkout.commands import CardRefused, Challenge, SessionPage
+from tallystick.gateway.checkout.results import Challenge, PayResult, SessionPage
 from tallystick.gateway.pages import forms, wording
 from tallystick.gateway.pages.answers import Answers
 from tallystick.gateway.pages.display import locale_of
@@ -45,7 +46,7 @@ class Checkout(Protocol):
 
     async def page(self, session_id: str) -> SessionPage | None: ...
 
-    async def pay(self, session_id: str, card: CardEntry) -> object: ...
+    async def pay(self, session_id: str, card: CardEntry) -> PayResult: ...
 
     async def finish_challenge(self, session_id: str) -> None: ...
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 from babel import Locale
 
-from tallystick.gateway.checkout.commands import SessionPage
+from tallystick.gateway.checkout.results import SessionPage
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.pages import wording
 from tallystick.gateway.pages.display import amount_text
@@ -21,11 +21,11 @@ def standing(found: SessionPage, at: datetime) -> str:
     session, intent = found.session, found.intent
     if session.status != "open":
         return session.status
-    if intent is not None and intent.status == "processing":
+    if intent.status == "processing":
         return "processing"
     if session.expires_at <= at:
         return "expired"  # the worker that expires sessions may be a moment behind
-    if intent is not None and intent.status == "requires_action":
+    if intent.status == "requires_action":
         return "challenge"
     return "open"
 
@@ -51,7 +51,7 @@ def order_of(found: SessionPage, locale: Locale) -> Order:
 
 def bank_url(found: SessionPage) -> str | None:
     """Where the bank waits for the shopper, from the intent's `next_action`."""
-    if found.intent is None or found.intent.next_action is None:
+    if found.intent.next_action is None:
         return None
     action: dict[str, Any] = msgspec.json.decode(found.intent.next_action)
     url = action.get("redirect_to_url", {}).get("url")
@@ -60,7 +60,7 @@ def bank_url(found: SessionPage) -> str | None:
 
 def problem_of(found: SessionPage) -> wording.Problem | None:
     """What became of the last card, if it was refused."""
-    if found.intent is None or found.intent.last_payment_error is None:
+    if found.intent.last_payment_error is None:
         return None
     return wording.decline_problem(msgspec.json.decode(found.intent.last_payment_error))
 
