@@ -40,6 +40,7 @@ from tallystick.gateway.webhooks.worker import dispatcher
 from tallystick.kernel.addresses import address_allowed
 from tallystick.kernel.backoff import schedule_of
 from tallystick.kernel.idempotency import Idempotency
+from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.ports.clock import Clock, SystemClock
 from tallystick.ports.database import Database, DatabaseError, Statements, open_database
 from tallystick.ports.entropy import Entropy, SystemEntropy
@@ -140,18 +141,25 @@ def build(settings: Settings, ports: Ports) -> Gateway:
         entropy,
     )
 
+    expiry = Expiry(carrying, database, clock, entropy)
+    reaper = KeyReaper(idempotency, clock)
+    return Gateway(_mounted(wire, _pages(checkout, settings, ports)), (deliveries, expiry, reaper))
+
+
+def _pages(checkout: Checkout, settings: Settings, ports: Ports) -> Asgi:
+    """What browsers and load balancers see."""
     assets = read_assets()
-    answers = Answers(Views(assets), entropy, settings.https)
+    answers = Answers(Views(assets), ports.entropy, settings.https)
     pages = Litestar(
         route_handlers=[
-            page_routes(Pages(checkout, answers, clock), Bank(checkout, answers), assets),
-            *_health_routes(database),
+            page_routes(Pages(checkout, answers, ports.clock), Bank(checkout, answers), assets),
+            *_health_routes(ports.database),
         ],
         openapi_config=None,
         logging_config=None,
         exception_handlers={HTTPException: _refused, Exception: _broken},
     )
-    return Gateway(_mounted(wire, cast(Asgi, pages)), (deliveries, Expiry(carrying, database, clock, entropy)))
+    return cast(Asgi, pages)
 
 
 def _mounted(wire: Wire, pages: Asgi) -> Asgi:
