@@ -149,7 +149,7 @@ async def test_the_third_decline_stores_the_close_request(merchant_database: Dat
     assert attempt["due_at"] == attempt["close_requested_at"] == AT + timedelta(minutes=1)
     assert (await the_row(merchant_database, key))["state"] == "PENDING"
     assert (await the_timeline(merchant_database, key))[-1] == (6, "merchant", "PENDING", "PENDING", None)
-    await learn(merchant_database, about(key, ChargeSeen("ch_3", "failed")))
+    await learn(merchant_database, about(key, ChargeSeen("ch_3", "failed", intent="pi_1")))
     assert (await the_attempt(merchant_database, key))["close_number"] == 1
     await learn(merchant_database, about(key, Closed("expired"), source="api"))
     row, attempt = await the_row(merchant_database, key), await the_attempt(merchant_database, key)
