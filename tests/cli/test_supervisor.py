@@ -23,6 +23,13 @@ class Ready(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Ready).serve_forever()
 """
 SLEEPER = "import time; time.sleep(60)"
+LAST_WORDS = """
+import signal, sys, time
+def end(*_):
+    open(sys.argv[2], "a").write(sys.argv[1] + " ")
+    sys.exit()
+signal.signal(signal.SIGTERM, end); print("up", flush=True); time.sleep(60)
+"""
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 
 
@@ -96,13 +103,16 @@ async def test_a_program_that_ends_before_it_is_ready_is_an_error_with_the_end_o
 
 
 async def test_stop_ends_the_last_started_first_and_is_not_answered_with_a_restart(
-    supervisor: Supervisor, said: list[str]
+    supervisor: Supervisor, said: list[str], tmp_path: Path
 ) -> None:
-    await supervisor.start(a_program("first", SLEEPER))
-    await supervisor.start(a_program("second", SLEEPER))
+    ends = tmp_path / "ends"
+    for name in ("first", "second"):
+        await supervisor.start(a_program(name, LAST_WORDS, name, str(ends), log_file=tmp_path / f"{name}.log"))
+        await until(lambda name=name: "up" in (tmp_path / f"{name}.log").read_text(), within_s=5)
     pids = [supervisor.pid_of("first"), supervisor.pid_of("second")]
     await supervisor.stop()
     assert not any(alive(pid) for pid in pids)
+    assert ends.read_text().split() == ["second", "first"]
     assert said == []
 
 
@@ -134,7 +144,8 @@ asyncio.run(main())
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     sleeper = int(await asyncio.wait_for(process.stdout.readline(), 10))
-    assert alive(sleeper)
+    # Not before the tether has become the program: what it does when its parent is gone already is another matter.
+    await until(lambda: "time.sleep" in Path(f"/proc/{sleeper}/cmdline").read_text().split("\0")[2], within_s=5)
     process.kill()
     await process.wait()
     await until(lambda: not alive(sleeper), within_s=2)
