@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,10 @@ def a_program(
     name: str, code: str, *arguments: str, ready_url: str | None = None, log_file: Path | None = None
 ) -> Program:
     return Program(name, (sys.executable, "-c", code, *arguments), dict(os.environ), ready_url, log_file)
+
+
+def _says_up(log_file: Path) -> bool:
+    return "up" in log_file.read_text()
 
 
 def alive(pid: int) -> bool:
@@ -108,7 +113,8 @@ async def test_stop_ends_the_last_started_first_and_is_not_answered_with_a_resta
     ends = tmp_path / "ends"
     for name in ("first", "second"):
         await supervisor.start(a_program(name, LAST_WORDS, name, str(ends), log_file=tmp_path / f"{name}.log"))
-        await until(lambda name=name: "up" in (tmp_path / f"{name}.log").read_text(), within_s=5)
+        log_file = tmp_path / f"{name}.log"
+        await until(partial(_says_up, log_file), within_s=5)
     pids = [supervisor.pid_of("first"), supervisor.pid_of("second")]
     await supervisor.stop()
     assert not any(alive(pid) for pid in pids)
@@ -121,7 +127,7 @@ async def test_what_ignores_sigterm_is_killed(
 ) -> None:
     monkeypatch.setattr("tallystick.cli.supervisor.STOP_WITHIN_S", 0.2)
     await supervisor.start(a_program("stubborn", STUBBORN, log_file=tmp_path / "stubborn.log"))
-    await until(lambda: "up" in (tmp_path / "stubborn.log").read_text(), within_s=5)
+    await until(partial(_says_up, tmp_path / "stubborn.log"), within_s=5)
     pid = supervisor.pid_of("stubborn")
     await supervisor.stop()
     assert not alive(pid)
