@@ -99,3 +99,16 @@ async def test_a_made_up_return_proves_nothing(client: Any, gateway: Any) -> Non
     async with client.get(f"{session.url}/authenticated?result=succeeded", allow_redirects=False) as response:
         assert response.status == 303
     assert (await gateway.retrieve(session.id)).payment_status == "unpaid"
+
+
+async def test_whoever_tries_cards_out_is_stopped(client: Any, gateway: Any) -> None:
+    """RULES §3: after ten declines in one session it expires and its intent is canceled."""
+    session = await gateway.session()
+    declined = urlencode(CARD | {"cc-number": "4000000000000002"})
+    for _ in range(10):
+        assert (await post(client, session.url, declined))[0] == 303
+    async with client.get(session.url) as response:
+        assert "This payment page has expired" in await response.text()
+    assert (await post(client, session.url, urlencode(CARD)))[0] == 303
+    found = await gateway.retrieve(session.id)
+    assert (found.status, found.payment_status) == ("expired", "unpaid")

@@ -67,13 +67,9 @@ class Bank(Struct, frozen=True):
         return self.answers.see_other(f"/acs/{charge_id}")
 
     def _way_back(self, found: ChallengePage) -> Response[bytes]:
-        notice = Notice(
-            sign="waiting",
-            heading="Thank you",
-            text=f"We are taking you back to {found.merchant}.",
-            link=found.return_url,
-            link_text="Continue",
-        )
+        back = f"We are taking you back to {found.merchant}." if found.return_url else "You can close this page now."
+        sign = "waiting" if found.return_url else "done"
+        notice = Notice(sign=sign, heading="Thank you", text=back, link=found.return_url, link_text="Continue")
         nonce = self.answers.nonce()
         refresh = f"0; url={found.return_url}" if found.return_url else None
         page = Page(title=notice.heading, status="challenge", path="", nonce=nonce, test=True, refresh=refresh)
