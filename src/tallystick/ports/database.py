@@ -24,11 +24,26 @@ from msgspec import Struct
 from psycopg.rows import dict_row
 from psycopg.types.string import StrDumperUnknown, TextLoader
 
+from tallystick.ports.connections import Connections
+
 Record = Mapping[str, Any]
 
 ACQUIRE_TIMEOUT_S = 5.0  # how long a caller waits for a free connection before the service says 503
 STATEMENT_TIMEOUT_S = 30.0  # no statement of ours is meant to take longer; the server cancels it
 CONNECTIONS_MAX = 8  # per process; natural batching needs few
+
+SESSION_SETTINGS = {
+    "timezone": "UTC",
+    "jit": "off",
+    # One plan for a statement, whatever the length of its arrays. Left to itself, PostgreSQL plans small batches anew
+    # each time, which takes it longer than running them.
+    "plan_cache_mode": "force_generic_plan",
+    # What a batch touches is in memory, or on a disk without a head to move. And our tables only grow: the plan of a
+    # small table should be that of a large one.
+    "random_page_cost": "1.1",
+    "statement_timeout": str(int(STATEMENT_TIMEOUT_S * 1000)),
+    "idle_in_transaction_session_timeout": str(int(STATEMENT_TIMEOUT_S * 1000)),
+}
 
 
 class DatabaseError(Exception):
@@ -139,35 +154,20 @@ class Database(Protocol):
 
 async def open_database(dsn: str, *, connections_max: int = CONNECTIONS_MAX) -> "AsyncpgDatabase":
     """Connect to PostgreSQL by asyncpg. Raises DatabaseUnavailable."""
-    with _asyncpg_errors():
-        pool = await asyncpg.create_pool(
+
+    async def connect() -> Any:
+        return await asyncpg.connect(
             dsn,
-            min_size=1,
-            max_size=connections_max,
             timeout=ACQUIRE_TIMEOUT_S,
             command_timeout=STATEMENT_TIMEOUT_S,
             statement_cache_size=512,
             max_cached_statement_lifetime=0,
-            reset=_nothing_to_reset,
-            server_settings={
-                "timezone": "UTC",
-                "jit": "off",
-                # One plan for a statement, whatever the length of its arrays. Left to itself, PostgreSQL plans small
-                # batches anew each time, which takes it longer than running them.
-                "plan_cache_mode": "force_generic_plan",
-                # What a batch touches is in memory, or on a disk without a head to move. And our tables only grow: the
-                # plan of a small table should be that of a large one.
-                "random_page_cost": "1.1",
-                "statement_timeout": str(int(STATEMENT_TIMEOUT_S * 1000)),
-                "idle_in_transaction_session_timeout": str(int(STATEMENT_TIMEOUT_S * 1000)),
-            },
+            server_settings=SESSION_SETTINGS,
         )
-    return AsyncpgDatabase(pool)
 
-
-async def _nothing_to_reset(connection: Any) -> None:
-    """No statement of ours changes the session, so a connection goes back without a further round trip. (An open
-    transaction is rolled back before this is called.)"""
+    database = AsyncpgDatabase(Connections(connect, connections_max, ACQUIRE_TIMEOUT_S))
+    await database.check()
+    return database
 
 
 class AsyncpgTransaction:
@@ -179,43 +179,103 @@ class AsyncpgTransaction:
         self._connection = connection
 
     async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
-        with _asyncpg_errors():
+        try:
             records: Sequence[Record] = await self._connection.fetch(statement.text, *parameters)
+        except _ASYNCPG_ERRORS as error:
+            raise _named(error) from error
         return records
 
     async def execute(self, statement: Statement, *parameters: Any) -> int:
-        with _asyncpg_errors():
+        try:
             return _rows_touched(await self._connection.execute(statement.text, *parameters))
+        except _ASYNCPG_ERRORS as error:
+            raise _named(error) from error
 
 
 class AsyncpgDatabase:
-    """The production database: an asyncpg pool."""
+    """The production database: asyncpg connections."""
 
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        with _asyncpg_errors():
-            async with (
-                self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
-                connection.transaction(),
-            ):
-                yield AsyncpgTransaction(connection)
+        connection = await self._take()
+        transaction = AsyncpgTransaction(connection)
+        try:
+            await transaction.execute(_BEGIN)
+            yield transaction
+            await self._commit(connection)
+        except BaseException as error:
+            await self._roll_back(connection, error)
+            raise
+        self._connections.give_back(connection)
 
     async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
-        with _asyncpg_errors():
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-                records: Sequence[Record] = await connection.fetch(statement.text, *parameters)
+        connection = await self._take()
+        try:
+            records: Sequence[Record] = await connection.fetch(statement.text, *parameters)
+        except BaseException as error:
+            self._broken_off(connection, error)
+            raise
+        self._connections.give_back(connection)
         return records
 
     async def execute(self, statement: Statement, *parameters: Any) -> int:
-        with _asyncpg_errors():
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-                return _rows_touched(await connection.execute(statement.text, *parameters))
+        connection = await self._take()
+        try:
+            tag = await connection.execute(statement.text, *parameters)
+        except BaseException as error:
+            self._broken_off(connection, error)
+            raise
+        self._connections.give_back(connection)
+        return _rows_touched(tag)
+
+    async def check(self) -> None:
+        """Have at least one connection. Raises DatabaseUnavailable."""
+        self._connections.give_back(await self._take())
 
     async def close(self) -> None:
-        await self._pool.close()
+        await self._connections.close()
+
+    async def _take(self) -> Any:
+        try:
+            return await self._connections.take()
+        except _ASYNCPG_ERRORS as error:
+            raise _named(error) from error
+
+    async def _commit(self, connection: Any) -> None:
+        try:
+            tag = await connection.execute("COMMIT")
+        except _ASYNCPG_ERRORS as error:
+            raise _named(error) from error
+        # The server rolls back, without an error, what was committed although one of its statements had failed.
+        assert tag == "COMMIT", "nobody goes on in a transaction after an error"
+
+    async def _roll_back(self, connection: Any, error: BaseException) -> None:
+        """End a transaction that broke off; a connection that may still be busy with it is dropped."""
+        if isinstance(error, DatabaseUnavailable) or not isinstance(error, Exception):
+            self._connections.drop(connection)
+            return
+        try:
+            await connection.execute("ROLLBACK")
+        except BaseException:
+            self._connections.drop(connection)
+        else:
+            self._connections.give_back(connection)
+
+    def _broken_off(self, connection: Any, error: BaseException) -> None:
+        """Give the connection back, or drop it where it may still be busy. Raises our name for the error, if any."""
+        named = _named(error) if isinstance(error, _ASYNCPG_ERRORS) else None
+        if isinstance(named, DatabaseUnavailable) or not isinstance(error, Exception):
+            self._connections.drop(connection)
+        else:
+            self._connections.give_back(connection)
+        if named is not None:
+            raise named from error
+
+
+_BEGIN = Statement("begin", "BEGIN")
 
 
 def _rows_touched(tag: str) -> int:
@@ -224,38 +284,36 @@ def _rows_touched(tag: str) -> int:
     return int(last) if last.isdigit() else 0
 
 
-@contextmanager
-def _asyncpg_errors() -> Any:
-    try:
-        yield
-    except asyncpg.IntegrityConstraintViolationError as error:
-        raise ConstraintViolated(error.constraint_name or "unnamed") from error
-    except (
-        asyncpg.SerializationError,
-        asyncpg.DeadlockDetectedError,
-        asyncpg.LockNotAvailableError,
-    ) as error:
-        raise SerializationFailed(type(error).__name__) from error
-    except asyncpg.InterfaceError as error:
-        if isinstance(error, ValueError):  # a value that the driver cannot encode: no other connection would take it
-            raise StatementRefused("22000") from error
-        raise DatabaseUnavailable(type(error).__name__) from error
-    except (
-        asyncpg.InternalClientError,  # the server ended the connection between two of the driver's steps
-        asyncpg.PostgresConnectionError,
-        asyncpg.OperatorInterventionError,
-        asyncpg.InsufficientResourcesError,
-        asyncpg.CannotConnectNowError,
-        asyncpg.InvalidCatalogNameError,
-        asyncpg.ObjectNotInPrerequisiteStateError,  # the database does not accept connections at the moment
-        asyncpg.InvalidAuthorizationSpecificationError,
-        ConnectionError,
-        FileNotFoundError,
-        TimeoutError,
-    ) as error:
-        raise DatabaseUnavailable(type(error).__name__) from error
-    except asyncpg.PostgresError as error:
-        raise StatementRefused(error.sqlstate or "?????") from error
+_ASYNCPG_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    ConnectionError,
+    FileNotFoundError,
+    TimeoutError,
+)
+_UNAVAILABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # the database does not accept connections at the moment
+    asyncpg.InvalidAuthorizationSpecificationError,
+)
+
+
+def _named(error: Exception) -> DatabaseError:
+    """asyncpg's error under our name for it."""
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        return ConstraintViolated(error.constraint_name or "unnamed")
+    if isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError | asyncpg.LockNotAvailableError):
+        return SerializationFailed(type(error).__name__)
+    if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
+        return StatementRefused("22000")  # a value that the driver cannot encode: no other connection would take it
+    if isinstance(error, asyncpg.PostgresError) and not isinstance(error, _UNAVAILABLE):
+        return StatementRefused(error.sqlstate or "?????")
+    return DatabaseUnavailable(type(error).__name__)
 
 
 class SynchronousTransaction:
