@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from tallystick.merchant.accounts.directory import Directory
+from tallystick.merchant.closing import worker
 from tallystick.merchant.closing.worker import ClosingWorker
 from tallystick.merchant.gateways.stripe import StripeGateway
 from tallystick.ports.clock import SystemClock
@@ -65,8 +66,8 @@ async def test_two_declines_close_nothing(stage: Stage) -> None:
 
 async def test_the_service_closes_by_itself(stage: Stage) -> None:
     order_id, _ = await declined(stage)
-    worker = stage.service.workers[0]
-    running = asyncio.create_task(worker())
+    closing = stage.service.workers[0]
+    running = asyncio.create_task(closing())
     async with asyncio.timeout(5):
         while (await stage.order(order_id))["state"] != "FAILED":  # noqa: ASYNC110 - it happens in the database
             await asyncio.sleep(0.05)
@@ -116,6 +117,16 @@ async def test_of_many_workers_one_closes(stage: Stage) -> None:
     counts = await asyncio.gather(*(a_worker(stage).run_once() for _ in range(5)))
     assert sum(counts) == 1
     assert stage.gateway.keys.count(f"close:{order_id}:1:1") == 1
+
+
+async def test_two_who_saw_the_same_request_as_due_do_not_both_take_it(stage: Stage) -> None:
+    """DESIGN §2.7: the conditional update compares the generation that was seen."""
+    await declined(stage)
+    at = SystemClock().now()
+    seen = await stage.database.rows(worker.SQL.due_closes, at, 10)
+    columns = [[row[name] for row in seen] for name in ("merchant_id", "order_id", "number", "generation")]
+    taken = [await stage.database.rows(worker.SQL.take_closes, at, at, *columns) for _ in range(2)]
+    assert [len(rows) for rows in taken] == [1, 0]
 
 
 async def test_what_a_dead_worker_held_is_taken_over_when_its_lease_ends(stage: Stage) -> None:
