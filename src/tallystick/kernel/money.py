@@ -13,17 +13,19 @@ import copy
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from types import MappingProxyType
 
 import iso4217
 from babel import Locale
+from babel.numbers import NumberPattern
 
 AMOUNT_MIN = 1
 AMOUNT_MAX = 999_999_999_999  # twelve digits: what every acquirer's message can carry, and far below 2**63 when summed
 BASIS_POINTS = 10_000
 DECIMAL_CHARACTERS_MAX = 24  # a longer text is no amount; below the 28 digits up to which decimal arithmetic is exact
 
-_LETTER_AT_DIGIT = re.compile(r"(?<=[A-Za-z])(?=\d)")
+_LETTER_MEETS_DIGIT = re.compile(r"(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])")
 _DECIMAL = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
 # Codes of ISO 4217 that nobody pays a basket with: funds, units of account, next-day dollars. Metals, test and "no
@@ -161,13 +163,21 @@ def split(amount_minor: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def display(amount_minor: int, code: str, decimals: int, locale: str) -> str:
+@lru_cache(maxsize=4096)
+def display(amount_minor: int, code: str, decimals: int, locale: Locale | str) -> str:
     """The amount as a person of `locale` (`en_GB`, `de`) reads it. For display only: nothing is ever parsed from it.
 
     The decimals are the caller's, since babel's own differ from ISO 4217 and from a gateway's wire for some currencies.
     """
-    pattern = copy.copy(Locale.parse(locale).currency_formats["standard"])
-    pattern.frac_prec = (decimals, decimals)
+    known = locale if isinstance(locale, Locale) else Locale.parse(locale)
     major = Decimal(amount_minor).scaleb(-decimals)
-    text = pattern.apply(major, locale, currency=code, currency_digits=False)
-    return _LETTER_AT_DIGIT.sub("\u00a0", text)  # CLDR's spacing of currencies without a sign, which babel leaves out
+    text = _pattern(known, decimals).apply(major, known, currency=code, currency_digits=False)
+    # CLDR's spacing of currencies without a sign, which babel leaves out.
+    return _LETTER_MEETS_DIGIT.sub("\u00a0", text)
+
+
+@lru_cache(maxsize=1024)
+def _pattern(locale: Locale, decimals: int) -> NumberPattern:
+    pattern: NumberPattern = copy.copy(locale.currency_formats["standard"])
+    pattern.frac_prec = (decimals, decimals)
+    return pattern

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tallystick.gateway.checkout.results import SessionPage
 from tallystick.gateway.checkout.session import CheckoutSession
-from tallystick.gateway.pages.display import FALLBACK
+from tallystick.gateway.pages.locale import FALLBACK
 from tallystick.gateway.pages.presenting import bank_url, followable, order_of, problem_of, standing
 from tallystick.gateway.payments.payment import PaymentIntent
 

@@ -13,10 +13,11 @@ from msgspec import Struct
 from tallystick.gateway.checkout.results import ChallengePage
 from tallystick.gateway.pages import forms
 from tallystick.gateway.pages.answers import Answers
-from tallystick.gateway.pages.display import amount_text, locale_of
+from tallystick.gateway.pages.locale import locale_of
 from tallystick.gateway.pages.pages import SAME_SITE, BrowserRequest
 from tallystick.gateway.pages.views import Challenged, Notice, Page
 from tallystick.gateway.stripe_wire.currencies import exponent
+from tallystick.kernel.money import display
 
 RESULTS = ("succeeded", "failed", "canceled")
 
@@ -45,7 +46,7 @@ class Bank(Struct, frozen=True):
         nonce = self.answers.nonce()
         locale = locale_of(request.headers.get("accept-language", ""))
         page = Page(title="Is this you?", status="challenge", path=f"/acs/{charge_id}", nonce=nonce, test=True)
-        amount = amount_text(found.amount, exponent(found.currency), found.currency, locale)
+        amount = display(found.amount, found.currency, exponent(found.currency), locale)
         challenge = Challenged(found.merchant, amount, f"{found.brand.title()} •••• {found.last4}")
         return self.answers.html(self.answers.views.challenge(page, challenge), nonce, ancestors=_ancestors(found))
 

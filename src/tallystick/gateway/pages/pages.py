@@ -17,8 +17,8 @@ from tallystick.gateway.cards.pan import CardEntry
 from tallystick.gateway.checkout.results import Challenge, PayResult, SessionPage
 from tallystick.gateway.pages import forms, wording
 from tallystick.gateway.pages.answers import Answers
-from tallystick.gateway.pages.display import locale_of
 from tallystick.gateway.pages.headers import framing_origins
+from tallystick.gateway.pages.locale import locale_of
 from tallystick.gateway.pages.presenting import (
     bank_url,
     expired,

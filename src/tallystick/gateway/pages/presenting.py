@@ -11,9 +11,9 @@ from babel import Locale
 from tallystick.gateway.checkout.results import SessionPage
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.pages import wording
-from tallystick.gateway.pages.display import amount_text
 from tallystick.gateway.pages.views import Line, Notice, Order
 from tallystick.gateway.stripe_wire.currencies import exponent
+from tallystick.kernel.money import display
 
 
 def standing(found: SessionPage, at: datetime) -> str:
@@ -36,7 +36,7 @@ def order_of(found: SessionPage, locale: Locale) -> Order:
     decimals = exponent(session.currency)
 
     def text(amount_minor: int) -> str:
-        return amount_text(amount_minor, decimals, session.currency, locale)
+        return display(amount_minor, session.currency, decimals, locale)
 
     lines: Sequence[dict[str, Any]] = msgspec.json.decode(session.line_items)
     return Order(

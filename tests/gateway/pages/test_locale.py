@@ -5,7 +5,8 @@ from babel import Locale
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.gateway.pages.display import FALLBACK, amount_text, locale_of
+from tallystick.gateway.pages.locale import FALLBACK, locale_of
+from tallystick.kernel.money import display
 
 
 @pytest.mark.parametrize(
@@ -46,10 +47,10 @@ def test_no_header_is_too_strange(header: str) -> None:
 def test_amounts_have_the_decimals_that_the_caller_says(
     amount: int, exponent: int, currency: str, locale: str, text: str
 ) -> None:
-    assert amount_text(amount, exponent, currency, Locale.parse(locale)) == text
+    assert display(amount, currency, exponent, Locale.parse(locale)) == text
 
 
 @given(st.integers(1, 999_999_999_999), st.sampled_from([0, 2, 3]))
 def test_no_digit_is_lost(amount: int, exponent: int) -> None:
-    shown = amount_text(amount, exponent, "EUR", FALLBACK)
+    shown = display(amount, "EUR", exponent, FALLBACK)
     assert int("".join(character for character in shown if character.isdigit())) == amount
