@@ -127,7 +127,13 @@ def test_nothing_that_a_receiver_writes_raises(value: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"delays_s": (604_801,)}, {"delays_s": (-1,)}, {"delays_s": (60,) * 33}, {"jitter_share": 1.0}, {"jitter_share": -0.1}],
+    [
+        {"delays_s": (604_801,)},
+        {"delays_s": (-1,)},
+        {"delays_s": (60,) * 33},
+        {"jitter_share": 1.0},
+        {"jitter_share": -0.1},
+    ],
 )
 def test_a_schedule_that_makes_no_sense_cannot_be_made(arguments: dict[str, object]) -> None:
     with pytest.raises(AssertionError):
