@@ -1,6 +1,6 @@
 """Prints docs/settings.md from the services' settings.
 
-    .venv/bin/python scripts/settings_page.py > docs/settings.md
+.venv/bin/python scripts/settings_page.py > docs/settings.md
 """
 
 from msgspec import Struct
