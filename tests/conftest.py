@@ -30,12 +30,17 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import psycopg
 import pytest
 import uvicorn
+from hypothesis import settings
 from msgspec import Struct
 from psycopg.sql import SQL, Identifier
 
 from tallystick.kernel.migrations import migrate
 from tallystick.ports.database import Database, open_database
 from tallystick.ports.postgres import EmbeddedPostgres, create_databases, require_supported_server
+
+# A busy machine is no fault of the code: Hypothesis is not to fail for an example that took long.
+settings.register_profile("tallystick", deadline=None)
+settings.load_profile("tallystick")
 
 IN_CI = os.environ.get("CI") == "true"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

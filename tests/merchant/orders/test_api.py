@@ -25,6 +25,8 @@ async def send(
         method, f"{stage.url}{path}", data=data, headers=stage.headers() | headers, allow_redirects=False
     ) as answer:
         body = await answer.read()
+        if path.startswith("/v1/"):  # an order's answer may hold the way to its payment
+            assert answer.headers["Cache-Control"] == "no-store"
         if answer.status >= 400:
             assert answer.headers["Content-Type"] == "application/problem+json", body
             problem = msgspec.json.decode(body)
