@@ -82,14 +82,14 @@ def _either(shapes: list[Shape]) -> Shape:
 
 def _bind_struct(shape: Shape, fields: Mapping[str, Any], param: str) -> Struct:
     assert shape.struct is not None
-    unknown = [name for name in fields if name not in shape.members]
-    if unknown:
-        raise _unknown(unknown, fields, param)
-    values = {
-        name: _bind(shape.members[name], value, f"{param}[{name}]" if param else name)
-        for name, value in fields.items()
-        if value is not None  # null in JSON: not sent
-    }
+    members = shape.members
+    values = {}
+    for name, value in fields.items():
+        member = members.get(name)
+        if member is None:
+            raise _unknown([each for each in fields if each not in members], fields, param)
+        if value is not None:  # null in JSON: not sent
+            values[name] = _bind(member, value, f"{param}[{name}]" if param else name)
     for name in shape.required:
         if name not in values:
             raise errors.missing(f"{param}[{name}]" if param else name)
@@ -97,7 +97,9 @@ def _bind_struct(shape: Shape, fields: Mapping[str, Any], param: str) -> Struct:
 
 
 def _bind(shape: Shape, value: Any, param: str) -> Any:
-    if isinstance(value, Mapping):
+    if isinstance(value, str):
+        return value if shape.scalar == "text" else _bind_scalar(shape, value, param)
+    if isinstance(value, dict):
         if shape.map:
             return {key: _text(item, f"{param}[{key}]") for key, item in value.items() if item is not None}
         if shape.struct is not None:
@@ -187,6 +189,6 @@ def _unknown(names: list[str], fields: Mapping[str, Any], param: str) -> errors.
 
 
 def _holds_card_data(value: Any) -> bool:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return any(key in _CARD_DATA or _holds_card_data(item) for key, item in value.items())
     return False

@@ -37,7 +37,7 @@ class Keyed:
         self._idempotency = idempotency
         self._database = database
         self._clock = clock
-        self._claims: Batcher[ClaimRequest, Claim | Replay | InUse | Mismatch] = Batcher(self._claim)
+        self._claims: Batcher[ClaimRequest, Claim | Replay | InUse | Mismatch] = Batcher(self._claim, in_flight_max=1)
         self._answers: Batcher[tuple[Claim, Reply], None] = Batcher(self._keep)
         self._releases: Batcher[Claim, None] = Batcher(self._release)
 
