@@ -20,12 +20,13 @@ import uvicorn
 import uvloop
 from msgspec import Struct
 
+from tallystick.cli.http_protocol import LimitedProtocol
+
 BACKLOG_CONNECTIONS = 2048  # the kernel holds that many while the loop is busy; its own limit (somaxconn) may be less
 KEEP_ALIVE_S = (
     75  # longer than the clients' own, so that they close idle connections and no request meets a closing one
 )
 GRACE_S = 8  # for open requests after SIGTERM; a supervisor kills after ten
-HEADER_BYTES_MAX = 16 * 1024  # all headers of a request together
 
 
 log = structlog.get_logger("tallystick.serving")
@@ -80,7 +81,9 @@ async def serve(application: Any, address: Address, workers: Sequence[Worker]) -
     check_secure(address)
     server = _Server(_config(application, address))
     with stopping_on_signals() as stop:
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it does is said here, in one line
+        logging.getLogger("uvicorn.error").setLevel(
+            logging.ERROR
+        )  # what it does is said here; strangers' nonsense is no news
         scheme = "https" if address.tls_cert_file else "http"
         log.info("serving", url=f"{scheme}://{address.host}:{address.port}", workers=len(workers))
         running = [asyncio.create_task(_run(worker)) for worker in workers]
@@ -156,7 +159,7 @@ def _config(application: Any, address: Address) -> uvicorn.Config:
         ssl_keyfile=address.tls_key_file or None,
         ssl_version=ssl.PROTOCOL_TLS_SERVER,
         loop="none",
-        http="httptools",
+        http=LimitedProtocol,
         ws="none",
         lifespan="auto",
         log_config=None,
@@ -167,7 +170,6 @@ def _config(application: Any, address: Address) -> uvicorn.Config:
         backlog=BACKLOG_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
-        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
     )
 
 
