@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks import intents, webhooks
+from benchmarks import intents, orders, webhooks
 from benchmarks.processes import Postgres, postgres
 from benchmarks.rounds import Subject, interleaved, medians
 from tallystick.ports.postgres import SETTINGS
@@ -21,6 +21,7 @@ POSTGRESQL = {name: SETTINGS[name] for name in ("fsync", "synchronous_commit", "
 BENCHMARKS: dict[str, tuple[Callable[[Postgres], Sequence[Subject]], Sequence[int]]] = {
     "webhooks": (webhooks.subjects, webhooks.CONNECTIONS),
     "intents": (intents.subjects, intents.CONNECTIONS),
+    "orders": (orders.subjects, orders.SHOPPERS),
 }
 
 
