@@ -253,14 +253,13 @@ async def test_a_database_that_is_down_is_503_with_retry_after(
         raise DatabaseUnavailable("down")
 
     with monkeypatch.context() as patched:
-        patched.setattr(shop.database, "transaction", unavailable)
+        patched.setattr(shop.database, "rows", unavailable)
         body = payment("evt_2", order)
         headers = {"Stripe-Signature": sign_stripe([SECRET], now(), body)}
         async with shop.http.post(f"{shop.url}/webhooks/{CONNECTION}", data=body, headers=headers) as answer:
             assert answer.status == 503
             assert int(answer.headers["Retry-After"]) > 0
         # Also where the connection itself is not known yet.
-        patched.setattr(shop.database, "rows", unavailable)
         assert await shop.send_standard(payment("evt_3", order), "evt_3") == 503
     assert set(await shop.inbox()) == {"evt_1"}
     assert await shop.send(payment("evt_2", order)) == 200

@@ -1,26 +1,29 @@
 """Taking webhooks in: inbox row, merged facts and timeline in one commit, many webhooks to a commit (RULES §7).
 
-    receive (one statement, in key order) → orders/apply → commit → 200
+    look up (one statement, no locks) → decide (pure) → save (one statement, one commit) → 200
 
-An event that fits no order is parked, one that says nothing about orders is ignored, one that cannot be applied is
-stored as failed; all three keep their bytes. A batch that the database refuses is split until the culprit is alone, so
-its neighbours are committed and answered as if it had not been there.
+An order that changes between look-up and save is left out by `save`; its webhooks go round again. An event that fits no
+order is parked, one that says nothing about orders is ignored, one that cannot be applied is stored as failed; all
+three keep their bytes. A batch that the database refuses is split until the culprit is alone, so its neighbours are
+committed and answered as if it had not been there.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
 from tallystick.kernel.batching import Batcher, QueueFull
-from tallystick.kernel.columns import recordset
+from tallystick.kernel.columns import columns, recordset
 from tallystick.merchant.gateways.port import EventRead
-from tallystick.merchant.orders import apply
-from tallystick.merchant.orders.learning import Learnt
+from tallystick.merchant.orders.apply import SQL as ORDERS
+from tallystick.merchant.orders.apply import decide_batch, loaded, save
+from tallystick.merchant.orders.learning import Learnt, LoadedOrder, OrderKey
+from tallystick.merchant.orders.rows import InboxState, WebhookRow
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseUnavailable, SerializationFailed, Statements, Transaction
+from tallystick.ports.database import Database, DatabaseUnavailable, SerializationFailed, Statements
 
 SQL = Statements.beside(__file__)
 log = logging.getLogger(__name__)
@@ -30,8 +33,7 @@ BATCH_BYTES_MAX: Final = 4 * 1024 * 1024  # 64 of the largest bodies; bounds one
 BATCHES_IN_FLIGHT_MAX: Final = 2  # one is prepared while the other is committed
 QUEUED_MAX: Final = 2_000  # at 64 KiB each 128 MiB; at our rate a fraction of a second of waiting
 FIRST_RETRY_S: Final = 1.0  # when parked and failed webhooks are looked at again for the first time (RULES §7)
-
-InboxState = Literal["applied", "parked", "failed", "ignored"]
+ROUNDS_MAX: Final = 20  # for a batch whose orders others change at the same time; each round saves all but those
 
 
 class EventKey(NamedTuple):
@@ -55,18 +57,21 @@ class Webhook(Struct, frozen=True):
         return EventKey(self.merchant_id, self.connection_id, self.event.event_id)
 
 
-class _Received(Struct, frozen=True):
-    """A row of the inbox as `receive` takes it; its bytes stand at `place` of another parameter, counted from 1."""
+class _Wanted(Struct, frozen=True):
+    """A webhook as `look_up` takes it."""
 
+    place: int
     merchant_id: str
     connection_id: str
     event_id: str
-    type: str
     order_id: str | None
-    state: InboxState
-    error: str | None
-    due_at: datetime | None
-    place: int
+
+
+class _Seen(Struct, frozen=True):
+    """A webhook that was not stored before, and what it is about, as far as that is known."""
+
+    webhook: Webhook
+    learnt: tuple[Learnt, ...]
 
 
 class Intake:
@@ -98,92 +103,137 @@ class Intake:
             await self._store_failed(webhook, type(error).__name__)
 
     async def _take_in(self, webhooks: Sequence[Webhook]) -> Sequence[None]:
-        async with self._database.transaction() as tx:
-            await take_in(tx, webhooks, self._clock.now())
+        await take_in(self._database, webhooks, self._clock.now())
         return [None] * len(webhooks)
 
     async def _store_failed(self, webhook: Webhook, error: str) -> None:
         at = self._clock.now()
-        async with self._database.transaction() as tx:
-            await _receive(tx, [webhook], at, error=error)
+        await save(self._database, (), at, [_row(webhook, 1, None, "failed", at, error)], [webhook.raw])
 
 
-async def take_in(tx: Transaction, webhooks: Sequence[Webhook], at: datetime) -> None:
-    """Store the webhooks that are new and merge what they tell; in the caller's transaction."""
-    unique = {webhook.key: webhook for webhook in webhooks}
-    fresh = await _receive(tx, list(unique.values()), at)
-    told = [webhook for webhook in fresh if webhook.event.facts and webhook.event.error is None]
-    learnt, strays = await _learnt(tx, told)
-    applied = await apply.apply_facts(tx, learnt, at)
-    strays |= {EventKey(each.merchant_id, str(each.connection_id), str(each.reference)) for each in applied.unknown}
-    if strays:
-        keys = sorted(strays)
-        await tx.execute(SQL.park, at + timedelta(seconds=FIRST_RETRY_S), *map(list, zip(*keys, strict=True)))
+async def take_in(database: Database, webhooks: Sequence[Webhook], at: datetime) -> None:
+    """Store the webhooks that are new and merge what they tell. What is stored is committed, also where this raises.
+
+    Raises SerializationFailed when the orders of some changed again and again.
+    """
+    left = list({webhook.key: webhook for webhook in webhooks}.values())
+    for _ in range(ROUNDS_MAX):
+        left = await _round(database, left, at)
+        if not left:
+            return
+    raise SerializationFailed("orders of webhooks keep changing")
 
 
-async def _receive(
-    tx: Transaction, webhooks: Sequence[Webhook], at: datetime, error: str | None = None
-) -> Sequence[Webhook]:
-    """Store webhooks, as failed where `error` says so, and give those that were not stored before."""
-    again_at = at + timedelta(seconds=FIRST_RETRY_S)
-    received = [_received(webhook, error, again_at, place) for place, webhook in enumerate(webhooks, start=1)]
-    rows = await tx.rows(SQL.receive, at, recordset(received), [webhook.raw for webhook in webhooks])
-    if len(rows) == len(webhooks):
-        return webhooks
-    fresh = {EventKey(row["merchant_id"], row["connection_id"], row["event_id"]) for row in rows}
-    return [webhook for webhook in webhooks if webhook.key in fresh]
+async def _round(database: Database, webhooks: Sequence[Webhook], at: datetime) -> list[Webhook]:
+    """Store what can be stored now; gives the webhooks whose order changed meanwhile."""
+    named = await _named_by_intent(database, webhooks)
+    seen, orders = await _look_up(database, webhooks, named)
+    applied = decide_batch(orders, [learnt for each in seen for learnt in each.learnt])
+    changed = {change.key: place for place, change in enumerate(applied.changes)}
+    unknown = {id(learnt) for learnt in applied.unknown}
+    rows = []
+    for place, each in enumerate(seen, start=1):
+        known = bool(each.learnt) and id(each.learnt[0]) not in unknown
+        order_place = changed.get(_order_of(each)) if known else None
+        rows.append(_row(each.webhook, place, order_place, _state(each.webhook.event, known), at))
+    saved = await save(database, applied.changes, at, rows, [each.webhook.raw for each in seen])
+    if len(saved) == len(applied.changes):
+        return []
+    return [each.webhook for each in seen if each.learnt and (key := _order_of(each)) in changed and key not in saved]
 
 
-def _received(webhook: Webhook, error: str | None, again_at: datetime, place: int) -> _Received:
+async def _look_up(
+    database: Database, webhooks: Sequence[Webhook], named: Mapping[EventKey, tuple[str, int]]
+) -> tuple[list[_Seen], dict[OrderKey, LoadedOrder]]:
+    """The webhooks that were not stored before, and the orders they are about."""
+    abouts = [_about(webhook, named) for webhook in webhooks]
+    wanted = [
+        _Wanted(place, *webhook.key, about[0] if about else None)
+        for place, (webhook, about) in enumerate(zip(webhooks, abouts, strict=True))
+    ]
+    rows = await database.rows(SQL.look_up, recordset(wanted))
+    seen: list[_Seen] = []
+    orders: dict[OrderKey, LoadedOrder] = {}
+    for webhook, about, row in zip(webhooks, abouts, rows, strict=True):
+        if row["known"]:
+            continue
+        seen.append(_Seen(webhook, _learnt(webhook, about)))
+        if row["order_id"] is not None:
+            order = loaded(row)
+            orders[order.key] = order
+    return seen, orders
+
+
+def _about(webhook: Webhook, named: Mapping[EventKey, tuple[str, int]]) -> tuple[str, int] | None:
+    """The order and attempt that a webhook with facts names, by our reference or by its payment."""
     event = webhook.event
-    reason = error or event.error
-    return _Received(
-        *webhook.key,
-        type=event.type,
-        order_id=event.order_id,
-        state="failed" if reason else "applied" if event.facts else "ignored",
-        error=reason,
-        due_at=again_at if reason else None,
-        place=place,
+    if not event.facts or event.error is not None:
+        return None
+    if event.order_id is not None and event.attempt is not None:
+        return event.order_id, event.attempt
+    return named.get(webhook.key)
+
+
+def _learnt(webhook: Webhook, about: tuple[str, int] | None) -> tuple[Learnt, ...]:
+    if about is None:
+        return ()
+    order_id, attempt = about
+    return tuple(
+        Learnt(
+            merchant_id=webhook.merchant_id,
+            order_id=order_id,
+            attempt=attempt,
+            fact=fact,
+            source="webhook",
+            reference=webhook.event.event_id,
+            connection_id=webhook.connection_id,
+        )
+        for fact in webhook.event.facts
     )
 
 
-async def _learnt(tx: Transaction, webhooks: Sequence[Webhook]) -> tuple[list[Learnt], set[EventKey]]:
-    """The facts of webhooks with the order and attempt each is about; and those webhooks that name none we know."""
-    known = await _named_by_intent(tx, [webhook for webhook in webhooks if webhook.event.attempt is None])
-    learnt: list[Learnt] = []
-    strays: set[EventKey] = set()
-    for webhook in webhooks:
-        event = webhook.event
-        if event.order_id is not None and event.attempt is not None:
-            about: tuple[str, int] | None = (event.order_id, event.attempt)
-        else:
-            about = known.get((webhook.merchant_id, webhook.connection_id, event.intent or ""))
-        if about is None:
-            strays.add(webhook.key)
-            continue
-        learnt += [
-            Learnt(
-                merchant_id=webhook.merchant_id,
-                order_id=about[0],
-                attempt=about[1],
-                fact=fact,
-                source="webhook",
-                reference=event.event_id,
-                connection_id=webhook.connection_id,
-            )
-            for fact in event.facts
-        ]
-    return learnt, strays
+def _order_of(seen: _Seen) -> OrderKey:
+    return OrderKey(seen.learnt[0].merchant_id, seen.learnt[0].order_id)
 
 
-async def _named_by_intent(tx: Transaction, webhooks: Sequence[Webhook]) -> dict[tuple[str, str, str], tuple[str, int]]:
-    """Order and attempt of payment intents: events about refunds and disputes carry no reference of ours."""
-    wanted = {(w.merchant_id, w.connection_id, w.event.intent) for w in webhooks if w.event.intent}
-    if not wanted:
+def _state(event: EventRead, known: bool) -> InboxState:
+    if event.error is not None:
+        return "failed"
+    if not event.facts:
+        return "ignored"
+    return "applied" if known else "parked"
+
+
+def _row(
+    webhook: Webhook, place: int, order_place: int | None, state: InboxState, at: datetime, error: str | None = None
+) -> WebhookRow:
+    event = webhook.event
+    return WebhookRow(
+        place,
+        order_place,
+        *webhook.key,
+        type=event.type,
+        order_id=event.order_id,
+        state=state,
+        error=error or event.error,
+        due_at=at + timedelta(seconds=FIRST_RETRY_S) if state in ("parked", "failed") else None,
+    )
+
+
+async def _named_by_intent(database: Database, webhooks: Sequence[Webhook]) -> dict[EventKey, tuple[str, int]]:
+    """Order and attempt of webhooks that name a payment only: those about refunds and disputes carry no reference of
+    ours."""
+    asking = {
+        webhook.key: (webhook.merchant_id, webhook.connection_id, webhook.event.intent)
+        for webhook in webhooks
+        if webhook.event.facts and webhook.event.attempt is None and webhook.event.intent is not None
+    }
+    if not asking:
         return {}
-    rows = await tx.rows(apply.SQL.attempts_of_intents, *map(list, zip(*sorted(wanted), strict=True)))
-    return {
+    wanted = columns(3, sorted(set(asking.values())))
+    rows = await database.rows(ORDERS.attempts_of_intents, *wanted)
+    found = {
         (row["merchant_id"], row["connection_id"], row["payment_intent"]): (row["order_id"], row["number"])
         for row in rows
     }
+    return {key: found[asked] for key, asked in asking.items() if asked in found}

@@ -1,36 +1,23 @@
 """The one write path: what was learnt, from whatever source, is merged into the orders it concerns (RULES §4).
 
-    load_locked (one statement, in id order) → decide (pure) → save (one statement)
+    load → decide (pure) → save (one statement)
 
-Whoever has facts calls `apply_facts` inside a transaction of his own, so that webhook, inbox row and order change
-commit together.
+Whoever has facts calls `apply_facts` in a transaction of his own, which locks the orders from load to save. The webhook
+intake, where most facts come from, loads without locks: `save` leaves out the orders that changed meanwhile, and they
+are loaded and decided again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from tallystick.kernel.columns import recordset
-from tallystick.merchant.orders.facts import (
-    AnyFact,
-    AttemptFacts,
-    AttemptState,
-    CloseReason,
-    Facts,
-    SessionOpened,
-    decode_facts,
-)
-from tallystick.merchant.orders.learning import Change, Learnt, LoadedOrder, OrderKey, Source, concerns, decide
-from tallystick.merchant.orders.state import (
-    Attention,
-    Fulfilment,
-    OrderState,
-    Owed,
-)
-from tallystick.ports.database import Record, Statements, Transaction
+from tallystick.merchant.orders.facts import decode_facts
+from tallystick.merchant.orders.learning import Change, Learnt, LoadedOrder, OrderKey, concerns, decide
+from tallystick.merchant.orders.rows import WebhookRow, attempt_rows, line_rows, order_row
+from tallystick.merchant.orders.state import Owed
+from tallystick.ports.database import Database, Record, Statements, Transaction
 
 SQL = Statements.beside(__file__)
 
@@ -51,6 +38,14 @@ async def apply_facts(tx: Transaction, learnt: Sequence[Learnt], at: datetime) -
     if not learnt:
         return Applied((), ())
     orders = await load_locked(tx, {OrderKey(each.merchant_id, each.order_id) for each in learnt})
+    applied = decide_batch(orders, learnt)
+    saved = await save(tx, applied.changes, at)
+    assert len(saved) == len(applied.changes), "no order changes while we hold its lock"
+    return applied
+
+
+def decide_batch(orders: Mapping[OrderKey, LoadedOrder], learnt: Sequence[Learnt]) -> Applied:
+    """What a batch of facts does to the orders that were loaded for it. Pure."""
     known: dict[OrderKey, list[Learnt]] = {}
     unknown = []
     for each in learnt:
@@ -60,7 +55,6 @@ async def apply_facts(tx: Transaction, learnt: Sequence[Learnt], at: datetime) -
         else:
             known.setdefault(order.key, []).append(each)
     changes = [change for key, about in known.items() if (change := decide(orders[key], about)) is not None]
-    await save(tx, changes, at)
     return Applied(changes, unknown)
 
 
@@ -68,21 +62,37 @@ async def load_locked(tx: Transaction, keys: set[OrderKey]) -> dict[OrderKey, Lo
     """The orders named by `keys` that exist, locked in id order until the transaction ends."""
     wanted = sorted(keys)
     rows = await tx.rows(SQL.load_locked, [key.merchant_id for key in wanted], [key.order_id for key in wanted])
-    return {order.key: order for order in map(_loaded, rows)}
+    return {order.key: order for order in map(loaded, rows)}
 
 
-async def save(tx: Transaction, changes: Sequence[Change], at: datetime) -> None:
-    """Store a batch of changes: orders, attempts and timeline, in one statement."""
-    if not changes:
-        return
-    attempts = recordset([row for change in changes for row in _attempt_rows(change)])
-    lines = recordset([row for change in changes for row in _line_rows(change)])
-    orders = recordset([_order_row(change) for change in changes])
-    saved = await tx.rows(SQL.save_changes, at, attempts, lines, orders)
-    assert saved[0]["saved"] == len(changes), "an order changed while we held its lock"
+async def save(
+    database: Transaction | Database,
+    changes: Sequence[Change],
+    at: datetime,
+    webhooks: Sequence[WebhookRow] = (),
+    raws: Sequence[bytes] = (),
+) -> set[OrderKey]:
+    """Store a batch of changes and the webhooks that brought them, in one statement; gives the orders that were saved.
+
+    Under their locks that is all of them. Without locks, an order that changed since it was loaded is left out, with
+    its attempts, its timeline and its webhooks: load it again and decide again.
+    """
+    if not changes and not webhooks:
+        return set()
+    rows = await database.rows(
+        SQL.save_changes,
+        at,
+        recordset([order_row(place, change) for place, change in enumerate(changes)]),
+        recordset([row for place, change in enumerate(changes) for row in attempt_rows(place, change)]),
+        recordset([row for place, change in enumerate(changes) for row in line_rows(place, change)]),
+        recordset(webhooks),
+        list(raws),
+    )
+    return {OrderKey(row["merchant_id"], row["order_id"]) for row in rows}
 
 
-def _loaded(row: Record) -> LoadedOrder:
+def loaded(row: Record) -> LoadedOrder:
+    """An order as statements give it that load orders for a decision."""
     return LoadedOrder(
         key=OrderKey(row["merchant_id"], row["order_id"]),
         connection_id=row["connection_id"],
@@ -91,124 +101,3 @@ def _loaded(row: Record) -> LoadedOrder:
         facts=decode_facts(row["facts"]),
         version=row["version"],
     )
-
-
-class _OrderRow(Struct, frozen=True):
-    """An order as `save_changes` takes it."""
-
-    merchant_id: str
-    order_id: str
-    version_before: int
-    version: int
-    facts: Facts
-    state: OrderState
-    fulfilment: Fulfilment
-    attention: Attention | None
-    late: bool
-    overpaid: bool
-    keeper: int | None
-    released: int | None
-    attempt_newest: int
-    amount_captured_minor: int
-    amount_refunded_minor: int
-
-
-class _LineRow(Struct, frozen=True):
-    """A line of the timeline as `save_changes` takes it."""
-
-    merchant_id: str
-    order_id: str
-    number: int
-    source: Source
-    attempt: int
-    fact: AnyFact
-    state_before: OrderState
-    state_after: OrderState
-    reference: str | None
-
-
-class _AttemptRow(Struct, frozen=True):
-    """An attempt as `save_changes` takes it. `close_step` is 1 when we now ask for its close."""
-
-    merchant_id: str
-    order_id: str
-    number: int
-    state: AttemptState
-    checkout_session: str | None
-    payment_intent: str | None
-    redirect_url: str | None
-    client_secret: str | None
-    close_reason: CloseReason | None
-    close_step: int
-
-
-def _order_row(change: Change) -> _OrderRow:
-    how = change.standing
-    return _OrderRow(
-        *change.key,
-        version_before=change.version,
-        version=change.version + max(1, len(change.lines)),
-        facts=change.facts,
-        state=how.state,
-        fulfilment=how.fulfilment,
-        attention=how.attention,
-        late=how.late,
-        overpaid=how.overpaid,
-        keeper=how.keeper,
-        released=how.released,
-        attempt_newest=how.attempt_newest,
-        amount_captured_minor=how.amount_captured_minor,
-        amount_refunded_minor=how.amount_refunded_minor,
-    )
-
-
-def _line_rows(change: Change) -> list[_LineRow]:
-    return [
-        _LineRow(
-            *change.key,
-            number=change.version + index,
-            source=line.source,
-            attempt=line.attempt,
-            fact=_without_secret(line.fact),
-            state_before=line.state_before,
-            state_after=line.state_after,
-            reference=line.reference,
-        )
-        for index, line in enumerate(change.lines, start=1)
-    ]
-
-
-def _without_secret(fact: AnyFact) -> AnyFact:
-    """The fact as people may read it: who holds a session's client secret can pay it, or read it in the shopper's
-    name.
-    """
-    return msgspec.structs.replace(fact, client_secret=None) if isinstance(fact, SessionOpened) else fact
-
-
-def _attempt_rows(change: Change) -> list[_AttemptRow]:
-    rows = []
-    for number, after in change.facts.attempts.items():
-        before = change.facts_before.attempts.get(number)
-        opened = change.opened.get(number)
-        if number == 0 or (opened is None and before is not None and _kept(before) == _kept(after)):
-            continue
-        asked = after.close_asked is not None and (before is None or before.close_asked != after.close_asked)
-        rows.append(
-            _AttemptRow(
-                *change.key,
-                number=number,
-                state=after.state,
-                checkout_session=after.session,
-                payment_intent=after.intent,
-                redirect_url=opened.redirect_url if opened else None,
-                client_secret=opened.client_secret if opened else None,
-                close_reason=after.close_asked,
-                close_step=int(asked),
-            )
-        )
-    return rows
-
-
-def _kept(attempt: AttemptFacts) -> tuple[Any, ...]:
-    """What the attempt's row repeats of the facts."""
-    return (attempt.state, attempt.session, attempt.intent, attempt.close_asked)
