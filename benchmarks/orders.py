@@ -1,8 +1,8 @@
 """Whole orders: placed, paid on the hosted page, told by webhook, read as PAID.
 
-Each shopper of the load client does, one after another: `POST /v1/orders`, GET and POST of the hosted page, and reads the
-order until it is PAID. Gateway, merchant service, PostgreSQL and client share the same two cores; the acquirer answers at
-once. Plain HTTP on loopback, and beside it TLS between all parties.
+Each shopper of the load client does, one after another: `POST /v1/orders`, GET and POST of the hosted page, and reads
+the order until it is PAID. Gateway, merchant service, PostgreSQL and client share the same two cores; the acquirer
+answers at once. Plain HTTP on loopback, and beside it TLS between all parties.
 """
 
 from __future__ import annotations
