@@ -151,7 +151,8 @@ asyncio.run(main())
     assert process.stdout is not None
     sleeper = int(await asyncio.wait_for(process.stdout.readline(), 10))
     # Not before the tether has become the program: what it does when its parent is gone already is another matter.
-    await until(lambda: "time.sleep" in Path(f"/proc/{sleeper}/cmdline").read_text().split("\0")[2], within_s=5)
+    command_line = Path(f"/proc/{sleeper}/cmdline")
+    await until(lambda: "time.sleep" in (now := command_line.read_text()) and "tether" not in now, within_s=5)
     process.kill()
     await process.wait()
     await until(lambda: not alive(sleeper), within_s=2)
