@@ -192,7 +192,7 @@ class Bench:
             Happening("acct_a", False, "charge.updated", "ch_1", {"id": "ch_1", "n": n}) for n in range(count)
         ]
         async with self.database.transaction() as tx:
-            return await record(tx, happenings, at=self.clock.now(), entropy=self.entropy)
+            return (await record(tx, happenings, at=self.clock.now(), entropy=self.entropy)).ids
 
     def dispatcher(self, database: Database | None = None, http: Http | None = None) -> Dispatcher:
         """A dispatcher on these rows, not started."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import psycopg
+import pytest
 
 from tallystick.gateway.stripe_wire.objects import API_VERSION
 from tallystick.gateway.webhooks.events import Happening, record
@@ -57,7 +58,18 @@ def _paid(account_id: str = "acct_a", *, livemode: bool = False, type: str = "pa
 
 async def _record(database: Database, *happenings: Happening) -> list[str]:
     async with database.transaction() as tx:
-        return await record(tx, happenings, at=AT, entropy=ENTROPY)
+        return (await record(tx, happenings, at=AT, entropy=ENTROPY)).ids
+
+
+@pytest.mark.parametrize(("status", "due"), [("enabled", True), ("disabled", False), (None, False)])
+async def test_the_dispatcher_is_woken_for_what_is_due(
+    gateway_dsn: str, gateway_database: Database, status: str | None, due: bool
+) -> None:
+    _account(gateway_dsn, "acct_a")
+    if status is not None:
+        _endpoint(gateway_dsn, "acct_a", "we_1", status=status)
+    async with gateway_database.transaction() as tx:
+        assert (await record(tx, [_paid()], at=AT, entropy=ENTROPY)).due == due
 
 
 async def test_the_body_is_stripes_event_object(gateway_dsn: str, gateway_database: Database) -> None:

@@ -71,7 +71,7 @@ class Work(Struct, frozen=True, kw_only=True):
 
 
 class Commits:
-    """The write path, with all that one commit needs. `woken` is told after a commit that recorded events."""
+    """The write path, with all that one commit needs. `woken` is told after a commit that made webhooks due."""
 
     def __init__(
         self,
@@ -102,9 +102,9 @@ class Commits:
             kept = await find_methods(tx, [key for work in works if work.opens is not None for key in _named(work)])
             results = decide_all(works, before, kept, at)
             done = [(w, r) for w, r in zip(works, results, strict=True) if isinstance(r, Outcome)]
-            happenings = await self._save(tx, before, frozenset(method.id for method in kept.values()), done, at)
+            due = await self._save(tx, before, frozenset(method.id for method in kept.values()), done, at)
             replies = iter(await self._answer(tx, done))
-        if happenings:
+        if due:
             self._woken()
         return [replace(r, reply=next(replies)) if isinstance(r, Outcome) else r for r in results]
 
@@ -115,8 +115,8 @@ class Commits:
         kept: frozenset[str],
         done: Sequence[tuple[Work, Outcome]],
         at: datetime,
-    ) -> Sequence[Happening]:
-        """Write records, ledger entries and events of what was decided."""
+    ) -> bool:
+        """Write records, ledger entries and events of what was decided; whether webhooks are due now."""
         decided = [(work, outcome.decision) for work, outcome in done if outcome.decision is not None]
         after = {work.key: decision.payment for work, decision in decided}  # the last decision of a payment stands
         await save(tx, [Change(before.get(key), after[key], kept) for key in sorted(after)])
@@ -125,8 +125,8 @@ class Commits:
         happenings = [
             self._happening(work.call, decision.payment, told) for work, decision in decided for told in decision.events
         ]
-        await events.record(tx, happenings, at=at, entropy=self._entropy)
-        return happenings
+        recorded = await events.record(tx, happenings, at=at, entropy=self._entropy)
+        return recorded.due
 
     async def _answer(
         self, tx: Transaction, done: Sequence[tuple[Work, Outcome]]

@@ -96,14 +96,21 @@ class DeliveryRow(NamedTuple):
 Owner = tuple[str, bool]
 
 
-async def record(tx: Transaction, happenings: Sequence[Happening], *, at: datetime, entropy: Entropy) -> list[str]:
-    """Write events, message bodies and deliveries of `happenings` into the caller's transaction; gives the events' ids.
+class Recorded(NamedTuple):
+    """The ids of the events, ascending in the order of what happened, and whether there is anything to deliver."""
 
-    Two round trips, however many happenings and accounts. Ids of one call ascend in the order of `happenings`.
-    After the commit the caller wakes the dispatcher.
+    ids: list[str]
+    due: bool
+
+
+async def record(tx: Transaction, happenings: Sequence[Happening], *, at: datetime, entropy: Entropy) -> Recorded:
+    """Write events, message bodies and deliveries of `happenings` into the caller's transaction.
+
+    Two round trips, however many happenings and accounts. Where something is due, the caller wakes the dispatcher after
+    its commit.
     """
     if not happenings:
-        return []
+        return Recorded([], due=False)
     listeners = await _listeners(tx, happenings)
     # Ids of the same millisecond are ordered at random; sorted, they tell the story in its order.
     ids = sorted(new_id("evt", at, entropy) for _ in happenings)
@@ -115,7 +122,7 @@ async def record(tx: Transaction, happenings: Sequence[Happening], *, at: dateti
         *columns(len(MessageRow._fields), messages),
         *columns(len(DeliveryRow._fields), deliveries),
     )
-    return ids
+    return Recorded(ids, due=any(delivery.state == DUE for delivery in deliveries))
 
 
 def compose(
