@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier
 from tallystick.kernel.migrations import current_version, migrate, newest_version
 from tallystick.ports.postgres import binary
 
-RELEASED: tuple[str, ...] = ()  # the folders beside this file, oldest first; never shorter than it was
+RELEASED: tuple[str, ...] = ("0.1.0",)  # the folders beside this file, oldest first; never shorter than it was
 
 FOLDER = Path(__file__).parent
 
