@@ -52,10 +52,6 @@ Fields = Sequence[tuple[str, str]] | dict[str, str] | bytes
 
 START_S, STOP_S = 30.0, 15.0
 
-# How long an example takes says something of the machine, not of the rule.
-settings.register_profile("rules", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("rules")
-
 _numbers = count(1)
 _missing: dict[str, str] = {}  # what could not be had, and the line that says so at the end
 
