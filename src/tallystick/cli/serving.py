@@ -7,6 +7,7 @@ the process with an error: what supervises it starts it anew.
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import logging
 import signal
@@ -27,6 +28,7 @@ KEEP_ALIVE_S = (
     75  # longer than the clients' own, so that they close idle connections and no request meets a closing one
 )
 GRACE_S = 8  # for open requests after SIGTERM; a supervisor kills after ten
+YOUNG_OBJECTS = 10_000  # made before Python looks for rings among them: a batch's worth; its own 700 is one request's
 
 
 log = structlog.get_logger("tallystick.serving")
@@ -85,6 +87,7 @@ async def serve(application: Any, address: Address, workers: Sequence[Worker]) -
             logging.ERROR
         )  # what it does is said here; strangers' nonsense is no news
         scheme = "https" if address.tls_cert_file else "http"
+        _settle_memory()
         log.info("serving", url=f"{scheme}://{address.host}:{address.port}", workers=len(workers))
         running = [asyncio.create_task(_run(worker)) for worker in workers]
         serving = asyncio.create_task(server.serve())
@@ -131,6 +134,14 @@ def stopping_on_signals() -> Iterator[asyncio.Event]:
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine on uvloop."""
     uvloop.run(main)
+
+
+def _settle_memory() -> None:
+    """Modules and wiring, some 100,000 objects, stay to the end: Python need not look through them for garbage again
+    and again. A tenth of the CPU under load."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 20, 20)
 
 
 class _Server(uvicorn.Server):
