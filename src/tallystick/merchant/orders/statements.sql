@@ -49,11 +49,13 @@ WITH held AS MATERIALIZED (
            lease_until = CASE WHEN u.close_step = 1 OR u.state IN ('closed', 'succeeded') THEN NULL ELSE a.lease_until END,
            generation = a.generation + u.close_step,
            tries = CASE WHEN u.close_step = 1 THEN 0 ELSE a.tries END
-      FROM held h
-      JOIN json_to_recordset($3::json) AS u(
-           order_place int, number int, state text, checkout_session text, payment_intent text, redirect_url text,
-           client_secret text, close_reason text, close_step int) ON u.order_place = h.place
-     WHERE (a.merchant_id, a.order_id, a.number) = (h.merchant_id, h.order_id, u.number)
+      FROM (SELECT h.merchant_id, h.order_id, r.*
+              FROM held h
+              JOIN json_to_recordset($3::json) AS r(
+                   order_place int, number int, state text, checkout_session text, payment_intent text, redirect_url text,
+                   client_secret text, close_reason text, close_step int) ON r.order_place = h.place
+            OFFSET 0) AS u  -- first each row to its order, once, and then to its attempt
+     WHERE (a.merchant_id, a.order_id, a.number) = (u.merchant_id, u.order_id, u.number)
 ), lines AS (
     INSERT INTO timeline (merchant_id, order_id, number, at, source, attempt, fact, state_before, state_after, reference)
     SELECT h.merchant_id, h.order_id, u.number, $1::timestamptz, u.source, u.attempt, u.fact, u.state_before, u.state_after, u.reference
