@@ -166,6 +166,7 @@ class Client:
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[tuple[int, bytes, bytes]]] = deque()
         self._exchange = Exchange(self._answered, self._lost)
+        self.lost = False  # servers close what was idle for a while
 
     @classmethod
     async def connect(cls, host: str, port: int, ssl: Any = None) -> Client:
@@ -186,6 +187,7 @@ class Client:
         self._waiting.popleft().set_result((status, head, body))
 
     def _lost(self, error: Exception) -> None:
+        self.lost = True
         for answer in self._waiting:
             if not answer.done():
                 answer.set_exception(error)

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import msgspec
 import uvloop
 
-from benchmarks.load import Client, percentile_ms
+from benchmarks.load import ANSWER_DEADLINE_S, Client, percentile_ms
 from benchmarks.processes import ROOT, TALLYSTICK, Postgres, Server, cpu_s, free_port, server
 from benchmarks.rounds import Measured
 from tallystick.demo.folder import Folder
@@ -67,10 +67,8 @@ class Shopper:
         self._latencies = latencies
         self._bought = 0
 
-    async def connect(self) -> None:
-        tls = ssl.create_default_context(cafile=self._job.ca_file) if self._job.ca_file else None
-        self._merchant = await Client.connect("127.0.0.1", self._job.merchant, tls)
-        self._gateway = await Client.connect("127.0.0.1", self._job.gateway, tls)
+        self._tls = ssl.create_default_context(cafile=job.ca_file) if job.ca_file else None
+        self._clients: dict[int, Client] = {}
 
     async def shop(self, until: float) -> None:
         """Buy until the clock says `until`."""
@@ -83,12 +81,13 @@ class Shopper:
         self._bought += 1
         order = await self._place()
         page = urlsplit(order["redirect_url"]).path.encode()
-        status, _, shown = await self._gateway.send(b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % page)
+        status, _, shown = await self._ask(self._job.gateway, b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % page)
         assert status == 200, f"the hosted page answered {status}"
         assert re.search(rb'name="cc-number"', shown), "the hosted page is a form"
-        status, _, _ = await self._gateway.send(
+        status, _, _ = await self._ask(
+            self._job.gateway,
             b"POST %b HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-            b"Content-Length: %d\r\n\r\n%b" % (page, len(CARD), CARD)
+            b"Content-Length: %d\r\n\r\n%b" % (page, len(CARD), CARD),
         )
         assert status == 303, f"paying answered {status}"
         deadline = perf_counter() + PAID_DEADLINE_S
@@ -96,16 +95,23 @@ class Shopper:
             order["id"].encode(),
             self._job.api_key.encode(),
         )
-        while json.loads((await self._merchant.send(read))[2])["state"] != "PAID":
+        while json.loads((await self._ask(self._job.merchant, read))[2])["state"] != "PAID":
             assert perf_counter() < deadline, "an order that was paid became PAID"
             await asyncio.sleep(LOOK_AGAIN_S)
 
+    async def _ask(self, port: int, request: bytes) -> tuple[int, bytes, bytes]:
+        client = self._clients.get(port)
+        if client is None or client.lost:
+            client = self._clients[port] = await Client.connect("127.0.0.1", port, self._tls)
+        return await asyncio.wait_for(client.send(request), ANSWER_DEADLINE_S)
+
     async def _place(self) -> dict[str, str]:
         body = b'{"amount": 2500, "currency": "EUR", "reference": "basket"}'
-        status, _, answer = await self._merchant.send(
+        status, _, answer = await self._ask(
+            self._job.merchant,
             b"POST /v1/orders HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %b\r\nIdempotency-Key: %d-%d-%d\r\n"
             b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-            % (self._job.api_key.encode(), os.getpid(), self._number, self._bought, len(body), body)
+            % (self._job.api_key.encode(), os.getpid(), self._number, self._bought, len(body), body),
         )
         assert status == 201, f"placing an order answered {status}: {answer[:300]!r}"
         order: dict[str, str] = json.loads(answer)
@@ -116,7 +122,6 @@ async def buy(job: Orders) -> Paid:
     """The client's whole run: warm up, say `ready`, wait for a line, measure."""
     latencies: list[float] = []
     shoppers = [Shopper(job, number, latencies) for number in range(job.shoppers)]
-    await asyncio.gather(*(shopper.connect() for shopper in shoppers))
     await asyncio.gather(*(shopper.shop(perf_counter() + WARM_UP_S) for shopper in shoppers))
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
