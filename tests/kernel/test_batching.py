@@ -49,6 +49,18 @@ async def test_what_arrives_during_a_commit_forms_the_next_batch() -> None:
     assert work.batches == [[1], [2, 3, 4]]
 
 
+@pytest.mark.parametrize("in_flight_max", [1, 2, 3])
+async def test_an_item_that_comes_in_the_turn_in_which_a_batch_ends_is_not_forgotten(in_flight_max: int) -> None:
+    batcher = Batcher(Work(), in_flight_max=in_flight_max)
+
+    async def again_and_again(first: int) -> list[int]:
+        return [await batcher.submit(n) for n in range(first, first + 20)]
+
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*(again_and_again(100 * caller) for caller in range(in_flight_max)))
+    assert answers == [[10 * n for n in range(100 * c, 100 * c + 20)] for c in range(in_flight_max)]
+
+
 async def test_a_batch_is_bounded_in_items_and_in_weight() -> None:
     work = Work()
     by_items = Batcher(work, items_max=2)

@@ -54,7 +54,7 @@ class Batcher(Generic[Item, Result]):
         self._weigh = weigh
         self._weight_max = weight_max
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None] | None] = set()
 
     async def submit(self, item: Item) -> Result:
         """The result of `item`, once the batch it fell into is committed. Raises QueueFull, or what `work` raised
@@ -68,13 +68,16 @@ class Batcher(Generic[Item, Result]):
         return await future
 
     def _start(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._run())
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._running.add(asyncio.get_running_loop().create_task(self._run()))
 
     async def _run(self) -> None:
-        while batch := self._take():
-            await self._settle(batch)
+        try:
+            while batch := self._take():
+                await self._settle(batch)
+        finally:
+            # In the same turn in which nothing was found waiting, not by a done callback one turn later: an item that came
+            # in between would see a batch in flight and wait for it for ever.
+            self._running.discard(asyncio.current_task())
 
     def _take(self) -> list[tuple[Item, "asyncio.Future[Result]"]]:
         batch: list[tuple[Item, asyncio.Future[Result]]] = []
