@@ -75,8 +75,8 @@ class Batcher(Generic[Item, Result]):
             while batch := self._take():
                 await self._settle(batch)
         finally:
-            # In the same turn in which nothing was found waiting, not by a done callback one turn later: an item that came
-            # in between would see a batch in flight and wait for it for ever.
+            # In the same turn in which nothing was found waiting, not by a done callback one turn later: an item that
+            # came in between would see a batch in flight and wait for it for ever.
             self._running.discard(asyncio.current_task())
 
     def _take(self) -> list[tuple[Item, "asyncio.Future[Result]"]]:
