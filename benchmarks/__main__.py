@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import intents, orders, webhooks
 from benchmarks.processes import Postgres, postgres
-from benchmarks.rounds import Subject, interleaved, medians
+from benchmarks.rounds import Subject, interleaved, medians, ratios
 from tallystick.ports.postgres import SETTINGS
 
 CORES = 2  # client, PostgreSQL and servers share them, so that figures of different machines can be compared
@@ -47,7 +47,10 @@ def main() -> None:
             subjects = [each for each in prepare(server) if not arguments.subject or each.name in arguments.subject]
             runs = interleaved(subjects, connections, arguments.rounds, arguments.seconds)
             report[name] = {
-                count: {subject: medians(measured) for subject, measured in by_subject.items()}
+                count: {
+                    **{subject: medians(measured) for subject, measured in by_subject.items()},
+                    "beside_controls": ratios(by_subject),
+                }
                 for count, by_subject in runs.items()
             }
     json.dump(report, sys.stdout, indent=2)

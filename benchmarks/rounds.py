@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any, Protocol
 
@@ -60,6 +60,28 @@ def medians(runs: Sequence[Measured]) -> dict[str, Any]:
         "cpu_s_per_1000": {name: round(seconds, 4) for name, seconds in cpu.items()},
         "cpu_s_per_1000_without_client": round(median(map(_without_client, runs)), 4),
     }
+
+
+def ratios(by_subject: dict[str, list[Measured]]) -> dict[str, dict[str, float]]:
+    """Ours beside each control: how many times its rate, and which part of its CPU (client left out).
+
+    The median of the rounds' own ratios: what disturbed a round disturbed both.
+    """
+    ours = next((name for name in by_subject if name.endswith("tallystick")), None)
+    if ours is None:
+        return {}
+    return {
+        name: {
+            "times_the_rate": round(median(_pairwise(by_subject[ours], runs, lambda run: run.rate)), 2),
+            "part_of_the_cpu": round(median(_pairwise(by_subject[ours], runs, _without_client)), 3),
+        }
+        for name, runs in by_subject.items()
+        if name != ours
+    }
+
+
+def _pairwise(ours: Sequence[Measured], theirs: Sequence[Measured], of: Callable[[Measured], float]) -> list[float]:
+    return [of(mine) / of(other) for mine, other in zip(ours, theirs, strict=True)]
 
 
 def _without_client(run: Measured) -> float:

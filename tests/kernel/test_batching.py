@@ -49,6 +49,42 @@ async def test_what_arrives_during_a_commit_forms_the_next_batch() -> None:
     assert work.batches == [[1], [2, 3, 4]]
 
 
+async def test_a_batch_beside_one_in_flight_waits_for_enough_items() -> None:
+    work = Work()
+    batcher = Batcher(work, in_flight_max=2, beside_items_min=3)
+    work.gate.clear()
+    sent = [asyncio.ensure_future(batcher.submit(0))]
+    for number in range(1, 8):
+        await asyncio.sleep(0.001)
+        sent.append(asyncio.ensure_future(batcher.submit(number)))
+    await asyncio.sleep(0.001)
+    assert work.batches == [[0], [1, 2, 3]], "the first at once, the next beside it when it is worth it"
+    work.gate.set()
+    assert await asyncio.gather(*sent) == [10 * number for number in range(8)]
+    assert work.batches == [[0], [1, 2, 3], [4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize("beside_items_min", [1, 2, 5])
+async def test_no_item_is_forgotten_however_batches_end(beside_items_min: int) -> None:
+    turns = iter(range(10_000_000))
+
+    async def work(items: Sequence[int]) -> list[int]:
+        for _ in range(next(turns) * 7 % 4):
+            await asyncio.sleep(0)
+        return list(items)
+
+    batcher = Batcher(work, in_flight_max=3, beside_items_min=beside_items_min, items_max=4)
+
+    async def caller(number: int) -> None:
+        for turn in range(200):
+            assert await batcher.submit(number) == number
+            for _ in range((number * turn) % 5):
+                await asyncio.sleep(0)
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*map(caller, range(9)))
+
+
 @pytest.mark.parametrize("in_flight_max", [1, 2, 3])
 async def test_an_item_that_comes_in_the_turn_in_which_a_batch_ends_is_not_forgotten(in_flight_max: int) -> None:
     batcher = Batcher(Work(), in_flight_max=in_flight_max)

@@ -32,6 +32,9 @@ class Batcher(Generic[Item, Result]):
     `work` takes a list of items and returns as many results in the same order; a result that is an exception is raised
     to the caller of that item alone. When `work` itself raises, nothing may have been committed: the batch is split and
     run again, except when the database is unavailable, where every caller gets the error.
+
+    A batch beside one in flight is begun only with `beside_items_min` items: where a batch has a price of its own, two
+    small ones cost more than they gain.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Batcher(Generic[Item, Result]):
         *,
         items_max: int = ITEMS_MAX,
         in_flight_max: int = IN_FLIGHT_MAX,
+        beside_items_min: int = 1,
         queued_max: int = QUEUED_MAX,
         weigh: Callable[[Item], int] | None = None,
         weight_max: int = WEIGHT_MAX,
@@ -50,6 +54,7 @@ class Batcher(Generic[Item, Result]):
         self._work = work
         self._items_max = items_max
         self._in_flight_max = in_flight_max
+        self._beside_items_min = beside_items_min
         self._queued_max = queued_max
         self._weigh = weigh
         self._weight_max = weight_max
@@ -63,9 +68,13 @@ class Batcher(Generic[Item, Result]):
             raise QueueFull
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._running) < self._in_flight_max:
+        if not self._running or (len(self._running) < self._in_flight_max and self._enough()):
             self._start()
         return await future
+
+    def _enough(self) -> bool:
+        """Whether what waits is worth a batch beside one in flight."""
+        return len(self._waiting) >= self._beside_items_min
 
     def _start(self) -> None:
         self._running.add(asyncio.get_running_loop().create_task(self._run()))
@@ -74,6 +83,8 @@ class Batcher(Generic[Item, Result]):
         try:
             while batch := self._take():
                 await self._settle(batch)
+                if len(self._running) > 1 and not self._enough():
+                    break  # the batch that is in flight beside this one takes them along when it is done
         finally:
             # In the same turn in which nothing was found waiting, not by a done callback one turn later: an item that
             # came in between would see a batch in flight and wait for it for ever.
