@@ -1,5 +1,6 @@
 """The embedded server: starts for root too, never outlives its starter, and loses nothing when everything is killed."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -67,7 +68,8 @@ class Starter:
         guardians = self.guardians()
         assert guardians
         for process in (*processes_of(self.data_dir), *guardians, self.process.pid):
-            os.kill(process, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # a backend that has ended by itself meanwhile
+                os.kill(process, signal.SIGKILL)
         self.process.wait()
 
     def committed(self) -> int:
