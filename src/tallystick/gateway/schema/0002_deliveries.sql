@@ -1,0 +1,2 @@
+-- Begun: its statements come with the part that needs them.
+SELECT 1;
