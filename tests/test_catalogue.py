@@ -24,6 +24,7 @@ OWNERLESS = {
     "gateway schema_version": "one row: the version of the schema",
     "merchant api_key": "key directory: the hash of a key finds its owner",
     "gateway api_key": "key directory: the hash of a key finds its owner",
+    "gateway operator_key": "operators belong to the installation: the hash of a key finds its holder",
 }
 # Gateway tables that know no mode: the second column of every other key there is `livemode` (or `mode`).
 MODELESS = {
@@ -34,7 +35,10 @@ MODELESS = {
     "simulated_authentication": "the simulated bank's memory, which only test mode writes",
 }
 # Rooms of the kernel that one service does not use yet, so that it has not got their tables.
-UNUSED = {"merchant kernel/delivery": "the merchant's notifications come with its first webhook endpoint"}
+UNUSED = {
+    "merchant kernel/delivery": "the merchant's notifications come with its first webhook endpoint",
+    "merchant kernel/operators": "the merchant's operators come with its operator API",
+}
 EXACT_TYPES = {"text", "bytea", "boolean", "integer", "smallint", "bigint", "jsonb", "date", "timestamp with time zone"}
 
 # Whatever schema a table of ours stands in: all but the server's own are looked at.

@@ -74,6 +74,10 @@ OWNER_NOT_FIRST: dict[str, str] = {
     "gateway/accounts list_accounts": "the operator's list of all accounts",
     "gateway/accounts insert_keys": "the key directory: found by hash before the owner is known",
     "kernel/delivery due_deliveries": "a dispatcher looks for what is due of all owners",
+    "kernel/operators find_operator_key": "operators belong to the installation",
+    "kernel/operators insert_operator_key": "operators belong to the installation",
+    "kernel/operators list_operator_keys": "operators belong to the installation",
+    "kernel/operators revoke_operator_key": "operators belong to the installation",
     "gateway ready": "asks whether there is a schema and reads no row",
     "merchant/closing due_closes": "a worker looks for what is due of all owners",
 }

@@ -12,8 +12,8 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         for ending in ("", "_FILE"):
             monkeypatch.delenv(f"TALLYSTICK_{service}_DATABASE_DSN{ending}", raising=False)
         monkeypatch.delenv(f"TALLYSTICK_{service}_SETTINGS_FILE", raising=False)
-    for name in ("TALLYSTICK_MERCHANT_URL", "TALLYSTICK_MERCHANT_API_KEY", "TALLYSTICK_MERCHANT_API_KEY_FILE"):
-        monkeypatch.delenv(name, raising=False)
+        for name in ("URL", "API_KEY", "API_KEY_FILE", "OPERATOR_KEY", "OPERATOR_KEY_FILE"):
+            monkeypatch.delenv(f"TALLYSTICK_{service}_{name}", raising=False)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,8 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         ("gateway serve", "TALLYSTICK_GATEWAY_DATABASE_DSN is not set"),
         ("merchant accounts create --name Hazel", "TALLYSTICK_MERCHANT_DATABASE_DSN is not set"),
         ("order show ord_1", "--data-dir"),
+        ("gateway operators whoami", "TALLYSTICK_GATEWAY_URL and TALLYSTICK_GATEWAY_OPERATOR_KEY"),
+        ("gateway operators create --name x", "TALLYSTICK_GATEWAY_DATABASE_DSN is not set"),
         ("gateway accounts create", "--name"),
         ("gateway accounts create --name x --mode real", "real"),
         ("nothing", "nothing"),

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from litestar.testing import AsyncTestClient
 
-from tallystick.cli.merchant_api import ApiRefused, ApiUnreachable, MerchantApi
+from tallystick.cli.merchant_api import MerchantApi
+from tallystick.cli.service_api import ApiRefused, ApiUnreachable
 from tallystick.demo import goods
 from tallystick.demo.app import build
 from tallystick.demo.shop import Shop, ShopSettings

@@ -7,12 +7,13 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from tallystick.cli.merchant_api import MerchantApi, MerchantApiError
+from tallystick.cli.merchant_api import MerchantApi
+from tallystick.cli.service_api import ServiceApiError
 from tallystick.ports.http import AiohttpClient, HttpRequest
 
 TEST_BOUND_S = 180
 KEYS = {
-    "gateway": {"url", "secret_key", "publishable_key"},
+    "gateway": {"url", "secret_key", "publishable_key", "operator_key"},
     "merchant": {"url", "api_key", "webhook_url", "webhook_secret"},
     "shop": {"url"},
     "database": {"merchant", "gateway"},
@@ -110,7 +111,7 @@ async def _database_comes_back(processes: Any, line: dict[str, Any], data_dir: P
             try:
                 await _an_order(line)
                 return
-            except MerchantApiError:
+            except ServiceApiError:
                 await asyncio.sleep(0.1)
 
 

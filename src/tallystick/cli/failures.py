@@ -20,19 +20,21 @@ class CommandRefused(Exception):
 def explain(error: Exception) -> tuple[int, str] | None:
     """Exit code and sentence of an expected failure; None for one that is a fault of ours."""
     # Imported here: a command that works needs none of them.
-    from tallystick.cli.merchant_api import MerchantApiError
+    from tallystick.cli.service_api import ServiceApiError
     from tallystick.cli.serving import CannotListen, NotSecure
     from tallystick.cli.supervisor import NotStarted
     from tallystick.gateway.errors import GatewayError
     from tallystick.kernel.migrations import MigrationRefused
+    from tallystick.kernel.operators.keys import OperatorRefused
     from tallystick.kernel.settings import SettingsRefused
     from tallystick.merchant.accounts.commands import AccountRefused as MerchantAccountRefused
     from tallystick.ports.database import DatabaseUnavailable
     from tallystick.ports.postgres import PostgresError
     from tallystick.ports.secrets import SecretMissing
 
-    cannot_be = (CommandRefused, SettingsRefused, NotSecure, SecretMissing, GatewayError, MerchantAccountRefused)
-    did_not_work = (CommandFailed, CannotListen, NotStarted, MigrationRefused, PostgresError, MerchantApiError)
+    refused = (SettingsRefused, NotSecure, SecretMissing, GatewayError, MerchantAccountRefused, OperatorRefused)
+    cannot_be = (CommandRefused, *refused)
+    did_not_work = (CommandFailed, CannotListen, NotStarted, MigrationRefused, PostgresError, ServiceApiError)
     if isinstance(error, cannot_be):
         return CANNOT_BE, str(error)
     if isinstance(error, did_not_work):

@@ -7,14 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tallystick.cli import operators
 from tallystick.cli.showing import AsJson, show
 
 if TYPE_CHECKING:
     from tallystick.gateway.accounts.accounts import KeyPair
 
+
+def _dsn() -> str:
+    from tallystick.gateway.settings import read
+
+    return read(os.environ).database_dsn
+
+
 app = typer.Typer(help="The payment gateway.", no_args_is_help=True)
 accounts = typer.Typer(help="Accounts at the gateway: who takes payments.", no_args_is_help=True)
 app.add_typer(accounts, name="accounts")
+app.add_typer(operators.commands("gateway", _dsn), name="operators")
 
 
 class Mode(StrEnum):

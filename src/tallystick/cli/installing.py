@@ -12,6 +12,7 @@ from tallystick.cli.failures import CommandRefused
 from tallystick.gateway.accounts import accounts as gateway_accounts
 from tallystick.gateway.settings import Settings as GatewaySettings
 from tallystick.kernel.identifiers import owner_of
+from tallystick.kernel.operators import keys as operator_keys
 from tallystick.merchant.accounts import commands as merchants
 from tallystick.merchant.settings import Settings as MerchantSettings
 from tallystick.ports.clock import SystemClock
@@ -57,6 +58,24 @@ async def set_account_origins(settings: GatewaySettings, account_id: str, origin
     """Replace an account's origins. Raises AccountRefused, OriginInvalid, DatabaseUnavailable."""
     async with _opened(settings.database_dsn) as database:
         await gateway_accounts.set_origins(database, account_id, origins)
+
+
+async def create_operator_key(dsn: str, name: str) -> operator_keys.NewOperatorKey:
+    """A new operator key of the service whose database this is. Raises OperatorRefused, DatabaseUnavailable."""
+    async with _opened(dsn) as database:
+        return await operator_keys.create_key(database, name, at=SystemClock().now(), entropy=SystemEntropy())
+
+
+async def list_operator_keys(dsn: str) -> list[operator_keys.ListedOperatorKey]:
+    """Its operator keys, the oldest first. Raises DatabaseUnavailable."""
+    async with _opened(dsn) as database:
+        return await operator_keys.list_keys(database)
+
+
+async def revoke_operator_key(dsn: str, key_id: str) -> None:
+    """End the life of an operator key. Raises OperatorRefused, DatabaseUnavailable."""
+    async with _opened(dsn) as database:
+        await operator_keys.revoke_key(database, key_id, at=SystemClock().now())
 
 
 async def create_merchant_account(

@@ -7,7 +7,8 @@ from litestar import Litestar, MediaType, get
 from litestar.exceptions import HTTPException
 from litestar.static_files import create_static_files_router
 
-from tallystick.cli.merchant_api import ApiUnreachable, MerchantApi, MerchantApiError
+from tallystick.cli.merchant_api import MerchantApi
+from tallystick.cli.service_api import ApiUnreachable, ServiceApiError
 from tallystick.cli.serving import Address, CannotListen, NotSecure, run, serve
 from tallystick.demo.pages import basket_routes, order_routes
 from tallystick.demo.shop import HERE, PREFIX, Html, Shop, ShopRequest, ShopSettings
@@ -32,7 +33,7 @@ def build(shop: Shop) -> Litestar:
         heading = "There is no such page" if error.status_code == 404 else "That did not work"
         return shop.page(request, "problem.html", heading, error.status_code, heading=heading, words="")
 
-    def api_failed(request: ShopRequest, error: MerchantApiError) -> Html:
+    def api_failed(request: ShopRequest, error: ServiceApiError) -> Html:
         words = "Nothing is lost: try again in a moment." if isinstance(error, ApiUnreachable) else str(error)
         heading = "The merchant service did not help"
         return shop.page(request, "problem.html", heading, 502, heading=heading, words=words)
@@ -50,7 +51,7 @@ def build(shop: Shop) -> Litestar:
             "Referrer-Policy": "same-origin",
             "Cache-Control": "no-store",
         },
-        exception_handlers={HTTPException: refused, MerchantApiError: api_failed},
+        exception_handlers={HTTPException: refused, ServiceApiError: api_failed},
         request_max_body_size=BODY_BYTES_MAX,
         openapi_config=None,
         logging_config=None,

@@ -46,6 +46,7 @@ class Known(Struct, frozen=True, kw_only=True):
     connection_id: str
     webhook_url: str
     endpoint_id: str | None = None
+    operator_keys: dict[str, str] = {}  # by service
 
     def __repr__(self) -> str:
         return f"Known({self.account_id!r}, {self.merchant_id!r})"

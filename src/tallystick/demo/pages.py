@@ -7,7 +7,7 @@ from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from tallystick.cli.merchant_api import ApiRefused
+from tallystick.cli.service_api import ApiRefused
 from tallystick.cli.wording import amount, clock_of, in_words, source_in_words
 from tallystick.demo import goods
 from tallystick.demo.shop import REFERENCE, Html, Shop, ShopRequest, basket_of

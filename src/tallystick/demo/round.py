@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from tallystick.cli.merchant_api import MerchantApi, MerchantApiError
+from tallystick.cli.merchant_api import MerchantApi
+from tallystick.cli.service_api import ServiceApiError
 from tallystick.demo.folder import Known
 from tallystick.demo.shoppers import SCRIPTS, Shopper
 from tallystick.ports.clock import Clock
@@ -82,7 +83,7 @@ class Round:
             finished = over()
             try:
                 self._orders = {order["reference"]: order for order in await self._api.orders() if order["reference"]}
-            except MerchantApiError:
+            except ServiceApiError:
                 finished = False  # just starting again; the next look will tell
             show()
             if finished or self._clock.monotonic_s() > until_s:

@@ -73,7 +73,7 @@ class Shop:
         return f"NH-{letters[:5]}-{letters[5:]}"
 
     async def place(self, reference: str, lines: list[goods.Line], name: str, email: str, ui_mode: str) -> None:
-        """Place an order for a basket. Raises MerchantApiError."""
+        """Place an order for a basket. Raises ServiceApiError."""
         shown = f"{self.settings.url}/orders/{reference}"
         order = await self.api.place(
             {

@@ -13,6 +13,7 @@ from tallystick.cli.installing import (
     add_gateway_connection,
     create_gateway_account,
     create_merchant_account,
+    create_operator_key,
     move_gateway_connection,
     set_account_origins,
     set_merchant_origins,
@@ -32,6 +33,7 @@ from tallystick.ports.clock import SystemClock
 from tallystick.ports.http import AiohttpClient
 
 SHOP_NAME = "Notch & Hazel"
+OPERATOR = "demo"
 
 
 class Stack:
@@ -100,7 +102,10 @@ class Stack:
             await set_account_origins(gateway, known.account_id, origins)
             await set_merchant_origins(merchant, known.merchant_id, origins_of_shop(addresses))
             await move_gateway_connection(merchant, known.connection_id, addresses.gateway)
-        known = msgspec.structs.replace(known, addresses=addresses, ca_file=ca_file)
+        keys = known.operator_keys
+        if "gateway" not in keys:
+            keys = {**keys, "gateway": (await create_operator_key(self.dsns.gateway, OPERATOR)).key}
+        known = msgspec.structs.replace(known, addresses=addresses, ca_file=ca_file, operator_keys=keys)
         self._folder.write(known)
         return known
 
@@ -194,6 +199,7 @@ def ready_line(known: Known, stack: Stack) -> dict[str, Any]:
             "url": known.addresses.gateway,
             "secret_key": known.secret_key,
             "publishable_key": known.publishable_key,
+            "operator_key": known.operator_keys["gateway"],
         },
         "merchant": {
             "url": known.addresses.merchant,

@@ -1,6 +1,6 @@
 """The gateway wired together, top to bottom: settings and ports in, the ASGI application and its workers out."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -41,6 +41,8 @@ from tallystick.kernel.addresses import address_allowed
 from tallystick.kernel.backoff import schedule_of
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.worker import KeyReaper
+from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
+from tallystick.kernel.operators.api import operator_api
 from tallystick.ports.clock import Clock, SystemClock
 from tallystick.ports.database import Database, DatabaseError, Statements, open_database
 from tallystick.ports.entropy import Entropy, SystemEntropy
@@ -54,7 +56,9 @@ WIRE_PREFIX = "/v1"
 
 log = structlog.get_logger("tallystick.gateway")
 
-Asgi = Callable[[Mapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+Asgi = Callable[
+    [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
+]
 
 
 class Worker(Protocol):
@@ -143,7 +147,8 @@ def build(settings: Settings, ports: Ports) -> Gateway:
 
     expiry = Expiry(carrying, database, clock, entropy)
     reaper = KeyReaper(idempotency, clock)
-    return Gateway(_mounted(wire, _pages(checkout, settings, ports)), (deliveries, expiry, reaper))
+    operators = operator_api("gateway", [], database, clock, entropy)
+    return Gateway(_mounted(wire, operators, _pages(checkout, settings, ports)), (deliveries, expiry, reaper))
 
 
 def _pages(checkout: Checkout, settings: Settings, ports: Ports) -> Asgi:
@@ -162,13 +167,15 @@ def _pages(checkout: Checkout, settings: Settings, ports: Ports) -> Asgi:
     return cast(Asgi, pages)
 
 
-def _mounted(wire: Wire, pages: Asgi) -> Asgi:
+def _mounted(wire: Wire, operators: Asgi, pages: Asgi) -> Asgi:
     """The wire goes past the framework: nothing stands between the server and the hot path."""
 
-    async def application(scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+    async def application(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         path = scope.get("path", "")
         if scope["type"] == "http" and (path.startswith(f"{WIRE_PREFIX}/") or path == WIRE_PREFIX):
             await wire(scope, receive, send)
+        elif scope["type"] == "http" and (path.startswith(f"{OPERATOR_PREFIX}/") or path == OPERATOR_PREFIX):
+            await operators(scope, receive, send)
         else:
             await pages(scope, receive, send)
 

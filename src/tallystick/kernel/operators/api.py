@@ -1,0 +1,171 @@
+"""The operator API: JSON under /operator/v1, for holders of a key; every error leaves as a problem (RFC 9457).
+
+A service gives its handlers, whose paths begin below the prefix; they read with `body` and `query`, answer with
+`answer`, and raise what stands in `problems`.
+"""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+from litestar import Litestar, Request, Response, Router, get
+from litestar.connection import ASGIConnection
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.handlers.base import BaseRouteHandler
+from msgspec import Struct
+
+from tallystick.kernel.identifiers import new_id
+from tallystick.kernel.operators.keys import Operator, operator_of
+from tallystick.kernel.operators.problems import (
+    PROBLEM_JSON,
+    DatabaseDown,
+    FieldError,
+    FieldsRefused,
+    Internal,
+    Malformed,
+    MediaTypeRefused,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    TooLarge,
+    Unauthenticated,
+)
+from tallystick.ports.clock import Clock
+from tallystick.ports.database import Database, DatabaseUnavailable
+from tallystick.ports.entropy import Entropy
+
+log = logging.getLogger(__name__)
+
+PREFIX: Final = "/operator/v1"
+BODY_BYTES_MAX: Final = 64 * 1024  # a list of some hundred ids; nothing that operators send is larger
+HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+Call = Request[Operator, Any, Any]
+Type = TypeVar("Type")
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Asgi = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+
+class Greeting(Struct, frozen=True):
+    """`GET /operator/v1`: which service this is, and whom it takes the caller for."""
+
+    service: str
+    operator: str
+
+
+class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Routes that take no query parameters."""
+
+
+def operator_api(
+    service: str, handlers: Sequence[HTTPRouteHandler | Router], database: Database, clock: Clock, entropy: Entropy
+) -> Asgi:
+    """The application behind /operator/v1 of `service`."""
+
+    @get("/")
+    async def greet(request: Call) -> Response[bytes]:
+        query(request, NoQuery)
+        return answer(Greeting(service, request.auth.name))
+
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+        connection.scope["auth"] = await _operator(connection, database)
+
+    api = Litestar(
+        route_handlers=[Router(PREFIX, route_handlers=[greet, *handlers], guards=[guard])],
+        openapi_config=None,
+        request_max_body_size=BODY_BYTES_MAX,
+        exception_handlers=_exception_handlers(clock, entropy),
+        logging_config=None,
+    )
+    return cast(Asgi, api)
+
+
+def answer(value: Any, status: int = 200) -> Response[bytes]:
+    """A value as JSON."""
+    return Response(
+        msgspec.json.encode(value), status_code=status, media_type="application/json", headers=dict(HEADERS)
+    )
+
+
+async def body(request: Call, type: type[Type]) -> Type:
+    """The body as `type`. Raises MediaTypeRefused, Malformed and FieldsRefused."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise MediaTypeRefused
+    try:
+        return msgspec.json.decode(await request.body(), type=type)
+    except msgspec.ValidationError as error:
+        raise FieldsRefused("See errors.", errors=[_field_error(error, "body")]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Malformed from None
+
+
+def query(request: Call, type: type[Type]) -> Type:
+    """The query parameters as `type`; unknown and repeated ones are refused. Raises FieldsRefused."""
+    sent = list(request.query_params.multi_items())
+    given = dict(sent)
+    if len(given) != len(sent):
+        raise FieldsRefused("See errors.", errors=[FieldError("query", "a parameter was sent more than once")])
+    try:
+        return msgspec.convert(given, type, strict=False)
+    except msgspec.ValidationError as error:
+        raise FieldsRefused("See errors.", errors=[_field_error(error, "query")]) from None
+
+
+def _field_error(error: msgspec.ValidationError, whole: str) -> FieldError:
+    """msgspec says "… - at `$.types[0]`" or "Object contains unknown field `x`"."""
+    message, _, path = str(error).partition(" - at `")
+    return FieldError(re.sub(r"^\$\.?", "", path.rstrip("`")) or whole, message)
+
+
+async def _operator(connection: ASGIConnection[Any, Any, Any, Any], database: Database) -> Operator:
+    sent = [value for name, value in connection.scope["headers"] if name == b"authorization"]
+    if len(sent) != 1:
+        raise Unauthenticated
+    scheme, _, key = sent[0].decode("latin-1").partition(" ")
+    found = await operator_of(database, key.strip()) if scheme.lower() == "bearer" else None
+    if found is None:
+        raise Unauthenticated
+    return found
+
+
+def _exception_handlers(
+    clock: Clock, entropy: Entropy
+) -> dict[Any, Callable[[Request[Any, Any, Any], Any], Response[bytes]]]:
+    """What nobody foresaw gets a reference and a log line."""
+
+    def unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        reference = new_id("err", clock.now(), entropy)
+        log.error("%s %s failed, reference %s", request.method, request.url.path, reference, exc_info=error)
+        return _told(Internal(reference=reference))
+
+    return {
+        Problem: lambda _, problem: _told(problem),
+        HTTPException: lambda request, error: (
+            unforeseen(request, error) if error.status_code >= 500 else _told(_of_framework(error))
+        ),
+        DatabaseUnavailable: lambda _, error: _told(DatabaseDown()),
+        Exception: unforeseen,
+    }
+
+
+def _told(problem: Problem) -> Response[bytes]:
+    headers = {**HEADERS, **problem.headers}
+    return Response(problem.body(), status_code=problem.status, media_type=PROBLEM_JSON, headers=headers)
+
+
+def _of_framework(error: HTTPException) -> Problem:
+    """The framework's own refusals in our words."""
+    match error.status_code:
+        case 404:
+            return NotFound()
+        case 405:
+            return MethodNotAllowed(headers=error.headers)
+        case 413:
+            return TooLarge(f"A body has at most {BODY_BYTES_MAX} bytes.")
+        case _:
+            return Malformed(error.detail)
