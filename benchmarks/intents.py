@@ -53,11 +53,15 @@ class Intents:
         self._run = 0
 
     def prepare(self, count: int) -> Mapping[str, Any]:
-        """Empty the tables and let PostgreSQL settle; keys differ from run to run."""
+        """Put back what an account has after its first sales, and let PostgreSQL settle; keys differ from run to run.
+
+        On tables that are known to be empty, PostgreSQL would plan as if they remained so.
+        """
         self._run += 1
         self._postgres.psql(
             self._database,
-            "SET client_min_messages = warning; TRUNCATE payment_intent, event, delivery, idempotency_key CASCADE;",
+            "SET client_min_messages = warning; TRUNCATE payment_intent, event, delivery, idempotency_key CASCADE;"
+            + FILL,
         )
         self._postgres.psql(self._database, "VACUUM (ANALYZE); CHECKPOINT;")
         return {"count": count, "run": self._run, "key": self._key}
@@ -69,7 +73,23 @@ class Intents:
             for table in ("payment_intent", "event", "idempotency_key WHERE state = 'done'")
         ]
         assert len(set(counted)) == 1, f"{self._database} has unequal halves: {counted}"
-        return int(counted[0])
+        return int(counted[0]) - EARLIER
+
+
+EARLIER = 10_000  # intents that were there before
+FILL = f"""
+INSERT INTO payment_intent (account_id, livemode, id, version, status, amount, currency, capture_method, client_secret,
+                            metadata, created_at)
+SELECT 'acct_earlier', false, 'pi_' || n, 1, 'requires_payment_method', 2500, 'EUR', 'automatic', 's', '{{}}',
+       now()
+  FROM generate_series(1, {EARLIER}) AS n;
+INSERT INTO event (account_id, livemode, id, type, object_id, object, created_at)
+SELECT 'acct_earlier', false, 'evt_' || n, 'payment_intent.created', 'pi_' || n, repeat('x', 1000), now()
+  FROM generate_series(1, {EARLIER}) AS n;
+INSERT INTO idempotency_key (owner_id, mode, key, fingerprint, state, generation, status, body, lease_until, created_at)
+SELECT 'acct_earlier', 'test', 'key_' || n, '', 'done', 1, 200, repeat('x', 1000)::bytea, now(), now()
+  FROM generate_series(1, {EARLIER}) AS n;
+"""
 
 
 def subjects(postgres: Postgres) -> list[HttpSubject]:

@@ -225,7 +225,7 @@ INSERT INTO attempt (merchant_id, order_id, number, connection_id, open_key, gat
 SELECT '{MERCHANT}', 'ord_' || lpad(n::text, 25, '0'), 1, '{CONNECTION}', 'order:' || n || ':1',
        '2026-01-01Z', '2026-01-01Z', 'cs_test_' || lpad(n::text, 41, '0')
   FROM generate_series(0, :count) AS n;
-ANALYZE attempt;
+VACUUM (ANALYZE) attempt;
 """
 
 SESSION: dict[str, Any] = {

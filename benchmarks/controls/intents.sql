@@ -14,6 +14,7 @@ CREATE TABLE idempotency_key (
     state       text NOT NULL,
     status      int,
     body        bytea,
+    generation  int NOT NULL DEFAULT 1,
     lease_until timestamptz NOT NULL,
     created_at  timestamptz NOT NULL,
     PRIMARY KEY (owner_id, mode, key)
@@ -23,6 +24,7 @@ CREATE TABLE payment_intent (
     account_id      text NOT NULL,
     livemode        boolean NOT NULL,
     id              text NOT NULL,
+    version         int NOT NULL DEFAULT 1,
     status          text NOT NULL,
     amount          bigint NOT NULL CHECK (amount BETWEEN 1 AND 999999999999),
     currency        text NOT NULL,

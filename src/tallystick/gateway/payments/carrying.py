@@ -24,6 +24,7 @@ from tallystick.kernel.idempotency.engine import LEASE_S
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import DatabaseUnavailable
 
+BESIDE_ITEMS_MIN = 8  # a commit has six round trips of its own: two small ones cost more than the waiting
 RECORD_RETRY_WAITS_S = (0.1, 0.3, 1.0, 3.0, 5.0, 5.0)  # a result in hand is worth waiting for a database to come back
 
 assert CALL_DEADLINE_S + sum(RECORD_RETRY_WAITS_S) < LEASE_S, "nobody takes a key over while its call is under way"
@@ -35,7 +36,7 @@ class Carrying:
     def __init__(self, commits: Commits, calling: Calling, clock: Clock) -> None:
         self._calling = calling
         self._clock = clock
-        self._commits: Batcher[Work, Outcome] = Batcher(commits.commit)
+        self._commits: Batcher[Work, Outcome] = Batcher(commits.commit, beside_items_min=BESIDE_ITEMS_MIN)
         self._under_way: set[asyncio.Task[Outcome]] = set()
 
     async def once(self, work: Work) -> Outcome:
