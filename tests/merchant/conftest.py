@@ -17,9 +17,10 @@ import pytest
 import uvicorn
 from aiohttp import web
 
+from tallystick.kernel.service import Service
 from tallystick.kernel.signatures import sign_stripe
 from tallystick.merchant.accounts.commands import add_connection, create_merchant
-from tallystick.merchant.app import Ports, Service, build
+from tallystick.merchant.app import Ports, build
 from tallystick.merchant.gateways import stripe
 from tallystick.merchant.settings import Settings
 from tallystick.ports.clock import SystemClock
@@ -292,6 +293,6 @@ async def stage(
     )
     settings = Settings(database_dsn=merchant_dsn)
     stage.service = build(settings, Ports(merchant_database, http, stage.secrets, clock, entropy))
-    async with _served(stage.service.application) as stage.url, aiohttp.ClientSession() as stage.client:
+    async with _served(stage.service.asgi) as stage.url, aiohttp.ClientSession() as stage.client:
         yield stage
     await http.close()

@@ -6,7 +6,6 @@ A process imports the code of its own service only.
 from collections.abc import Mapping
 
 from tallystick.cli.serving import Address, check_secure, serve, work
-from tallystick.ports.http import AiohttpClient
 from tallystick.ports.telemetry import configure_logging
 
 
@@ -42,14 +41,13 @@ async def serve_merchant(environ: Mapping[str, str], *, workers_alone: bool) -> 
     from tallystick.merchant import app
 
     ports = await app.open_ports(settings)
-    configure_logging("merchant", ports.clock)
+    configure_logging("merchant", ports.clock, level=settings.log_level)
     try:
         service = app.build(settings, ports)
+        workers = [worker.run for worker in service.workers]
         if workers_alone:
-            await work(service.workers)
+            await work(workers)
         else:
-            await serve(service.application, address, service.workers)
+            await serve(service.asgi, address, workers)
     finally:
-        await ports.database.close()
-        if isinstance(ports.http, AiohttpClient):
-            await ports.http.close()
+        await ports.close()

@@ -1,8 +1,8 @@
 """The gateway wired together, top to bottom: settings and ports in, the ASGI application and its workers out."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import structlog
 from litestar import Litestar, Request, Response, get
@@ -43,6 +43,7 @@ from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
+from tallystick.kernel.service import Asgi, Service
 from tallystick.ports.clock import Clock, SystemClock
 from tallystick.ports.database import Database, DatabaseError, Statements, open_database
 from tallystick.ports.entropy import Entropy, SystemEntropy
@@ -55,16 +56,6 @@ SIMULATED_FINGERPRINT_KEY = b"of the simulated acquirer of tallystick"
 WIRE_PREFIX = "/v1"
 
 log = structlog.get_logger("tallystick.gateway")
-
-Asgi = Callable[
-    [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
-]
-
-
-class Worker(Protocol):
-    """What runs by itself until it is cancelled."""
-
-    async def run(self) -> None: ...
 
 
 class Ports(Struct, frozen=True):
@@ -83,13 +74,6 @@ class Ports(Struct, frozen=True):
         await self.database.close()
 
 
-class Gateway(Struct, frozen=True):
-    """What a process runs."""
-
-    asgi: Asgi
-    workers: tuple[Worker, ...]
-
-
 async def open_ports(settings: Settings) -> Ports:
     """The production ports. Raises DatabaseUnavailable."""
     database = await open_database(settings.database_dsn, connections_max=settings.database_connections_max)
@@ -98,7 +82,7 @@ async def open_ports(settings: Settings) -> Ports:
     return Ports(database, http, SystemNames(), SystemClock(), SystemEntropy())
 
 
-def build(settings: Settings, ports: Ports) -> Gateway:
+def build(settings: Settings, ports: Ports) -> Service:
     """The whole gateway over these ports."""
     database, clock, entropy = ports.database, ports.clock, ports.entropy
     pages_url = settings.origin
@@ -148,7 +132,7 @@ def build(settings: Settings, ports: Ports) -> Gateway:
     expiry = Expiry(carrying, database, clock, entropy)
     reaper = KeyReaper(idempotency, clock)
     operators = operator_api("gateway", [], database, clock, entropy)
-    return Gateway(_mounted(wire, operators, _pages(checkout, settings, ports)), (deliveries, expiry, reaper))
+    return Service(_mounted(wire, operators, _pages(checkout, settings, ports)), (deliveries, expiry, reaper))
 
 
 def _pages(checkout: Checkout, settings: Settings, ports: Ports) -> Asgi:

@@ -16,6 +16,7 @@ from tallystick.kernel.batching import QueueFull
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.identifiers import new_id
+from tallystick.kernel.service import Asgi, Service
 from tallystick.merchant import answers, docs_page, openapi
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.checkout.commands import Checkout
@@ -62,8 +63,6 @@ RETRY_AFTER_S = 2  # for calls that find the database away or the queues full
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Asgi = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
-Worker = Callable[[], Awaitable[None]]
 
 
 class Ports(Struct, frozen=True):
@@ -80,13 +79,6 @@ class Ports(Struct, frozen=True):
         if isinstance(self.http, AiohttpClient):
             await self.http.close()
         await self.database.close()
-
-
-class Service(Struct, frozen=True):
-    """What a process runs: an ASGI application, and workers that never return by themselves."""
-
-    application: Asgi
-    workers: tuple[Worker, ...]
 
 
 async def open_ports(settings: Settings) -> Ports:
@@ -127,7 +119,7 @@ def build(settings: Settings, ports: Ports) -> Service:
         exception_handlers=_exception_handlers(ports),
         logging_config=None,
     )
-    return Service(_mounted(cast(Asgi, api), webhooks), (closing.run, reaper.run))
+    return Service(_mounted(cast(Asgi, api), webhooks), (closing, reaper))
 
 
 def _mounted(api: Asgi, webhooks: Asgi) -> Asgi:

@@ -3,7 +3,7 @@ start.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -52,6 +52,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=1, le=10, description="Failed charges after which an attempt is given up.", extra={"unit": "charges"}),
     ] = 3
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least important lines that are logged.")
+    ] = "info"
 
     def __post_init__(self) -> None:
         if bool(self.tls_cert_file) != bool(self.tls_key_file):

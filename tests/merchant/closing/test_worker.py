@@ -67,7 +67,7 @@ async def test_two_declines_close_nothing(stage: Stage) -> None:
 async def test_the_service_closes_by_itself(stage: Stage) -> None:
     order_id, _ = await declined(stage)
     closing = stage.service.workers[0]
-    running = asyncio.create_task(closing())
+    running = asyncio.create_task(closing.run())
     async with asyncio.timeout(5):
         while (await stage.order(order_id))["state"] != "FAILED":  # noqa: ASYNC110 - it happens in the database
             await asyncio.sleep(0.05)

@@ -1,0 +1,23 @@
+"""What a process of either service runs: an ASGI application, and workers beside it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+Asgi = Callable[..., Awaitable[Any]]
+
+
+class Worker(Protocol):
+    """What runs by itself until it is cancelled."""
+
+    async def run(self) -> None:
+        """Work for ever; whatever still had to be done is a row with a due time (DESIGN §2.7)."""
+        ...
+
+
+class Service(Struct, frozen=True):
+    """A service wired together. Its workers may run in the process that serves, in another one, or in both."""
+
+    asgi: Asgi
+    workers: tuple[Worker, ...]
