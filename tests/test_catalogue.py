@@ -33,6 +33,7 @@ MODELESS = {
     "delivery": "the id of a delivery is unique in both modes; the mode stands beside it",
     "delivery_attempt": "belongs to a delivery",
     "simulated_authentication": "the simulated bank's memory, which only test mode writes",
+    "simulated_operation": "the simulated bank's memory, which only test mode writes",
 }
 # Rooms of the kernel that one service does not use yet, so that it has not got their tables.
 UNUSED = {

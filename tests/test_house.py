@@ -73,6 +73,7 @@ OWNERS = ("merchant_id", "account_id", "owner_id")
 OWNER_NOT_FIRST: dict[str, str] = {
     "gateway/accounts list_accounts": "the operator's list of all accounts",
     "gateway/accounts insert_keys": "the key directory: found by hash before the owner is known",
+    "gateway/acquirers bank_tells": "the simulated bank tells of all its merchants",
     "kernel/delivery due_deliveries": "a dispatcher looks for what is due of all owners",
     "kernel/operators find_operator_key": "operators belong to the installation",
     "kernel/operators insert_operator_key": "operators belong to the installation",

@@ -40,6 +40,7 @@ def an_entry(number: str = "4242424242424242", month: int = 12, year: int = 2030
 
 def a_charge(alias: str, authentication: Authentication | None = None) -> ChargeRequest:
     return ChargeRequest(
+        account_id=ACCOUNT,
         key=f"key_{alias}",
         card_reference=f"sim_{alias}",
         code=None,
@@ -69,6 +70,10 @@ def test_the_numbers_are_those_of_the_rules() -> None:
         "4000008400001629",
         "4000000000000259",
         "4000000000005126",
+        "4000000000007007",
+        "4000000000007015",
+        "4000000000007023",
+        "4000000000007031",
     }
     assert all(luhn(card.number) for card in SIMULATED_CARDS)
     assert len(BY_TOKEN) == sum(len(card.tokens) for card in SIMULATED_CARDS), "no token means two cards"
@@ -162,8 +167,10 @@ async def test_approvals_are_the_same_under_the_same_key(acquirer: SimulatedAcqu
 
 
 async def test_captures_and_voids(acquirer: SimulatedAcquirer) -> None:
-    capture = CaptureRequest(key="req_1", charge_reference="c", amount=5, currency="EUR", final=True)
-    void = VoidRequest(key="req_2", charge_reference="c", amount=5, currency="EUR")
+    capture = CaptureRequest(
+        account_id=ACCOUNT, key="req_1", charge_reference="c", amount=5, currency="EUR", final=True
+    )
+    void = VoidRequest(account_id=ACCOUNT, key="req_2", charge_reference="c", amount=5, currency="EUR")
     assert await acquirer.capture([capture]) == [Done("simcap_req_1")]
     assert await acquirer.void([void]) == [Done("simvoid_req_2")]
 

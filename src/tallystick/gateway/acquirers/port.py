@@ -7,6 +7,11 @@ money carry our own key, under which the acquirer does them at most once. Every 
     Refused / Declined  it said no; nothing happened
     NotSent             the call never reached it; nothing happened
     Unknown             it may have done it: to be inquired under our key, never repeated under another
+
+An inquiry names the request that it is about and ends as the request itself would have, or in
+
+    Pending             it has the request and has not decided yet
+    NotFound            it knows no such key, so far: the request may still be on its way to it
 """
 
 from collections.abc import Sequence
@@ -56,6 +61,7 @@ class Authentication(Struct, frozen=True):
 class ChargeRequest(Struct, frozen=True, kw_only=True):
     """Authorise an amount, and capture it at once when `capture`. `authentication` is a 3DS challenge that was met."""
 
+    account_id: str
     key: str
     card_reference: str
     code: Cvc | None
@@ -82,6 +88,7 @@ class Declined(Struct, frozen=True):
 class CaptureRequest(Struct, frozen=True, kw_only=True):
     """Capture part or all of an authorised charge; `final` releases what is left of it."""
 
+    account_id: str
     key: str
     charge_reference: str
     amount: int
@@ -92,10 +99,48 @@ class CaptureRequest(Struct, frozen=True, kw_only=True):
 class VoidRequest(Struct, frozen=True, kw_only=True):
     """Release what is left of an authorised charge, or return the whole of a captured one on the same day."""
 
+    account_id: str
     key: str
     charge_reference: str
     amount: int
     currency: str
+
+
+class RefundRequest(Struct, frozen=True, kw_only=True):
+    """Return an amount of a captured charge to the cardholder. `card_reference` is the card that was charged."""
+
+    account_id: str
+    key: str
+    charge_reference: str
+    card_reference: str
+    amount: int
+    currency: str
+
+
+class Reversal(Struct, frozen=True):
+    """Undo the charge that may have been made under our key, and refuse it if it is yet to come."""
+
+    account_id: str
+    key: str
+
+
+class Pending(Struct, frozen=True):
+    """The bank has the request under this key and has not decided yet."""
+
+
+class NotFound(Struct, frozen=True):
+    """The bank knows no request under this key, so far."""
+
+
+class Notice(Struct, frozen=True):
+    """What the bank tells by itself about a request that had ended: `approved`, a charge that was taken for lost;
+    `refund_failed`, a refund that the cardholder's bank sent back. `reference` is the bank's own."""
+
+    account_id: str
+    key: str
+    kind: Literal["approved", "refund_failed"]
+    reference: str
+    reason: str = ""
 
 
 class AuthenticationRequest(Struct, frozen=True, kw_only=True):
@@ -117,6 +162,9 @@ class Challenge(Struct, frozen=True):
 
 ChargeOutcome = Approved | Declined | NotSent | Unknown
 RequestOutcome = Done[str] | Refused | NotSent | Unknown
+MoneyRequest = CaptureRequest | VoidRequest | RefundRequest
+ChargeInquiry = ChargeOutcome | Pending | NotFound
+RequestInquiry = RequestOutcome | Pending | NotFound
 ChallengeOutcome = Done[Challenge] | Refused | NotSent | Unknown
 AuthenticationOutcome = Done[AuthenticationState] | NotSent | Unknown
 
@@ -126,6 +174,11 @@ class Acquirer(Protocol):
 
     @property
     def simulated(self) -> bool: ...
+
+    @property
+    def processing_s_max(self) -> float:
+        """The longest that a request may be on its way before the bank does it or never will, as it declares."""
+        ...
 
     async def accept(self, entries: Sequence[CardEntry], at: datetime) -> list[AcceptedCard | CardRefused]:
         """Whether each card is taken. Refuses before anything is stored or logged (RULES §9)."""
@@ -140,6 +193,29 @@ class Acquirer(Protocol):
     async def capture(self, requests: Sequence[CaptureRequest]) -> list[RequestOutcome]: ...
 
     async def void(self, requests: Sequence[VoidRequest]) -> list[RequestOutcome]: ...
+
+    async def refund(self, requests: Sequence[RefundRequest]) -> list[RequestOutcome]: ...
+
+    async def inquire_charges(self, requests: Sequence[ChargeRequest]) -> list[ChargeInquiry]:
+        """What became of charges, asked under their keys; nothing is done by asking."""
+        ...
+
+    async def inquire_requests(self, requests: Sequence[MoneyRequest]) -> list[RequestInquiry]:
+        """What became of captures, voids and refunds, asked under their keys; nothing is done by asking."""
+        ...
+
+    async def reverse(self, reversals: Sequence[Reversal]) -> list[RequestOutcome]:
+        """Undo charges that may or may not have been made. Done: whatever was charged under the key is given back, and
+        the key is closed."""
+        ...
+
+    async def notices(self, at: datetime, items_max: int) -> list[Notice]:
+        """What the bank has to tell and we have not acknowledged yet, oldest first. Raises DatabaseError."""
+        ...
+
+    async def acknowledge(self, notices: Sequence[Notice], at: datetime) -> None:
+        """What these notices said is recorded; they are not told again."""
+        ...
 
     async def begin_authentication(self, requests: Sequence[AuthenticationRequest]) -> list[ChallengeOutcome]: ...
 

@@ -1,12 +1,12 @@
 """The simulated acquirer: a bank that knows the test cards and nothing else (RULES §9). Serves test mode only.
 
-It answers by the card alone, so the same key gets the same answer without any memory; only 3DS challenges have a state,
-which stands in a table that plays the bank's database. Its faults, time-outs and late approvals come with the sandbox's
-faults on demand; whoever calls it is ready for them already, since every outcome of the port is handled.
+Most cards are answered by the card alone, so the same key gets the same answer without any memory. 3DS challenges, and
+requests whose answer depends on more than the card, stand in tables that play the bank's database
+(`simulated_memory.py`). Where nothing is remembered of a request, an inquiry finds that it arrived.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tallystick.gateway.acquirers.port import (
     AcceptedCard,
@@ -19,22 +19,42 @@ from tallystick.gateway.acquirers.port import (
     CardRefused,
     Challenge,
     ChallengeOutcome,
+    ChargeInquiry,
     ChargeOutcome,
     ChargeRequest,
     Declined,
+    MoneyRequest,
+    NotFound,
+    Notice,
+    Pending,
+    RefundRequest,
+    RequestInquiry,
     RequestOutcome,
+    Reversal,
     VoidRequest,
 )
 from tallystick.gateway.acquirers.simulated_cards import BY_ALIAS, BY_NUMBER, BY_TOKEN, NOT_AUTHENTICATED, SimulatedCard
+from tallystick.gateway.acquirers.simulated_memory import (
+    LATE_S,
+    BankMemory,
+    Key,
+    Operation,
+    charge_answer,
+    charge_reference,
+    closed,
+    request_answer,
+)
 from tallystick.gateway.cards.brands import code_digits
 from tallystick.gateway.cards.pan import CardEntry, Pan, plausible_expiry
 from tallystick.kernel.outcomes import Done, NotSent, Unknown
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Statements
+from tallystick.ports.database import Database, DatabaseError, Record, Statements
 
 SQL = Statements.beside(__file__)
 
 DELAY_S = 0.05  # a bank takes longer; enough to see that the page waits
+TIMEOUT_S = 2.0  # a bank that does not answer is given up earlier than a real one would be: developers wait for it
+PROCESSING_S_MAX = 120.0  # what this bank declares; an inquiry comes at 5 min
 TOKEN_EXP_MONTH = 12
 TOKEN_YEARS_AHEAD = 4
 
@@ -44,18 +64,34 @@ _CODE = "Your card's security code is incomplete."
 
 
 class SimulatedAcquirer:
-    """Stands for the bank. `pages_url` is where its 3DS page is served; `fingerprint_key` keys card fingerprints."""
+    """Stands for the bank. `pages_url` is where its 3DS page is served; `fingerprint_key` keys card fingerprints.
+
+    `timeout_s` is how long it lets wait whom it does not answer. One that `remembers` everything knows which requests
+    never reached it; it costs a commit for each.
+    """
 
     simulated = True
+    processing_s_max = PROCESSING_S_MAX
 
     def __init__(
-        self, database: Database, clock: Clock, *, pages_url: str, fingerprint_key: bytes, delay_s: float = DELAY_S
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        pages_url: str,
+        fingerprint_key: bytes,
+        delay_s: float = DELAY_S,
+        timeout_s: float = TIMEOUT_S,
+        remembers: bool = False,
     ) -> None:
         self._database = database
+        self._memory = BankMemory(database)
         self._clock = clock
         self._pages_url = pages_url
         self._fingerprint_key = fingerprint_key
         self._delay_s = delay_s
+        self._timeout_s = timeout_s
+        self._remembers = remembers
 
     async def accept(self, entries: Sequence[CardEntry], at: datetime) -> list[AcceptedCard | CardRefused]:
         return [self._accept(entry, at) for entry in entries]
@@ -71,15 +107,67 @@ class SimulatedAcquirer:
             states = await self._states(asked) if asked else {}
         except DatabaseError as error:
             return [NotSent(type(error).__name__) for _ in requests]
-        return [_answer(request, states) for request in requests]
+        try:
+            remembered = await self._charged([(one, _answer(one, states)) for one in requests if self._has_memory(one)])
+        except DatabaseError as error:
+            return [Unknown(type(error).__name__) for _ in requests]
+        if any(isinstance(outcome, Unknown) for outcome in remembered.values()) and self._timeout_s > 0:
+            await self._clock.sleep(self._timeout_s)
+        return [remembered.get(_key(request)) or _answer(request, states) for request in requests]
 
     async def capture(self, requests: Sequence[CaptureRequest]) -> list[RequestOutcome]:
-        await self._take_a_while()
-        return [Done(f"simcap_{request.key}") for request in requests]
+        return await self._do(requests)
 
     async def void(self, requests: Sequence[VoidRequest]) -> list[RequestOutcome]:
-        await self._take_a_while()
-        return [Done(f"simvoid_{request.key}") for request in requests]
+        return await self._do(requests)
+
+    async def refund(self, requests: Sequence[RefundRequest]) -> list[RequestOutcome]:
+        return await self._do(requests)
+
+    async def inquire_charges(self, requests: Sequence[ChargeRequest]) -> list[ChargeInquiry]:
+        asked = [request.authentication for request in requests if request.authentication is not None]
+        try:
+            known = await self._memory.known([_key(request) for request in requests])
+            states = await self._states(asked) if asked else {}
+        except DatabaseError as error:
+            return [NotSent(type(error).__name__) for _ in requests]
+        at = self._clock.now()
+        return [
+            charge_answer(known[_key(request)], at)
+            if _key(request) in known
+            else NotFound()
+            if self._has_memory(request)
+            else _answer(request, states)
+            for request in requests
+        ]
+
+    async def inquire_requests(self, requests: Sequence[MoneyRequest]) -> list[RequestInquiry]:
+        try:
+            known = await self._memory.known([_key(request) for request in requests])
+        except DatabaseError as error:
+            return [NotSent(type(error).__name__) for _ in requests]
+        at = self._clock.now()
+        return [
+            request_answer(known[_key(request)], at)
+            if _key(request) in known
+            else NotFound()
+            if self._has_memory(request)
+            else Done(_reference(request))
+            for request in requests
+        ]
+
+    async def reverse(self, reversals: Sequence[Reversal]) -> list[RequestOutcome]:
+        try:
+            await self._memory.reverse(reversals, self._clock.now())
+        except DatabaseError as error:
+            return [Unknown(type(error).__name__) for _ in reversals]
+        return [Done(f"simrev_{reversal.key}") for reversal in reversals]
+
+    async def notices(self, at: datetime, items_max: int) -> list[Notice]:
+        return await self._memory.notices(at, items_max)
+
+    async def acknowledge(self, notices: Sequence[Notice], at: datetime) -> None:
+        await self._memory.acknowledge(notices)
 
     async def begin_authentication(self, requests: Sequence[AuthenticationRequest]) -> list[ChallengeOutcome]:
         await self._take_a_while()
@@ -140,6 +228,37 @@ class SimulatedAcquirer:
             authentication_required=card.authentication,
         )
 
+    def _has_memory(self, request: ChargeRequest | MoneyRequest) -> bool:
+        """Whether the answer depends on more than the card."""
+        if self._remembers:
+            return True
+        card = _card(request.card_reference) if isinstance(request, ChargeRequest | RefundRequest) else None
+        bounces = isinstance(request, RefundRequest)
+        return card is not None and card.script is not None and (card.script == "refund_bounces") == bounces
+
+    async def _charged(self, asked: Sequence[tuple[ChargeRequest, Approved | Declined]]) -> dict[Key, ChargeOutcome]:
+        """What the bank answers to charges that it remembers. Raises DatabaseError."""
+        if not asked:
+            return {}
+        at = self._clock.now()
+        new = await self._memory.take([_charge(request, answer, at) for request, answer in asked], at)
+        known = await self._memory.known([_key(request) for request, _ in asked])
+        return {
+            key: _charge_outcome(request, known[key], key in new, at) for request, _ in asked if (key := _key(request))
+        }
+
+    async def _do(self, requests: Sequence[MoneyRequest]) -> list[RequestOutcome]:
+        """Captures, voids and refunds: the bank does them all."""
+        await self._take_a_while()
+        at = self._clock.now()
+        remembered = [request for request in requests if self._has_memory(request)]
+        if remembered:
+            try:
+                await self._memory.take([_request(request, at) for request in remembered], at)
+            except DatabaseError as error:
+                return [Unknown(type(error).__name__) for _ in requests]
+        return [Done(_reference(request)) for request in requests]
+
     async def _take_a_while(self) -> None:
         if self._delay_s > 0:
             await self._clock.sleep(self._delay_s)
@@ -151,11 +270,68 @@ class SimulatedAcquirer:
         return {Authentication(row["account_id"], row["reference"]): row["state"] for row in rows}
 
 
-def _answer(request: ChargeRequest, states: Mapping[Authentication, AuthenticationState]) -> ChargeOutcome:
-    card = BY_ALIAS.get(request.card_reference.removeprefix("sim_"))
+def _answer(request: ChargeRequest, states: Mapping[Authentication, AuthenticationState]) -> Approved | Declined:
+    """What the card says."""
+    card = _card(request.card_reference)
     if card is None:
         return Declined("card_declined", "invalid_account", "Your card was declined.")
     met = request.authentication is not None and states.get(request.authentication) == "succeeded"
     if card.authentication and not met:
         return NOT_AUTHENTICATED
-    return card.decline or Approved(f"simch_{request.key}")
+    return card.decline or Approved(charge_reference(request.key))
+
+
+def _card(reference: str) -> SimulatedCard | None:
+    return BY_ALIAS.get(reference.removeprefix("sim_"))
+
+
+def _charge(request: ChargeRequest, answer: Approved | Declined, at: datetime) -> Operation:
+    """A charge as the bank remembers it, by the script of its card."""
+    card = _card(request.card_reference)
+    script = card.script if card is not None else None
+    return Operation(
+        account_id=request.account_id,
+        key=request.key,
+        kind="charge",
+        reference=charge_reference(request.key),
+        known_at=at + timedelta(seconds=LATE_S) if script == "approves_late" else at,
+        declined=answer if isinstance(answer, Declined) else None,
+        lost=script == "approves_after_cancel",
+        comes_late=script == "approves_after_cancel",
+    )
+
+
+def _charge_outcome(request: ChargeRequest, row: Record, new: bool, at: datetime) -> ChargeOutcome:
+    """How the call ends: scripted cards let their first call time out; a key that was closed takes no charge."""
+    card = _card(request.card_reference)
+    if new and card is not None and card.script not in (None, "refund_bounces"):
+        return Unknown("the bank did not answer")
+    if closed(row):
+        return Declined("processing_error", "processing_error", "This key was reversed.")
+    answer = charge_answer(row, at)
+    return Unknown("the bank has not decided") if isinstance(answer, Pending | NotFound) else answer
+
+
+def _request(request: MoneyRequest, at: datetime) -> Operation:
+    card = _card(request.card_reference) if isinstance(request, RefundRequest) else None
+    bounces = card is not None and card.script == "refund_bounces"
+    return Operation(
+        account_id=request.account_id,
+        key=request.key,
+        kind=_KINDS[type(request)],
+        reference=_reference(request),
+        known_at=at,
+        bounces_at=at + timedelta(seconds=LATE_S) if bounces else None,
+    )
+
+
+_KINDS = {CaptureRequest: "capture", VoidRequest: "void", RefundRequest: "refund"}
+_PREFIXES = {CaptureRequest: "simcap", VoidRequest: "simvoid", RefundRequest: "simre"}
+
+
+def _reference(request: MoneyRequest) -> str:
+    return f"{_PREFIXES[type(request)]}_{request.key}"
+
+
+def _key(request: ChargeRequest | MoneyRequest) -> Key:
+    return request.account_id, request.key

@@ -1,14 +1,21 @@
-"""The test cards of the simulated acquirer: Stripe's public numbers and tokens, so that people know them. RULES §9.
+"""The test cards of the simulated acquirer: Stripe's public numbers and tokens, so that people know them, and four of
+our own. RULES §9.
 
 A card is known by its alias from the moment it is accepted; the number stands here and nowhere else.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal
 
 from msgspec import Struct
 
 from tallystick.gateway.acquirers.port import Declined
+
+Script = Literal["approves_late", "timeout_approved", "timeout_declined", "approves_after_cancel", "refund_bounces"]
+"""What cards do that need the bank's memory: the charge is not answered in time and is approved after 30 s; not
+answered, but approved at once; not answered, but declined; not answered and not found, approved 30 s after it was
+reversed; the refund succeeds and bounces 30 s later."""
 
 
 class SimulatedCard(Struct, frozen=True, kw_only=True):
@@ -19,6 +26,7 @@ class SimulatedCard(Struct, frozen=True, kw_only=True):
     tokens: tuple[str, ...]
     decline: Declined | None = None
     authentication: bool = False
+    script: Script | None = None
 
 
 _GENERIC = Declined("card_declined", "generic_decline", "Your card was declined.")
@@ -42,6 +50,10 @@ def _named(*names: str) -> tuple[str, ...]:
 
 def _declining(alias: str, number: str, decline: Declined) -> SimulatedCard:
     return SimulatedCard(alias=alias, number=number, tokens=_named(alias, f"visa_{alias}"), decline=decline)
+
+
+def _scripted(alias: str, number: str, script: Script, decline: Declined | None = None) -> SimulatedCard:
+    return SimulatedCard(alias=alias, number=number, tokens=_named(alias), script=script, decline=decline)
 
 
 SIMULATED_CARDS: tuple[SimulatedCard, ...] = (
@@ -77,7 +89,12 @@ SIMULATED_CARDS: tuple[SimulatedCard, ...] = (
         decline=_GENERIC,
     ),
     SimulatedCard(alias="createDispute", number="4000000000000259", tokens=_named("createDispute")),
-    SimulatedCard(alias="refundFail", number="4000000000005126", tokens=_named("refundFail")),
+    SimulatedCard(alias="refundFail", number="4000000000005126", tokens=_named("refundFail"), script="refund_bounces"),
+    # Ours, in a range that Stripe leaves free: what a bank does when the network is bad (docs/payment-page.md).
+    _scripted("approvedLate", "4000000000007007", "approves_late"),
+    _scripted("timeoutApproved", "4000000000007015", "timeout_approved"),
+    _scripted("timeoutDeclined", "4000000000007023", "timeout_declined", _GENERIC),
+    _scripted("approvedAfterCancel", "4000000000007031", "approves_after_cancel"),
 )
 
 BY_NUMBER: Mapping[str, SimulatedCard] = MappingProxyType({card.number: card for card in SIMULATED_CARDS})

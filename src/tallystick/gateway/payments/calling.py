@@ -67,6 +67,7 @@ class Calling:
         assert method is not None, "a charge's card is loaded with it"
         authentication = charge.authentication
         request = port.ChargeRequest(
+            account_id=charge.account_id,
             key=charge.acquirer_key,
             card_reference=method.card_reference,
             code=code,
@@ -123,6 +124,7 @@ class Calling:
         assert charge.acquirer_reference is not None, "only what was approved is captured or voided"
         if request.kind == "capture":
             capture = port.CaptureRequest(
+                account_id=request.account_id,
                 key=request.id,
                 charge_reference=charge.acquirer_reference,
                 amount=request.amount,
@@ -132,6 +134,7 @@ class Calling:
             outcome = await _one(self.acquirer.capture, capture)
         else:
             void = port.VoidRequest(
+                account_id=request.account_id,
                 key=request.id,
                 charge_reference=charge.acquirer_reference,
                 amount=request.amount,

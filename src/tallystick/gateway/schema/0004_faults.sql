@@ -1,2 +1,22 @@
--- Begun: its statements come with the part that needs them.
-SELECT 1;
+-- What the simulated bank must remember: requests of the test cards that need a memory, and those that a fault touched. It
+-- stands for the bank's side, so only test mode writes here.
+CREATE TABLE simulated_operation (
+    account_id   text COLLATE "C" NOT NULL,
+    key          text COLLATE "C" NOT NULL,         -- ours: the bank does it once
+    kind         text NOT NULL CHECK (kind IN ('charge', 'capture', 'void', 'refund')),
+    outcome      text NOT NULL CHECK (outcome IN (
+                     'done', 'refused',             -- what the bank decided
+                     'lost')),                      -- the request never arrived
+    reference    text NOT NULL,                     -- the bank's own
+    code         text,                              -- why it was refused
+    decline_code text,
+    message      text,
+    known_at     timestamptz NOT NULL,              -- until then the bank has not decided
+    comes_late   boolean NOT NULL DEFAULT false,    -- approves once it was told to forget it
+    reversed_at  timestamptz,
+    tells        text CHECK (tells IN ('approved', 'refund_failed')),
+    tells_at     timestamptz,                       -- when the bank tells by itself; null once that is acknowledged
+    created_at   timestamptz NOT NULL,
+    PRIMARY KEY (account_id, key)
+) WITH (fillfactor = 80);
+CREATE INDEX simulated_operation_telling ON simulated_operation (tells_at, account_id, key) WHERE tells_at IS NOT NULL;
