@@ -24,6 +24,8 @@ OWNERLESS = {
     "gateway schema_version": "one row: the version of the schema",
     "merchant api_key": "key directory: the hash of a key finds its owner",
     "gateway api_key": "key directory: the hash of a key finds its owner",
+    "gateway sandbox_clock": "one row: the sandbox has one time",
+    "merchant sandbox_clock": "one row: the sandbox has one time",
     "gateway operator_key": "operators belong to the installation: the hash of a key finds its holder",
 }
 # Gateway tables that know no mode: the second column of every other key there is `livemode` (or `mode`).

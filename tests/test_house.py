@@ -79,6 +79,10 @@ OWNER_NOT_FIRST: dict[str, str] = {
     "kernel/operators insert_operator_key": "operators belong to the installation",
     "kernel/operators list_operator_keys": "operators belong to the installation",
     "kernel/operators revoke_operator_key": "operators belong to the installation",
+    "kernel/sandbox read_sandbox_clock": "one row: the sandbox has one time",
+    "kernel/sandbox raise_sandbox_target": "one row: the sandbox has one time",
+    "kernel/sandbox move_sandbox_clock": "one row: the sandbox has one time",
+    "gateway pending": "the sandbox's time waits for what is due of all owners",
     "gateway ready": "asks whether there is a schema and reads no row",
     "merchant/closing due_closes": "a worker looks for what is due of all owners",
 }

@@ -8,6 +8,7 @@ TALLYSTICK_CA_FILE                                                       the aut
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -30,6 +31,32 @@ def ask(service: str, data_dir: Path | None, work: Callable[[ServiceApi], Awaita
     """
     url, key, ca_file = _of_demo(service, data_dir) if data_dir else _of_environment(service)
     return asyncio.run(_call(service, url, key, ca_file, work))
+
+
+def ask_both(service: str, data_dir: Path | None, work: Callable[[dict[str, ServiceApi]], Awaitable[Result]]) -> Result:
+    """What `work` gives, with the operator APIs by name of the running `service` and, where its address is known too,
+    of the other one. Raises as `ask`."""
+    known = {service: _of_demo(service, data_dir) if data_dir else _of_environment(service)}
+    [other] = NOUNS.keys() - {service}
+    try:
+        known[other] = _of_demo(other, data_dir) if data_dir else _of_environment(other)
+    except CommandRefused:
+        pass  # one service alone is an installation too
+    return asyncio.run(_call_all(known, work))
+
+
+async def _call_all(
+    known: dict[str, AddressAndKey], work: Callable[[dict[str, ServiceApi]], Awaitable[Result]]
+) -> Result:
+    from tallystick.ports.http import AiohttpClient
+
+    async with AsyncExitStack() as opened:
+        apis = {}
+        for service, (url, key, ca_file) in known.items():
+            http = AiohttpClient(ca_file=ca_file)
+            opened.push_async_callback(http.close)
+            apis[service] = ServiceApi(http, NOUNS[service], url, key)
+        return await work(apis)
 
 
 async def _call(

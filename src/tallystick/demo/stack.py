@@ -180,6 +180,7 @@ def _environment(dsns: Dsns, ports: tuple[int, int, int], tls: Tls | None) -> di
     settings: dict[str, Any] = {
         "GATEWAY_DATABASE_DSN": dsns.gateway,
         "GATEWAY_WEBHOOKS_TO_LOOPBACK": "true",
+        "GATEWAY_SANDBOX_CLOCK": "true",
         "MERCHANT_DATABASE_DSN": dsns.merchant,
     }
     for name, port in zip(("GATEWAY", "MERCHANT", "SHOP"), ports, strict=True):

@@ -43,8 +43,10 @@ from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
-from tallystick.kernel.service import Asgi, Service
-from tallystick.ports.clock import Clock, SystemClock
+from tallystick.kernel.sandbox.api import clock_routes
+from tallystick.kernel.sandbox.clock import SandboxTime
+from tallystick.kernel.service import Asgi, Service, Worker
+from tallystick.ports.clock import Clock, SandboxClock, SystemClock
 from tallystick.ports.database import Database, DatabaseError, Statements, open_database
 from tallystick.ports.entropy import Entropy, SystemEntropy
 from tallystick.ports.http import AiohttpClient, Http, SystemNames
@@ -79,7 +81,8 @@ async def open_ports(settings: Settings) -> Ports:
     database = await open_database(settings.database_dsn, connections_max=settings.database_connections_max)
     allowed = partial(address_allowed, loopback=settings.webhooks_to_loopback)
     http = AiohttpClient(address_allowed=allowed, ca_file=settings.ca_file or None)
-    return Ports(database, http, SystemNames(), SystemClock(), SystemEntropy())
+    clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
+    return Ports(database, http, SystemNames(), clock, SystemEntropy())
 
 
 def build(settings: Settings, ports: Ports) -> Service:
@@ -131,8 +134,11 @@ def build(settings: Settings, ports: Ports) -> Service:
 
     expiry = Expiry(carrying, database, clock, entropy)
     reaper = KeyReaper(idempotency, clock)
-    operators = operator_api("gateway", [], database, clock, entropy)
-    return Service(_mounted(wire, operators, _pages(checkout, settings, ports)), (deliveries, expiry, reaper))
+    sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
+    operated = [route for time in sandbox for route in clock_routes(time)]
+    operators = operator_api("gateway", operated, database, clock, entropy)
+    workers: tuple[Worker, ...] = (deliveries, expiry, reaper, *sandbox)
+    return Service(_mounted(wire, operators, _pages(checkout, settings, ports)), workers)
 
 
 def _pages(checkout: Checkout, settings: Settings, ports: Ports) -> Asgi:

@@ -58,6 +58,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="Whether webhooks may be delivered to this machine, by plain HTTP too. For development only."),
     ] = False
+    sandbox_clock: Annotated[
+        bool,
+        Meta(description="Whether operators may move the gateway's time forward. For test money only."),
+    ] = False
     webhook_schedule_s: Annotated[
         str,
         Meta(
@@ -75,6 +79,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsRefused(f"{PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE: set both or none")
         if not self.tls_cert_file and not is_loopback(self.host):
             raise SettingsRefused(f"{PREFIX}HOST: plain HTTP is served on loopback only; set a certificate")
+        if self.sandbox_clock and self.live_allowed:
+            raise SettingsRefused(f"{PREFIX}SANDBOX_CLOCK: real money keeps real time; use the simulated acquirer")
         if self.public_url:
             self._check_public_url()
         try:

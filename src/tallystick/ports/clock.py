@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -33,3 +33,42 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class SandboxClock:
+    """A clock that can be moved forward, for test money: whoever sleeps until an instant is woken when it comes.
+
+    Only the wall clock moves. What a call may take, and how long it took, is measured by `monotonic_s` as ever.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset = timedelta()
+        self._moved = asyncio.Event()
+
+    @property
+    def offset(self) -> timedelta:
+        """How far this clock is ahead of the machine's."""
+        return self._offset
+
+    def move(self, offset: timedelta) -> None:
+        """Be `offset` ahead of the machine's clock from now on; never less than before."""
+        if offset > self._offset:
+            self._offset = offset
+            self._moved.set()
+            self._moved = asyncio.Event()
+
+    def now(self) -> datetime:
+        return self._clock.now() + self._offset
+
+    def monotonic_s(self) -> float:
+        return self._clock.monotonic_s()
+
+    async def sleep(self, seconds: float) -> None:
+        until = self.now() + timedelta(seconds=seconds)
+        while (left := (until - self.now()).total_seconds()) > 0:
+            try:
+                await asyncio.wait_for(self._moved.wait(), left)
+            except TimeoutError:
+                return
+        await self._clock.sleep(0)
