@@ -27,6 +27,7 @@ OWNERLESS = {
     "gateway sandbox_clock": "one row: the sandbox has one time",
     "merchant sandbox_clock": "one row: the sandbox has one time",
     "gateway operator_key": "operators belong to the installation: the hash of a key finds its holder",
+    "merchant operator_key": "operators belong to the installation: the hash of a key finds its holder",
 }
 # Gateway tables that know no mode: the second column of every other key there is `livemode` (or `mode`).
 MODELESS = {
@@ -40,7 +41,6 @@ MODELESS = {
 # Rooms of the kernel that one service does not use yet, so that it has not got their tables.
 UNUSED = {
     "merchant kernel/delivery": "the merchant's notifications come with its first webhook endpoint",
-    "merchant kernel/operators": "the merchant's operators come with its operator API",
 }
 EXACT_TYPES = {"text", "bytea", "boolean", "integer", "smallint", "bigint", "jsonb", "date", "timestamp with time zone"}
 

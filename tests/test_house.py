@@ -32,6 +32,7 @@ PURE = {
     "tallystick.kernel.delivery.states",
     "tallystick.kernel.money",
     "tallystick.kernel.signatures",
+    "tallystick.merchant.expiry.steps",
     "tallystick.merchant.gateways.stripe_currencies",
     "tallystick.merchant.gateways.stripe_objects",
     "tallystick.merchant.orders.facts",
@@ -84,7 +85,8 @@ OWNER_NOT_FIRST: dict[str, str] = {
     "kernel/sandbox move_sandbox_clock": "one row: the sandbox has one time",
     "gateway pending": "the sandbox's time waits for what is due of all owners",
     "gateway ready": "asks whether there is a schema and reads no row",
-    "merchant/closing due_closes": "a worker looks for what is due of all owners",
+    "merchant/expiry due_attempts": "a worker looks for what is due of all owners",
+    "merchant/expiry due_orders": "a worker looks for what is due of all owners",
 }
 LOCKED_UNORDERED: dict[str, str] = {}
 

@@ -5,7 +5,7 @@ told.
 import asyncio
 import itertools
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -48,7 +48,7 @@ class GatewayStandIn:
 
     `trouble` holds what happens to the next calls: a status with a code to answer without doing anything, `"lose"` to
     do the work and cut the connection instead of answering, `"cut"` to cut it before doing anything, `"hang"` to do
-    the work and never answer.
+    the work and never answer. Sessions in `busy` cannot be closed: a payment is under way.
     """
 
     def __init__(self) -> None:
@@ -58,6 +58,7 @@ class GatewayStandIn:
         self.sessions: dict[str, dict[str, Any]] = {}
         self.trouble: list[str | tuple[int, str]] = []
         self.called = asyncio.Event()
+        self.busy: set[str] = set()
         self._by_key: dict[tuple[str, str], tuple[str, dict[str, Any], int]] = {}
         self._numbers = itertools.count(1)
 
@@ -123,6 +124,8 @@ class GatewayStandIn:
         return web.json_response(body, status=status)
 
     def _do(self, request: web.Request, fields: dict[str, str]) -> tuple[dict[str, Any], int]:
+        if request.method == "GET" and "id" not in request.match_info:
+            return self._list(request.query), 200
         if request.method == "GET":
             return self.sessions[request.match_info["id"]], 200
         known = self._by_key.get((request.path, request.headers["Idempotency-Key"]))
@@ -141,6 +144,7 @@ class GatewayStandIn:
             "id": id,
             "object": "checkout.session",
             "status": "open",
+            "created": int(SystemClock().now().timestamp()),
             "payment_status": "unpaid",
             "payment_intent": None,
             "amount_total": sum(
@@ -155,9 +159,18 @@ class GatewayStandIn:
         }
         return dict(self.sessions[id])
 
+    def _list(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Sessions, the newest first, a page of at most two: so that who lists must turn pages."""
+        newest = list(reversed(self.sessions.values()))
+        ids = [session["id"] for session in newest]
+        after = ids.index(query["starting_after"]) + 1 if "starting_after" in query else 0
+        bounds = range(int(query["created[gte]"]), int(query["created[lte]"]) + 1)
+        found = [session for session in newest[after:] if session["created"] in bounds]
+        return {"object": "list", "data": found[:2], "has_more": len(found) > 2}
+
     def _expire(self, id: str) -> tuple[dict[str, Any], int]:
         session = self.sessions[id]
-        if session["status"] != "open":
+        if session["status"] != "open" or id in self.busy:
             return {"error": {"type": "invalid_request_error", "message": "Only open sessions."}}, 400
         session |= {"status": "expired", "url": None}
         return dict(session), 200
@@ -256,6 +269,7 @@ async def gateway_stand_in() -> AsyncIterator[GatewayStandIn]:
     gateway = GatewayStandIn()
     application = web.Application()
     application.router.add_post("/v1/checkout/sessions", gateway.answer)
+    application.router.add_get("/v1/checkout/sessions", gateway.answer)
     application.router.add_get("/v1/checkout/sessions/{id}", gateway.answer)
     application.router.add_post("/v1/checkout/sessions/{id}/expire", gateway.answer)
     runner = web.AppRunner(application, shutdown_timeout=0.1)

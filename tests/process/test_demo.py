@@ -30,7 +30,7 @@ async def test_every_order_ends_as_scripted(processes: Any, tmp_path: Path) -> N
     assert "every order ended as scripted" in out
     assert "9 PAID" in out
     assert "1 FAILED" in out
-    assert "2 PENDING" in out
+    assert "2 EXPIRED" in out
 
 
 async def test_the_line_of_a_demo_that_stays(processes: Any, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tallystick.ports.entropy import Entropy
 from tallystick.ports.http import Answered, Http, HttpRequest
 
 ARRIVE_EVERY_S = 0.25  # the shoppers come one after the other, so that one can see them come
-SETTLE_S = 20.0  # for orders to reach their end after the last shopper did something: webhooks, a close, a retry
+SETTLE_S = 80.0  # for orders to reach their end after the last shopper did something; an unpaid one lives a minute
 LOOK_EVERY_S = 0.25
 ASK_DEADLINE_S = 10.0
 SHOPPERS_DEADLINE_S = 180.0  # a round takes some ten seconds; this long on a machine that is very busy

@@ -76,8 +76,8 @@ SCRIPTS: Final = (
     Script("Hugo", "is declined, takes another card", ("ledger",), (Pay(NO_FUNDS), Pay(VISA))),
     Script("Ines", "is declined twice, then pays", ("cloth", "ink"), (Pay(LOST_CARD), Pay(DECLINED), Pay(MASTERCARD))),
     Script("Jonas", "is declined until it is over", ("knife", "tally"), (PayUntilClosed(DECLINED),), "FAILED"),
-    Script("Kaya", "closes the tab", ("pebbles",), (CloseTab(),), "PENDING"),
-    Script("Luis", "closes the tab at the bank", ("ink", "ink"), (CloseTab(ASKS_THE_BANK),), "PENDING"),
+    Script("Kaya", "closes the tab", ("pebbles",), (CloseTab(),), "EXPIRED"),
+    Script("Luis", "closes the tab at the bank", ("ink", "ink"), (CloseTab(ASKS_THE_BANK),), "EXPIRED"),
 )
 
 

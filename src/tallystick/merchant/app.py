@@ -21,7 +21,6 @@ from tallystick.merchant import answers, docs_page, openapi
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.checkout.commands import Checkout
 from tallystick.merchant.checkout.drafts import Terms
-from tallystick.merchant.closing.worker import ClosingWorker
 from tallystick.merchant.errors import (
     DatabaseDown,
     Internal,
@@ -32,6 +31,8 @@ from tallystick.merchant.errors import (
     Problem,
     TooLarge,
 )
+from tallystick.merchant.expiry.sweeping import Sweeper
+from tallystick.merchant.expiry.worker import AttemptWorker
 from tallystick.merchant.gateways.port import Gateway
 from tallystick.merchant.gateways.stripe import StripeGateway
 from tallystick.merchant.intake.commands import Intake
@@ -104,7 +105,8 @@ def build(settings: Settings, ports: Ports) -> Service:
         {name: gateway.read_event for name, gateway in gateways.items()},
         clock,
     )
-    closing = ClosingWorker(database, gateways, directory, clock, entropy)
+    attempts = AttemptWorker(database, gateways, directory, clock, entropy)
+    sweeper = Sweeper(database, clock)
     reaper = KeyReaper(Idempotency(database), clock)
 
     api = Litestar(
@@ -119,7 +121,7 @@ def build(settings: Settings, ports: Ports) -> Service:
         exception_handlers=_exception_handlers(ports),
         logging_config=None,
     )
-    return Service(_mounted(cast(Asgi, api), webhooks), (closing, reaper))
+    return Service(_mounted(cast(Asgi, api), webhooks), (attempts, sweeper, reaper))
 
 
 def _mounted(api: Asgi, webhooks: Asgi) -> Asgi:

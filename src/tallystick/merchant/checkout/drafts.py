@@ -14,6 +14,7 @@ from tallystick.kernel.identifiers import new_id, owned_id
 from tallystick.merchant.accounts.directory import Merchant
 from tallystick.merchant.checkout.request import Wanted
 from tallystick.merchant.errors import NotChargeable
+from tallystick.merchant.expiry.steps import next_look_at
 from tallystick.merchant.gateways.port import AmountRefused, Gateway, Opening
 from tallystick.merchant.orders.facts import NO_FACTS, Attempted, encode
 from tallystick.merchant.orders.learning import OrderKey
@@ -91,7 +92,7 @@ def draft_order(
 
 async def insert_orders(tx: Transaction, drafts: Sequence[Draft]) -> None:
     """Store new orders with their first attempts, in one statement."""
-    await tx.execute(SQL.insert_orders, *columns(23, [_row(draft) for draft in drafts]))
+    await tx.execute(SQL.insert_orders, *columns(24, [_row(draft) for draft in drafts]))
 
 
 _ATTEMPTED = encode(merge(NO_FACTS, FIRST_ATTEMPT, Attempted()))
@@ -124,4 +125,5 @@ def _row(draft: Draft) -> tuple[Any, ...]:
         wanted.customer.email if wanted.customer else None,
         wanted.customer.name if wanted.customer else None,
         draft.created_at,
+        next_look_at(draft.created_at, draft.expires_at, draft.created_at),
     )

@@ -121,3 +121,11 @@ class Gateway(Protocol):
         payment.
         """
         ...
+
+    async def find_session(
+        self, connection: Connection, order_id: str, attempt: int, created_from: datetime, created_until: datetime
+    ) -> Answer:
+        """Look for an attempt's session among all that were created between these times; its facts, or none where a
+        full listing does not hold it.
+        """
+        ...

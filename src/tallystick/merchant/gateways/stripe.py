@@ -8,17 +8,25 @@ honestly:
     2xx → Done      4xx → Refused      never left, or 429 → NotSent      anything else → Unknown
 """
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Final, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import Struct
 
 from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
-from tallystick.merchant.gateways.port import AmountRefused, Answer, Connection, EventRead, Opening
+from tallystick.merchant.gateways.port import AmountRefused, Answer, Connection, EventRead, Opening, Told
 from tallystick.merchant.gateways.stripe_currencies import to_wire
-from tallystick.merchant.gateways.stripe_objects import decode_object, read_event, told_by_session
+from tallystick.merchant.gateways.stripe_objects import (
+    SessionPage,
+    decode_object,
+    decode_sessions,
+    is_of,
+    read_event,
+    told_by_session,
+)
 from tallystick.ports.clock import Clock
 from tallystick.ports.entropy import Entropy
 from tallystick.ports.http import Answered, Exchange, Http, HttpRequest
@@ -30,6 +38,10 @@ TRY_DEADLINE_S: Final = 8.0  # Stripe answers within 2 s; a bank behind it may t
 BACKOFF_S: Final = 0.25  # before the second try; doubled before each further one, jittered by half
 CALL_DEADLINE_S: Final = TRIES_MAX * TRY_DEADLINE_S + 2 * BACKOFF_S * (2**TRIES_MAX)  # the longest that a call can take
 ANSWER_BYTES_MAX: Final = 256 * 1024  # a session with a hundred lines is a tenth of it
+
+LISTING_DEADLINE_S: Final = 60.0  # for all pages of a listing; one that takes longer is asked for again later
+PAGE_OBJECTS: Final = 100  # the most that the wire gives at a time
+PAGE_BYTES_MAX: Final = PAGE_OBJECTS * 64 * 1024
 
 assert CALL_DEADLINE_S < 30, "the idempotency engine's leases count on calls below 30 s"
 
@@ -48,6 +60,10 @@ class _Error(Struct, frozen=True):
 class _ErrorEnvelope(Struct, frozen=True):
     error: _Error
 
+
+EXPANDED: Final = urlencode([("expand[]", "payment_intent")]).encode()
+
+Value = TypeVar("Value")
 
 _decode_error = msgspec.json.Decoder(_ErrorEnvelope).decode
 
@@ -76,13 +92,46 @@ class StripeGateway:
 
     async def close_session(self, connection: Connection, session: str, key: str) -> Answer:
         path = f"/v1/checkout/sessions/{quote(session, safe='')}/expire"
-        answer = await self._ask(connection, "POST", path, b"", key)
+        # With its payment: a session alone does not tell how much of an authorised amount was captured.
+        answer = await self._ask(connection, "POST", path, EXPANDED, key)
         if isinstance(answer, Refused) and answer.code != MISCONFIGURED:
             # Completed before we came, closed already, or busy with a payment: what it is now says which.
             return await self.look_up(connection, session)
         return answer
 
+    async def find_session(
+        self, connection: Connection, order_id: str, attempt: int, created_from: datetime, created_until: datetime
+    ) -> Answer:
+        bounds = (("created[gte]", int(created_from.timestamp())), ("created[lte]", int(created_until.timestamp()) + 1))
+        query: list[tuple[str, str | int]] = [("limit", PAGE_OBJECTS), *bounds]
+        ends_s = self._clock.monotonic_s() + LISTING_DEADLINE_S - CALL_DEADLINE_S
+        while True:
+            path = f"/v1/checkout/sessions?{urlencode(query)}"
+            page = await self._exchange(connection, "GET", path, b"", None, _read_sessions, PAGE_BYTES_MAX)
+            if not isinstance(page, Done):
+                return page
+            for session in page.value.data:
+                if is_of(session, order_id, attempt):
+                    return Done(told_by_session(session))
+            if not page.value.has_more or not page.value.data:
+                return Done(Told(()))
+            if self._clock.monotonic_s() > ends_s:
+                return Unknown("the listing did not end in time")
+            query = [("limit", PAGE_OBJECTS), *bounds, ("starting_after", page.value.data[-1].id)]
+
     async def _ask(self, connection: Connection, method: str, path: str, body: bytes, key: str | None) -> Answer:
+        return await self._exchange(connection, method, path, body, key, _read_session, ANSWER_BYTES_MAX)
+
+    async def _exchange(
+        self,
+        connection: Connection,
+        method: str,
+        path: str,
+        body: bytes,
+        key: str | None,
+        read: Callable[[bytes], Done[Value] | Unknown],
+        answer_bytes_max: int,
+    ) -> Done[Value] | Refused | NotSent | Unknown:
         try:
             secret_key = self._secrets.read(connection.secret_key_ref)
         except SecretMissing:
@@ -97,15 +146,17 @@ class StripeGateway:
         if key is not None:
             headers["Idempotency-Key"] = key
         url = connection.url.rstrip("/") + path
-        return await self._repeat(HttpRequest(method, url, headers, body, TRY_DEADLINE_S, ANSWER_BYTES_MAX))
+        return await self._repeat(HttpRequest(method, url, headers, body, TRY_DEADLINE_S, answer_bytes_max), read)
 
-    async def _repeat(self, request: HttpRequest) -> Answer:
+    async def _repeat(
+        self, request: HttpRequest, read: Callable[[bytes], Done[Value] | Unknown]
+    ) -> Done[Value] | Refused | NotSent | Unknown:
         """Send until there is a final answer or the tries are used up. One unknown outcome makes the whole call
         unknown.
         """
         unknown: Unknown | None = None
         for number in range(1, TRIES_MAX + 1):
-            answer = _read_answer(await self._http.send(request))
+            answer = _read_answer(await self._http.send(request), read)
             if isinstance(answer, Done | Refused):
                 return answer
             if isinstance(answer, Unknown):
@@ -141,11 +192,13 @@ def _session_parameters(opening: Opening) -> Iterator[tuple[str, str]]:
         yield "return_url", opening.return_to
 
 
-def _read_answer(exchange: Exchange) -> Answer:
+def _read_answer(
+    exchange: Exchange, read: Callable[[bytes], Done[Value] | Unknown]
+) -> Done[Value] | Refused | NotSent | Unknown:
     if not isinstance(exchange, Answered):
         return exchange
     if 200 <= exchange.status < 300:
-        return _read_session(exchange.body)
+        return read(exchange.body)
     if exchange.status == 429:
         return NotSent("throttled by the gateway")
     if exchange.status in _BUSY_STATUSES or exchange.status >= 500:
@@ -155,7 +208,7 @@ def _read_answer(exchange: Exchange) -> Answer:
     return _read_refusal(exchange)
 
 
-def _read_session(body: bytes) -> Answer:
+def _read_session(body: bytes) -> Done[Told] | Unknown:
     try:
         session = decode_object(body)
         if session.object != "checkout.session":
@@ -167,7 +220,14 @@ def _read_session(body: bytes) -> Answer:
         return Unknown(str(refused))
 
 
-def _read_refusal(exchange: Answered) -> Answer:
+def _read_sessions(body: bytes) -> Done[SessionPage] | Unknown:
+    try:
+        return Done(decode_sessions(body))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Unknown("the answer cannot be read")
+
+
+def _read_refusal(exchange: Answered) -> Refused | Unknown:
     try:
         error = _decode_error(exchange.body).error
     except (msgspec.DecodeError, UnicodeDecodeError):

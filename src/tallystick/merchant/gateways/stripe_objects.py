@@ -101,6 +101,13 @@ class Object(Struct, frozen=True):
     balance_transactions: list[_Transaction] | None = None
 
 
+class SessionPage(Struct, frozen=True):
+    """A page of a listing of sessions, the newest first."""
+
+    data: list[Object]
+    has_more: bool = False
+
+
 class _Data(Struct, frozen=True):
     object: Object
 
@@ -121,6 +128,7 @@ class _Envelope(Struct, frozen=True):
 _decode_event = msgspec.json.Decoder(_Event).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 decode_object = msgspec.json.Decoder(Object).decode
+decode_sessions = msgspec.json.Decoder(SessionPage).decode
 
 
 def read_event(raw: bytes) -> EventRead:
@@ -156,6 +164,11 @@ def told_by_session(session: Object) -> Told:
         return Told((opened, *_session(session)))
     closed = tuple(fact for fact in _session(session) if isinstance(fact, Closed))
     return Told((opened, *_payment_intent(intent), *closed))
+
+
+def is_of(session: Object, order_id: str, attempt: int) -> bool:
+    """Whether a session is that of our attempt, by the reference that we gave the gateway."""
+    return session.client_reference_id == order_id and (session.metadata or {}).get("attempt") == str(attempt)
 
 
 # --- one reader for each kind of object ------------------------------------------------------------------------------

@@ -1,2 +1,59 @@
--- Begun: its statements come with the part that needs them.
-SELECT 1;
+-- What is due when something did not go as meant: expiry, operators.
+
+-- Every live attempt has a time at which it is looked at again (RULES §8). An attempt that a process of the version before
+-- inserts says nothing of it, so it is due at once: whoever looks finds out when its time really comes.
+ALTER TABLE attempt ALTER COLUMN due_at SET DEFAULT '1970-01-01T00:00:00Z';
+UPDATE attempt a
+   SET due_at = o.expires_at
+  FROM orders o
+ WHERE (o.merchant_id, o.order_id) = (a.merchant_id, a.order_id)
+   AND a.state IN ('open', 'authorised') AND a.due_at IS NULL;
+
+-- Operators belong to the installation and to no merchant: the hash of a key finds its holder.
+CREATE TABLE operator_key (
+    key_hash   bytea PRIMARY KEY,
+    name       text NOT NULL,                       -- whom it was made for
+    hint       text NOT NULL,                       -- prefix and last four, for lists
+    created_at timestamptz NOT NULL,
+    revoked_at timestamptz
+);
+
+-- Of a table without statistics PostgreSQL believes that a row's owner says as much as its id. Since every index begins with
+-- the owner, it may then walk all rows of a merchant to find one, and a plan that was made on the empty table stays until
+-- autovacuum comes by. So tables that are still empty are shown once what they will look like: some rows of one merchant,
+-- ended as nearly all rows are. Then they are emptied, and the statistics remain.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM orders) THEN
+        RETURN;
+    END IF;
+    INSERT INTO idempotency_key (owner_id, mode, key, fingerprint, state, status, body, generation, lease_until, created_at)
+    SELECT 'mer', 'live', 'key_' || n, '', 'done', 201, '', 1, t, t
+      FROM generate_series(1, 300) AS n, (VALUES (timestamptz '2026-01-01T00:00:00Z')) AS at(t);
+    INSERT INTO pii.customer (merchant_id, customer_id, created_at)
+    SELECT 'mer', 'cus_' || n, t
+      FROM generate_series(1, 300) AS n, (VALUES (timestamptz '2026-01-01T00:00:00Z')) AS at(t);
+    INSERT INTO orders (merchant_id, order_id, connection_id, amount_minor, currency, ui_mode, ttl_s, declines_max, state, fulfilment,
+                        keeper, attempt_newest, created_at, expires_at, updated_at)
+    SELECT 'mer', 'ord_' || n, 'con', n, 'EUR', 'hosted', 1800, 3, 'PAID', 'allowed', 1, 1, t, t, t
+      FROM generate_series(1, 300) AS n, (VALUES (timestamptz '2026-01-01T00:00:00Z')) AS at(t);
+    INSERT INTO attempt (merchant_id, order_id, number, connection_id, state, open_key, gateway_expires_at, checkout_session,
+                         payment_intent, due_at, created_at)
+    SELECT 'mer', 'ord_' || n, 1, 'con', 'succeeded', 'order:ord_' || n || ':1', t, 'cs_' || n, 'pi_' || n, NULL, t
+      FROM generate_series(1, 300) AS n, (VALUES (timestamptz '2026-01-01T00:00:00Z')) AS at(t);
+    INSERT INTO timeline (merchant_id, order_id, number, at, source, attempt, fact, state_before, state_after)
+    SELECT 'mer', 'ord_' || n % 100, n, t, 'webhook', 1, '{}', 'PENDING', 'PAID'
+      FROM generate_series(1, 300) AS n, (VALUES (timestamptz '2026-01-01T00:00:00Z')) AS at(t);
+    INSERT INTO inbox (merchant_id, connection_id, event_id, type, order_id, state, received_at, raw)
+    SELECT 'mer', 'con', 'evt_' || n, 'payment_intent.succeeded', 'ord_' || n, 'applied', t, ''
+      FROM generate_series(1, 300) AS n, (VALUES (timestamptz '2026-01-01T00:00:00Z')) AS at(t);
+    ANALYZE idempotency_key, pii.customer, orders, attempt, timeline, inbox;
+    -- As a transaction of its own within this one: the tables get new files, whose size is unknown; otherwise they would be
+    -- known to be empty.
+    BEGIN
+        TRUNCATE idempotency_key, pii.customer, orders, attempt, timeline, inbox;
+    EXCEPTION WHEN lock_not_available THEN
+        RAISE;
+    END;
+END
+$$;

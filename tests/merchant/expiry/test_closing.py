@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 
 from tallystick.merchant.accounts.directory import Directory
-from tallystick.merchant.closing import worker
-from tallystick.merchant.closing.worker import ClosingWorker
+from tallystick.merchant.expiry import worker
+from tallystick.merchant.expiry.worker import AttemptWorker
 from tallystick.merchant.gateways.stripe import StripeGateway
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Record, Statement
@@ -14,10 +14,10 @@ from tallystick.ports.entropy import SystemEntropy
 Stage = Any
 
 
-def a_worker(stage: Stage) -> ClosingWorker:
+def a_worker(stage: Stage) -> AttemptWorker:
     clock, entropy = SystemClock(), SystemEntropy()
     gateway = StripeGateway(stage.http, stage.secrets, clock, entropy)
-    return ClosingWorker(stage.database, {"stripe": gateway}, Directory(stage.database, clock), clock, entropy)
+    return AttemptWorker(stage.database, {"stripe": gateway}, Directory(stage.database, clock), clock, entropy)
 
 
 async def declined(stage: Stage, times: int = 3) -> tuple[str, dict[str, Any]]:
@@ -123,9 +123,9 @@ async def test_two_who_saw_the_same_request_as_due_do_not_both_take_it(stage: St
     """DESIGN §2.7: the conditional update compares the generation that was seen."""
     await declined(stage)
     at = SystemClock().now()
-    seen = await stage.database.rows(worker.SQL.due_closes, at, 10)
+    seen = await stage.database.rows(worker.SQL.due_attempts, at, 10)
     columns = [[row[name] for row in seen] for name in ("merchant_id", "order_id", "number", "generation")]
-    taken = [await stage.database.rows(worker.SQL.take_closes, at, at, *columns) for _ in range(2)]
+    taken = [await stage.database.rows(worker.SQL.take_attempts, at, *columns) for _ in range(2)]
     assert [len(rows) for rows in taken] == [1, 0]
 
 
@@ -143,7 +143,7 @@ async def test_what_a_dead_worker_held_is_taken_over_when_its_lease_ends(stage: 
 
 async def test_one_close_that_breaks_holds_up_no_other(stage: Stage) -> None:
     broken, _ = await declined(stage)
-    await stage.database.execute(Statement("x", "UPDATE attempt SET checkout_session = NULL"))
+    await stage.database.execute(Statement("x", "UPDATE attempt SET connection_id = 'con_lost'"))
     whole, _ = await declined(stage)
     assert await a_worker(stage).run_once() == 2
     assert ((await stage.order(whole))["state"], (await stage.order(broken))["state"]) == ("FAILED", "PENDING")

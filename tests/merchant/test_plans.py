@@ -1,0 +1,67 @@
+"""A statement finds its rows by their own ids from the first day on, never by walking all rows of a merchant.
+
+PostgreSQL keeps the plan that it made on the empty tables, so the plans of a fresh database are looked at here.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tallystick.kernel.idempotency.engine import SQL as IDEMPOTENCY
+from tallystick.merchant.checkout.drafts import SQL as CHECKOUT
+from tallystick.merchant.expiry.worker import SQL as EXPIRY
+from tallystick.merchant.intake.commands import SQL as INTAKE
+from tallystick.merchant.orders.apply import SQL as ORDERS
+from tallystick.merchant.polling.commands import SQL as POLLING
+from tallystick.ports.database import SESSION_SETTINGS, Statement
+
+BIG = {"orders", "attempt", "timeline", "inbox", "idempotency_key", "customer"}
+OWNERS = {"merchant_id", "owner_id", "mode", "connection_id"}
+PAGES = {"list_orders", "list_timeline"}  # a page of all that an owner or an order has: by the owner, in order, limited
+# The planner takes JSON for a hundred rows, for which it walks a small table once; after the first ANALYZE it does not.
+WALKS_SMALL_TABLES = {"save_changes"}
+STATEMENTS = [
+    *(statement for statement in ORDERS if statement.name not in PAGES | WALKS_SMALL_TABLES),
+    *CHECKOUT,
+    *EXPIRY,
+    *INTAKE,
+    *POLLING,
+    *(statement for statement in IDEMPOTENCY if statement.name not in ("reap", "due_keys")),
+]
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A plan's node and all below it."""
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+def columns_in(condition: str) -> set[str]:
+    """The columns that an index condition compares."""
+    return set(re.findall(r"\b([a-z_]+) (?:=|<=|>=|<|>) ", condition)) | set(
+        re.findall(r"\b([a-z_]+)(?:, |\) (?:=|<=|>=|<|>) )", condition)
+    )
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=[statement.name for statement in STATEMENTS])
+def test_no_statement_walks_all_rows_of_a_merchant(merchant_dsn: str, statement: Statement) -> None:
+    parameters = max((int(number) for number in re.findall(r"\$(\d+)", statement.text)), default=0)
+    nulls = f"({', '.join(['NULL'] * parameters)})" if parameters else ""
+    with psycopg.connect(merchant_dsn, autocommit=True) as connection:
+        for name in ("plan_cache_mode", "random_page_cost"):
+            connection.execute(f"SET {name} = '{SESSION_SETTINGS[name]}'")
+        connection.execute(f"PREPARE it AS {statement.text}".encode())
+        row = connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE it{nulls}".encode()).fetchone()
+    assert row is not None
+    for node in nodes(row[0][0]["Plan"]):
+        if node.get("Relation Name") not in BIG or node["Node Type"] in ("ModifyTable", "Bitmap Heap Scan"):
+            continue
+        assert node["Node Type"] != "Seq Scan", node
+        if "Index Cond" not in node:
+            assert "one_live" in node["Index Name"] or "due" in node["Index Name"], node
+        else:
+            assert columns_in(node["Index Cond"]) - OWNERS, node
