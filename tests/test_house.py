@@ -75,6 +75,8 @@ OWNER_NOT_FIRST: dict[str, str] = {
     "gateway/accounts list_accounts": "the operator's list of all accounts",
     "gateway/accounts insert_keys": "the key directory: found by hash before the owner is known",
     "gateway/acquirers bank_tells": "the simulated bank tells of all its merchants",
+    "gateway/payments due_charges": "a worker looks for what is due of all owners",
+    "gateway/payments due_requests": "a worker looks for what is due of all owners",
     "kernel/delivery due_deliveries": "a dispatcher looks for what is due of all owners",
     "kernel/operators find_operator_key": "operators belong to the installation",
     "kernel/operators insert_operator_key": "operators belong to the installation",

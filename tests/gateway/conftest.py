@@ -17,6 +17,7 @@ from tallystick.gateway.checkout.worker import Expiry
 from tallystick.gateway.payments.calling import Calling
 from tallystick.gateway.payments.carrying import Carrying
 from tallystick.gateway.payments.commands import Payments
+from tallystick.gateway.payments.inquiring import Inquirer, Inquiries
 from tallystick.gateway.payments.parameters import (
     CancelIntent,
     CaptureIntent,
@@ -53,6 +54,9 @@ class Bank(SimulatedAcquirer):
         super().__init__(*parameters, **options)
         self.answers: list[Any] = []
         self.asked: list[Any] = []
+        self.inquiries: list[Any] = []
+        self.reversals: list[Any] = []
+        self.pending = False
         self.open = asyncio.Event()
         self.open.set()
 
@@ -73,6 +77,21 @@ class Bank(SimulatedAcquirer):
         instead = await self._instead(requests[0])
         return [instead] if instead is not None else await super().void(requests)
 
+    async def refund(self, requests: Sequence[port.RefundRequest]) -> list[port.RequestOutcome]:
+        instead = await self._instead(requests[0])
+        return [instead] if instead is not None else await super().refund(requests)
+
+    async def inquire_charges(self, requests: Sequence[port.ChargeRequest]) -> list[port.ChargeInquiry]:
+        known = await super().inquire_charges(requests)
+        return [port.Pending() if self.pending else self.inquiries.pop(0) if self.inquiries else one for one in known]
+
+    async def inquire_requests(self, requests: Sequence[port.MoneyRequest]) -> list[port.RequestInquiry]:
+        known = await super().inquire_requests(requests)
+        return [port.Pending() if self.pending else self.inquiries.pop(0) if self.inquiries else one for one in known]
+
+    async def reverse(self, reversals: Sequence[port.Reversal]) -> list[port.RequestOutcome]:
+        return [self.reversals.pop(0)] if self.reversals else await super().reverse(reversals)
+
     async def begin_authentication(self, requests: Sequence[port.AuthenticationRequest]) -> list[port.ChallengeOutcome]:
         instead = await self._instead(requests[0])
         return [instead] if instead is not None else await super().begin_authentication(requests)
@@ -86,7 +105,7 @@ class Core:
         self.clock = clock
         self.account_id = account_id
         self.entropy = SystemEntropy()
-        self.bank = Bank(database, clock, pages_url=PAGES_URL, fingerprint_key=bytes(32), delay_s=0)
+        self.bank = Bank(database, clock, pages_url=PAGES_URL, fingerprint_key=bytes(32), delay_s=0, timeout_s=0)
         self.idempotency = Idempotency(database)
         self.woken = 0
         commits = Commits(
@@ -100,7 +119,8 @@ class Core:
         )
         calling = Calling(self.bank, clock, self.entropy, pages_url=PAGES_URL)
         self.carrying = Carrying(commits, calling, clock)
-        self.payments = Payments(self.carrying, self.bank, database, clock, self.entropy)
+        self.payments = Payments(self.carrying, Inquiries(calling, database), self.bank, database, clock, self.entropy)
+        self.inquirer = Inquirer(self.carrying, calling, database, clock)
         self.checkout = Checkout(
             self.carrying, self.bank, database, clock, self.entropy, pages_url=PAGES_URL, ttl_min_s=60
         )

@@ -27,6 +27,7 @@ from tallystick.gateway.payments import api as payments_api
 from tallystick.gateway.payments.calling import Calling
 from tallystick.gateway.payments.carrying import Carrying
 from tallystick.gateway.payments.commands import Payments
+from tallystick.gateway.payments.inquiring import Inquiries
 from tallystick.gateway.payments.work import Commits
 from tallystick.gateway.settings import Settings
 from tallystick.gateway.stripe_wire.keyed import Keyed
@@ -100,8 +101,9 @@ def build(settings: Settings, ports: Ports) -> Service:
     idempotency = Idempotency(database)
     reading = Reading(pages_url)
     commits = Commits(database, idempotency, reading, clock, entropy, pages_url=pages_url, woken=deliveries.wake)
-    carrying = Carrying(commits, Calling(acquirer, clock, entropy, pages_url=pages_url), clock)
-    payments = Payments(carrying, acquirer, database, clock, entropy)
+    calling = Calling(acquirer, clock, entropy, pages_url=pages_url)
+    carrying = Carrying(commits, calling, clock)
+    payments = Payments(carrying, Inquiries(calling, database), acquirer, database, clock, entropy)
     checkout = Checkout(
         carrying,
         acquirer,

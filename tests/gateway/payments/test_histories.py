@@ -50,7 +50,10 @@ def fitting(payment: Payment, methods: list[PaymentMethod | None], chance: Rando
         "ChargeNotSent": lambda: inputs.ChargeNotSent(charge_id=charge_id),
         "Captured": lambda: inputs.Captured(request_id=request_id, reference="r"),
         "Voided": lambda: inputs.Voided(request_id=request_id, reference="r"),
-        "RequestRefused": lambda: inputs.RequestRefused(request_id=request_id, refusal="no"),
+        "ReversalBegun": lambda: inputs.ReversalBegun(charge_id=charge_id),
+        "Refunded": lambda: inputs.Refunded(request_id=request_id, reference="r"),
+        "Resend": lambda: inputs.Resend(request_id=request_id),
+        "RequestRefused": lambda: inputs.RequestRefused(request_id=request_id, refusal="no", follow_id="new"),
         "RequestUnknown": lambda: inputs.RequestUnknown(request_id=request_id),
         "RequestNotSent": lambda: inputs.RequestNotSent(request_id=request_id),
     }
@@ -84,6 +87,9 @@ class World:
         if isinstance(told, inputs.Confirm):
             self.started["ch"] += 1
             return replace(told, charge_id=f"ch_{self.started['ch'] - 1}")
+        if isinstance(told, inputs.RequestRefused):
+            self.started["acr"] += 1
+            return replace(told, follow_id=f"acr_{self.started['acr'] - 1}")
         if getattr(told, "request_id", None) == "new":
             self.started["acr"] += 1
             return replace(told, request_id=f"acr_{self.started['acr'] - 1}")

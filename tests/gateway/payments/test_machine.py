@@ -24,9 +24,12 @@ from tallystick.gateway.payments.inputs import (
     ExpireSession,
     NotAuthenticated,
     OutcomeUnknown,
+    Refunded,
     RequestNotSent,
     RequestRefused,
     RequestUnknown,
+    Resend,
+    ReversalBegun,
     Update,
     Voided,
 )
@@ -93,7 +96,7 @@ def in_status(a_payment: Build, confirm: Confirm, confirm_3ds: Confirm, a_method
 
 
 ABOUT_CHARGES = {"Approved", "Declined"}
-ABOUT_REQUESTS = {"Voided", "RequestRefused", "RequestNotSent", "RequestUnknown"}
+ABOUT_REQUESTS = {"Voided", "Refunded", "RequestRefused", "RequestNotSent", "RequestUnknown", "Resend"}
 ALWAYS = ABOUT_CHARGES | ABOUT_REQUESTS | {"Update"}
 UNCONFIRMED = ALWAYS | {"Confirm", "Cancel", "ExpireSession"}
 
@@ -101,7 +104,7 @@ LEGAL = {
     "requires_payment_method": UNCONFIRMED,
     "requires_confirmation": UNCONFIRMED,
     "requires_action": UNCONFIRMED | {"ChallengeBegun", "Authenticated", "NotAuthenticated", "ChargeNotSent"},
-    "processing": ALWAYS | {"OutcomeUnknown", "ChargeNotSent"},
+    "processing": ALWAYS | {"OutcomeUnknown", "ReversalBegun", "ChargeNotSent"},
     "requires_capture": ALWAYS | {"Capture", "Captured", "Cancel", "CaptureWindowPassed"},
     "succeeded": ALWAYS,
     "canceled": ALWAYS,
@@ -122,10 +125,13 @@ def every_input(method: PaymentMethod) -> list[inputs.Input]:
         APPROVED,
         DECLINED,
         OutcomeUnknown(charge_id="ch_1"),
+        ReversalBegun(charge_id="ch_1"),
         ChargeNotSent(charge_id="ch_1"),
         Captured(request_id="acr_1", reference="r"),
         Voided(request_id="acr_1", reference="r"),
-        RequestRefused(request_id="acr_1", refusal="r"),
+        Refunded(request_id="acr_1", reference="r"),
+        Resend(request_id="acr_1"),
+        RequestRefused(request_id="acr_1", refusal="r", follow_id="acr_2"),
         RequestUnknown(request_id="acr_1"),
         RequestNotSent(request_id="acr_1"),
     ]
@@ -529,6 +535,61 @@ def test_an_approval_that_comes_too_late_is_returned(
     assert sum(amount for entry in entries for account, amount in entry.legs if account == "merchant_pending") == 0
 
 
+def test_a_charge_that_was_given_up_is_never_kept(in_status: Callable[[str], Payment]) -> None:
+    """RULES §3: once its reversal has begun, an approval is returned, whichever of the two is learnt first."""
+    given_up = tell(in_status("processing"), OutcomeUnknown(charge_id="ch_1"), ReversalBegun(charge_id="ch_1"))
+    assert given_up.intent.status == "processing", "until the bank confirms, nothing else may start"
+    assert tell(given_up, ReversalBegun(charge_id="ch_1")) == given_up, "begun again after a confirmation that was lost"
+
+    approved = done(decide(given_up, APPROVED, AT))
+    assert events(approved) == ["charge.reversing", "payment_intent.payment_failed"]
+    assert approved.payment.intent.status == "requires_payment_method"
+    assert [entry.kind for entry in approved.entries] == ["charge"]
+    assert approved.send is not None
+    returned = done(decide(approved.payment, Voided(request_id="acr_void", reference="r"), AT))
+    assert [entry.kind for entry in returned.entries] == ["void"]
+    assert returned.payment.charges[0].state == "reversed"
+
+    failed = tell(given_up, DECLINED)
+    assert failed.intent.status == "requires_payment_method"
+    late = done(decide(failed, APPROVED, AT))
+    assert events(late) == ["charge.reversing"]
+    assert late.payment.intent == failed.intent
+    assert isinstance(decide(in_status("processing"), ReversalBegun(charge_id="ch_1"), AT), Refusal), "it is just sent"
+
+
+def test_a_late_approval_that_cannot_be_voided_is_refunded(
+    in_status: Callable[[str], Payment], confirm: Confirm
+) -> None:
+    """RULES §3: voided or refunded at once; when neither is taken, it is asked for until a person has looked at it."""
+    canceled = tell(in_status("processing"), DECLINED, Cancel(request_id="acr_0"))
+    late = tell(canceled, APPROVED)
+    refused = done(decide(late, RequestRefused(request_id="acr_void", refusal="too late", follow_id="acr_re"), AT))
+    assert refused.send is not None
+    assert (refused.send.id, refused.send.state) == ("acr_re", "sent")
+    refund = refused.payment.request("acr_re")
+    assert refund is not None
+    assert (refund.kind, refund.amount) == ("refund", 1000)
+    done_ = done(decide(refused.payment, Refunded(request_id="acr_re", reference="r"), AT))
+    assert [(entry.kind, entry.legs) for entry in done_.entries] == [
+        ("void", (("acquirer_receivable", -1000), ("merchant_pending", 1000)))
+    ]
+    assert done_.payment.charges[0].state == "reversed"
+    stuck = tell(refused.payment, RequestRefused(request_id="acr_re", refusal="no", follow_id="acr_x"))
+    left = stuck.request("acr_re")
+    assert left is not None
+    assert left.state == "unknown"
+
+
+def test_what_never_left_is_sent_again_once(in_status: Callable[[str], Payment]) -> None:
+    late = tell(tell(in_status("processing"), DECLINED, Cancel(request_id="acr_0")), APPROVED)
+    waits = tell(late, RequestNotSent(request_id="acr_void"))
+    sent = done(decide(waits, Resend(request_id="acr_void"), AT))
+    assert sent.send is not None
+    assert sent.send.state == "sent"
+    assert isinstance(decide(sent.payment, Resend(request_id="acr_void"), AT), Refusal)
+
+
 @pytest.mark.parametrize("command", [Capture(request_id="acr_1"), Cancel(request_id="acr_1")])
 def test_while_a_capture_or_void_is_open_nothing_else_is_taken(
     command: Any, in_status: Callable[[str], Payment]
@@ -539,7 +600,10 @@ def test_while_a_capture_or_void_is_open_nothing_else_is_taken(
             refusal = decide(state, other, LATER)
             assert isinstance(refusal, Refusal)
             assert refusal.code == "payment_intent_unexpected_state"
-    for ended in (RequestRefused(request_id="acr_1", refusal="no"), RequestNotSent(request_id="acr_1")):
+    for ended in (
+        RequestRefused(request_id="acr_1", refusal="no", follow_id="acr_9"),
+        RequestNotSent(request_id="acr_1"),
+    ):
         free = tell(payment, ended)
         assert free.intent == payment.intent
         assert isinstance(decide(free, Capture(request_id="acr_2"), AT), Decision)

@@ -129,6 +129,7 @@ async def test_a_retry_after_the_kill_resumes_and_sends_nothing(core: Core, anot
     await until(core, "SELECT 1 FROM charge WHERE state = 'sent'")
     await kill(core, waiting)
     other = another_process()
+    other.bank.pending = True
     other.clock.ahead += timedelta(seconds=61)
     taken = await other.claim("k")
     assert isinstance(taken, Claim)
@@ -198,6 +199,7 @@ async def test_a_retry_of_a_capture_or_void_resumes(core: Core, command: str, an
     await until(core, "SELECT 1 FROM acquirer_request WHERE state = 'sent'")
     await kill(core, waiting)
     other = another_process()
+    other.bank.pending = True
     await core.idempotency.suspend([claim], core.clock.now())
     for _ in range(2):
         taken = await other.claim("k")
@@ -206,6 +208,10 @@ async def test_a_retry_of_a_capture_or_void_resumes(core: Core, command: str, an
         await core.idempotency.suspend([taken], core.clock.now())
     assert other.bank.asked == []
     assert [row["state"] for row in await core.rows("SELECT state FROM acquirer_request")] == ["unknown"]
+    other.bank.pending = False
+    (answer,) = await getattr(other.payments, command)([(other.call(await other.claim("k")), intent["id"], parameters)])
+    assert isinstance(answer, Reply), "looked up under the key that was sent"
+    assert other.bank.asked == []
 
 
 async def test_a_result_is_recorded_even_when_the_key_was_lost(core: Core) -> None:

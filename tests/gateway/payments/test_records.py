@@ -71,14 +71,14 @@ def payment() -> Payment:
 
 async def test_every_field_comes_back(gateway_database: Database, payment: Payment) -> None:
     async with gateway_database.transaction() as tx:
-        await save(tx, [Change(None, payment)])
+        await save(tx, [Change(None, payment)], AT)
     async with gateway_database.transaction() as tx:
         assert await load_locked(tx, [Wanted(KEY), Wanted(("acct_2", False, "pi_1"))]) == {KEY: payment}
 
 
 async def test_every_change_is_saved(gateway_database: Database, payment: Payment) -> None:
     async with gateway_database.transaction() as tx:
-        await save(tx, [Change(None, payment)])
+        await save(tx, [Change(None, payment)], AT)
     assert payment.session is not None
     after = Payment(
         intent=filled(
@@ -96,7 +96,7 @@ async def test_every_change_is_saved(gateway_database: Database, payment: Paymen
         methods=payment.methods,
     )
     async with gateway_database.transaction() as tx:
-        await save(tx, [Change(payment, after)])
+        await save(tx, [Change(payment, after)], AT)
     async with gateway_database.transaction() as tx:
         (loaded,) = (await load_locked(tx, [Wanted(KEY, charges=("ch_1",))])).values()
     assert loaded.session is not None
@@ -113,7 +113,7 @@ async def test_a_write_that_misses_its_row_saves_nothing(
     gateway_database: Database, payment: Payment, stale: str
 ) -> None:
     async with gateway_database.transaction() as tx:
-        await save(tx, [Change(None, payment)])
+        await save(tx, [Change(None, payment)], AT)
     assert payment.session is not None
     changes: dict[str, Any] = {
         "intent": replace(payment.intent, description="new"),
@@ -128,7 +128,7 @@ async def test_a_write_that_misses_its_row_saves_nothing(
         await gateway_database.execute(Statement("behind", "UPDATE acquirer_request SET state = 'refused'"))
     with pytest.raises(StaleWrite):
         async with gateway_database.transaction() as tx:
-            await save(tx, [Change(payment, replace(payment, **changes))])
+            await save(tx, [Change(payment, replace(payment, **changes))], AT)
     (row,) = await gateway_database.rows(Statement("after", "SELECT decline_count FROM checkout_session"))
     assert row["decline_count"] == payment.session.decline_count
 
@@ -139,15 +139,15 @@ async def test_the_database_refuses_a_second_live_charge(
 ) -> None:
     """RULES §3: at most one live charge per intent, also when the code forgets."""
     async with gateway_database.transaction() as tx:
-        await save(tx, [Change(None, payment)])
+        await save(tx, [Change(None, payment)], AT)
     for second_state, refused in (("reversing", False), ("declined", False), (state, True)):
         second = filled(Charge, f"ch_{second_state}", state=second_state, acquirer_key=f"key_{second_state}")
         change = Change(payment, replace(payment, charges=(*payment.charges, second)))
         if not refused:
             async with gateway_database.transaction() as tx:
-                await save(tx, [change])
+                await save(tx, [change], AT)
             continue
         with pytest.raises(ConstraintViolated) as violated:
             async with gateway_database.transaction() as tx:
-                await save(tx, [change])
+                await save(tx, [change], AT)
         assert violated.value.constraint == "charge_one_live"

@@ -5,7 +5,7 @@ after.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from tallystick.gateway.acquirers import port
 from tallystick.gateway.acquirers.port import CALL_DEADLINE_S, Acquirer
 from tallystick.gateway.cards.pan import Cvc
 from tallystick.gateway.payments import inputs
-from tallystick.gateway.payments.payment import AcquirerRequest, Charge, Payment
+from tallystick.gateway.payments.payment import AcquirerRequest, Charge, Payment, PaymentMethod
 from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
 from tallystick.ports.clock import Clock
@@ -62,44 +62,72 @@ class Calling:
             case _:
                 return None
 
-    async def _charge(self, payment: Payment, charge: Charge, code: Cvc | None) -> inputs.Answer:
-        method = payment.method(charge.payment_method)
-        assert method is not None, "a charge's card is loaded with it"
-        authentication = charge.authentication
-        request = port.ChargeRequest(
-            account_id=charge.account_id,
-            key=charge.acquirer_key,
-            card_reference=method.card_reference,
-            code=code,
-            amount=charge.amount,
-            currency=charge.currency,
-            capture=charge.capture_method == "automatic",
-            authentication=port.Authentication(charge.account_id, authentication) if authentication else None,
-        )
-        outcome = await _one(self.acquirer.charge, request)
+    async def inquire_charges(self, asked: Sequence[tuple[Charge, str]]) -> list[port.ChargeInquiry]:
+        """What became of charges, each with the reference of its card. Nothing is done by asking."""
+        requests = [charge_request(charge, card_reference) for charge, card_reference in asked]
+        return await _all(self.acquirer.inquire_charges, requests)
+
+    async def inquire_requests(self, asked: Sequence[port.MoneyRequest]) -> list[port.RequestInquiry]:
+        """What became of captures, voids and refunds. Nothing is done by asking."""
+        return await _all(self.acquirer.inquire_requests, asked)
+
+    async def reverse(self, charge: Charge) -> bool:
+        """Have the acquirer undo what may have been charged under this key, and close it; whether it confirms that."""
+        outcome = await _one(self.acquirer.reverse, port.Reversal(charge.account_id, charge.acquirer_key))
+        return isinstance(outcome, Done)
+
+    async def repeat(self, request: AcquirerRequest, money: port.MoneyRequest) -> inputs.Answer:
+        """A capture, void or refund once more, under the same key."""
+        return self.answer_of_request(request, await self._send(money))
+
+    def answer_of_charge(self, charge_id: str, outcome: port.ChargeOutcome) -> inputs.Answer:
+        """What the payment is told of a charge's outcome."""
         match outcome:
             case port.Approved(reference):
                 now = self._clock.now()
                 return inputs.Approved(
-                    charge_id=charge.id,
+                    charge_id=charge_id,
                     reference=reference,
                     capture_before_at=self._capture_before(now),
                     request_id=new_id("acr", now, self._entropy),
                 )
             case port.Declined(code=declined, decline_code=decline_code, message=message):
-                return inputs.Declined(charge_id=charge.id, code=declined, decline_code=decline_code, message=message)
+                return inputs.Declined(charge_id=charge_id, code=declined, decline_code=decline_code, message=message)
             case NotSent():
-                return inputs.ChargeNotSent(charge_id=charge.id)
+                return inputs.ChargeNotSent(charge_id=charge_id)
             case Unknown():
-                return inputs.OutcomeUnknown(charge_id=charge.id)
+                return inputs.OutcomeUnknown(charge_id=charge_id)
+
+    def answer_of_request(self, request: AcquirerRequest, outcome: port.RequestOutcome) -> inputs.Answer:
+        """What the payment is told of the outcome of a capture, void or refund."""
+        match outcome:
+            case Done(reference):
+                return _DONE[request.kind](request_id=request.id, reference=reference)
+            case Refused(code):
+                follow_id = new_id("acr", self._clock.now(), self._entropy)
+                return inputs.RequestRefused(request_id=request.id, refusal=code, follow_id=follow_id)
+            case NotSent():
+                return inputs.RequestNotSent(request_id=request.id)
+            case Unknown():
+                return inputs.RequestUnknown(request_id=request.id)
+
+    def learnt_of_charge(self, charge_id: str, inquiry: port.ChargeInquiry) -> inputs.Answer | None:
+        """What an inquiry settles; None where it settles nothing."""
+        return self.answer_of_charge(charge_id, inquiry) if isinstance(inquiry, port.Approved | port.Declined) else None
+
+    def learnt_of_request(self, request: AcquirerRequest, inquiry: port.RequestInquiry) -> inputs.Answer | None:
+        """What an inquiry settles; None where it settles nothing."""
+        return self.answer_of_request(request, inquiry) if isinstance(inquiry, Done | Refused) else None
+
+    async def _charge(self, payment: Payment, charge: Charge, code: Cvc | None) -> inputs.Answer:
+        request = charge_request(charge, _method_of(payment, charge).card_reference, code)
+        return self.answer_of_charge(charge.id, await _one(self.acquirer.charge, request))
 
     async def _begin_challenge(self, payment: Payment, charge: Charge) -> inputs.Answer:
-        method = payment.method(charge.payment_method)
-        assert method is not None, "a charge's card is loaded with it"
         request = port.AuthenticationRequest(
             account_id=charge.account_id,
             charge=charge.id,
-            card_reference=method.card_reference,
+            card_reference=_method_of(payment, charge).card_reference,
             amount=charge.amount,
             currency=charge.currency,
         )
@@ -121,36 +149,22 @@ class Calling:
     async def _request(self, payment: Payment, request: AcquirerRequest) -> inputs.Answer:
         charge = payment.charge(request.charge)
         assert charge is not None, "a request's charge is loaded with it"
-        assert charge.acquirer_reference is not None, "only what was approved is captured or voided"
-        if request.kind == "capture":
-            capture = port.CaptureRequest(
-                account_id=request.account_id,
-                key=request.id,
-                charge_reference=charge.acquirer_reference,
-                amount=request.amount,
-                currency=charge.currency,
-                final=request.final,
-            )
-            outcome = await _one(self.acquirer.capture, capture)
-        else:
-            void = port.VoidRequest(
-                account_id=request.account_id,
-                key=request.id,
-                charge_reference=charge.acquirer_reference,
-                amount=request.amount,
-                currency=charge.currency,
-            )
-            outcome = await _one(self.acquirer.void, void)
-        match outcome:
-            case Done(reference):
-                done = inputs.Captured if request.kind == "capture" else inputs.Voided
-                return done(request_id=request.id, reference=reference)
-            case Refused(code):
-                return inputs.RequestRefused(request_id=request.id, refusal=code)
-            case NotSent():
-                return inputs.RequestNotSent(request_id=request.id)
-            case Unknown():
-                return inputs.RequestUnknown(request_id=request.id)
+        money = money_request(
+            request,
+            charge_reference=charge.acquirer_reference,
+            currency=charge.currency,
+            card_reference=_method_of(payment, charge).card_reference,
+        )
+        return self.answer_of_request(request, await self._send(money))
+
+    async def _send(self, money: port.MoneyRequest) -> port.RequestOutcome:
+        match money:
+            case port.CaptureRequest():
+                return await _one(self.acquirer.capture, money)
+            case port.VoidRequest():
+                return await _one(self.acquirer.void, money)
+            case port.RefundRequest():
+                return await _one(self.acquirer.refund, money)
 
     def _capture_before(self, at: datetime) -> datetime:
         return at + self._capture_window
@@ -163,13 +177,84 @@ class Calling:
         return f"{self._pages_url}/{page}/{session.id}/authenticated"
 
 
+def charge_request(charge: Charge, card_reference: str, code: Cvc | None = None) -> port.ChargeRequest:
+    """The charge as the acquirer is asked for it, or asked about it."""
+    authentication = charge.authentication
+    return port.ChargeRequest(
+        account_id=charge.account_id,
+        key=charge.acquirer_key,
+        card_reference=card_reference,
+        code=code,
+        amount=charge.amount,
+        currency=charge.currency,
+        capture=charge.capture_method == "automatic",
+        authentication=port.Authentication(charge.account_id, authentication) if authentication else None,
+    )
+
+
+def money_request(
+    request: AcquirerRequest, *, charge_reference: str | None, currency: str, card_reference: str
+) -> port.MoneyRequest:
+    """The capture, void or refund as the acquirer is asked for it, or asked about it."""
+    assert charge_reference is not None, "only what was approved is captured, voided or refunded"
+    account_id, key, amount = request.account_id, request.id, request.amount
+    match request.kind:
+        case "capture":
+            return port.CaptureRequest(
+                account_id=account_id,
+                key=key,
+                charge_reference=charge_reference,
+                amount=amount,
+                currency=currency,
+                final=request.final,
+            )
+        case "void":
+            return port.VoidRequest(
+                account_id=account_id, key=key, charge_reference=charge_reference, amount=amount, currency=currency
+            )
+        case "refund":
+            return port.RefundRequest(
+                account_id=account_id,
+                key=key,
+                charge_reference=charge_reference,
+                card_reference=card_reference,
+                amount=amount,
+                currency=currency,
+            )
+    raise AssertionError(request.kind)
+
+
+_DONE: Mapping[str, type[inputs.Captured | inputs.Voided | inputs.Refunded]] = {
+    "capture": inputs.Captured,
+    "void": inputs.Voided,
+    "refund": inputs.Refunded,
+}
+
+
+def _method_of(payment: Payment, charge: Charge) -> PaymentMethod:
+    method = payment.method(charge.payment_method)
+    assert method is not None, "a charge's card is loaded with it"
+    return method
+
+
 async def _one(
     call: Callable[[Sequence[Request]], Awaitable[Sequence[Outcome]]], request: Request
 ) -> Outcome | Unknown:
     """One request, within the deadline."""
+    (outcome,) = await _all(call, [request])
+    return outcome
+
+
+async def _all(
+    call: Callable[[Sequence[Request]], Awaitable[Sequence[Outcome]]], requests: Sequence[Request]
+) -> list[Outcome | Unknown]:
+    """Requests that travel together, within the deadline by the loop's own clock (the simulation's is virtual)."""
+    if not requests:
+        return []
     try:
         async with asyncio.timeout(CALL_DEADLINE_S):
-            (outcome,) = await call([request])
+            outcomes = await call(requests)
     except TimeoutError:
-        return Unknown("deadline passed")
-    return outcome
+        return [Unknown("deadline passed") for _ in requests]
+    assert len(outcomes) == len(requests), "every request has an outcome"
+    return list(outcomes)

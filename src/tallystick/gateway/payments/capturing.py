@@ -105,9 +105,40 @@ def voided(payment: Payment, answer: inputs.Voided, at: datetime) -> Decision | 
     return canceled(payment, request.reason, at, *expired)
 
 
+def refunded(payment: Payment, answer: inputs.Refunded, at: datetime) -> Decision | Refusal:
+    """The acquirer gave the money back: a late approval that it would not void."""
+    request = _open(payment, answer.request_id, "refund")
+    if request is None:
+        return _over(answer)
+    charge = payment.charge(request.charge)
+    assert charge is not None, "a request's charge is loaded with it"
+    payment = payment.having(replace(request, state="done", acquirer_reference=answer.reference))
+    return _reversed(payment, charge, request, at)
+
+
 def request_refused(payment: Payment, answer: inputs.RequestRefused, at: datetime) -> Decision | Refusal:
-    """The acquirer said no: nothing happened, the payment is where it was."""
-    return _ended(payment, answer, answer.refusal)
+    """The acquirer said no: nothing happened, the payment is where it was.
+
+    What must be given back all the same is asked for again: of a late approval that cannot be voided any more, by a
+    refund. When that is refused too, it stays open, asked for by schedule, until a person has looked at it."""
+    request = payment.request(answer.request_id)
+    charge = payment.charge(request.charge) if request is not None else None
+    if request is None or charge is None or charge.state != "reversing" or request.state not in OPEN_REQUEST_STATES:
+        return _ended(payment, answer, answer.refusal)
+    if request.kind == "void" and charge.amount_captured > 0:
+        payment = payment.having(replace(request, state="refused", refusal=answer.refusal))
+        refund = replace(void_of(charge, answer.follow_id, charge.amount_captured, at), kind="refund")
+        return Decision(payment=payment.having(refund), send=refund)
+    return Decision(payment=payment.having(replace(request, state="unknown", refusal=answer.refusal)))
+
+
+def resend(payment: Payment, command: inputs.Resend, at: datetime) -> Decision | Refusal:
+    """What never left is sent, under the same key."""
+    request = payment.request(command.request_id)
+    if request is None or request.state != "created":
+        return _over(command)
+    request = replace(request, state="sent")
+    return Decision(payment=payment.having(request), send=request)
 
 
 def request_not_sent(payment: Payment, answer: inputs.RequestNotSent, at: datetime) -> Decision | Refusal:

@@ -21,6 +21,8 @@ _AUTHENTICATION_FAILED = (
     "We are unable to authenticate your payment method. Please choose a different payment method and try again."
 )
 _NOT_REACHED = "Your card's bank could not be reached. Try again in a little bit."
+PROCESSING_ERROR = "processing_error"
+NEVER_ARRIVED = "An error occurred while processing your card. Try again in a little bit."
 _AUTHENTICATION_REQUIRED = "Your card was declined. This transaction requires authentication."
 PARAMS = {"expired_card": "exp_month", "incorrect_cvc": "cvc"}
 
@@ -94,7 +96,8 @@ def approved(payment: Payment, answer: inputs.Approved, at: datetime) -> Decisio
     if charge is None or charge.state in ("approved", "reversing", "reversed"):
         return _over(answer)
     automatic = charge.capture_method == "automatic"
-    is_live = payment.intent.status == "processing" and charge.state in UNDECIDED
+    given_up = charge.failure_code is not None
+    is_live = payment.intent.status == "processing" and charge.state in UNDECIDED and not given_up
     charge = replace(
         charge,
         state="approved" if is_live else "reversing",
@@ -105,8 +108,7 @@ def approved(payment: Payment, answer: inputs.Approved, at: datetime) -> Decisio
     entries = (postings.charged(cause_of(charge), charge.amount, at),) if automatic else ()
     if not is_live:
         void = void_of(charge, answer.request_id, charge.amount, at)
-        told = Told("charge.reversing", charge)
-        return Decision(payment=payment.having(charge, void), entries=entries, events=(told,), send=void)
+        return replace(_returned(payment.having(charge, void), charge), entries=entries, send=void)
     intent = replace(
         payment.intent,
         status="succeeded" if automatic else "requires_capture",
@@ -126,6 +128,15 @@ def approved(payment: Payment, answer: inputs.Approved, at: datetime) -> Decisio
         events = (*events, Told("checkout.session.completed", session))
         payment = replace(payment, session=session)
     return Decision(payment=replace(payment, intent=intent).having(charge), entries=entries, events=events)
+
+
+def _returned(payment: Payment, charge: Charge) -> Decision:
+    """An approval that comes too late is given back; a payment that still waited for it has failed."""
+    told = Told("charge.reversing", charge)
+    if payment.intent.status != "processing" or payment.live is not None:
+        return Decision(payment=payment, events=(told,))
+    method = payment.method(charge.payment_method)
+    return _another_method(payment, _error(PROCESSING_ERROR, None, NEVER_ARRIVED, charge.id, method), told)
 
 
 def declined(payment: Payment, answer: inputs.Declined, at: datetime) -> Decision | Refusal:
@@ -164,6 +175,15 @@ def outcome_unknown(payment: Payment, answer: inputs.OutcomeUnknown, at: datetim
         return _over(answer)
     payment = payment.having(replace(charge, state="unknown"))
     return Decision(payment=payment, events=(Told("payment_intent.processing", payment.intent),))
+
+
+def reversal_begun(payment: Payment, answer: inputs.ReversalBegun, at: datetime) -> Decision | Refusal:
+    """The charge is given up before the acquirer is asked to reverse it; the payment waits until that is confirmed."""
+    charge = payment.charge(answer.charge_id)
+    if charge is None or charge.state != "unknown":
+        return _over(answer)
+    charge = replace(charge, failure_code=PROCESSING_ERROR, failure_message=NEVER_ARRIVED)
+    return Decision(payment=payment.having(charge))
 
 
 def charge_not_sent(payment: Payment, answer: inputs.ChargeNotSent, at: datetime) -> Decision | Refusal:

@@ -17,6 +17,7 @@ from tallystick.gateway.acquirers.port import Acquirer
 from tallystick.gateway.payments import answering, inputs, resuming
 from tallystick.gateway.payments.capturing import NOT_SENT
 from tallystick.gateway.payments.carrying import Carrying
+from tallystick.gateway.payments.inquiring import Inquiries
 from tallystick.gateway.payments.opening import NamedCards, metadata_text, new_intent
 from tallystick.gateway.payments.parameters import (
     CancelIntent,
@@ -26,7 +27,7 @@ from tallystick.gateway.payments.parameters import (
     UpdateIntent,
 )
 from tallystick.gateway.payments.payment import Payment
-from tallystick.gateway.payments.records import SQL
+from tallystick.gateway.payments.records import SQL, Key
 from tallystick.gateway.payments.resuming import Recovery
 from tallystick.gateway.payments.work import Outcome, Work
 from tallystick.gateway.stripe_wire import errors
@@ -42,9 +43,16 @@ class Payments:
     """The commands of payment intents."""
 
     def __init__(
-        self, carrying: Carrying, acquirer: Acquirer, database: Database, clock: Clock, entropy: Entropy
+        self,
+        carrying: Carrying,
+        inquiries: Inquiries,
+        acquirer: Acquirer,
+        database: Database,
+        clock: Clock,
+        entropy: Entropy,
     ) -> None:
         self._carrying = carrying
+        self._inquiries = inquiries
         self._acquirer = acquirer
         self._cards = NamedCards(acquirer, entropy)
         self._database = database
@@ -141,7 +149,7 @@ class Payments:
             )
 
         work = Work(
-            key=(call.caller.account_id, call.caller.livemode, id),
+            key=_key(call.caller, id),
             call=call,
             tell=tell,
             methods=card.stored if card is not None else (),
@@ -158,6 +166,7 @@ class Payments:
         charge_id = self._charge_id(call.caller, at)
         recovery = resuming.recovered(call)
         earlier = recovery.charge if recovery is not None else None
+        learnt = await self._inquiries.charge(_key(call.caller, earlier)) if earlier is not None else None
 
         def confirm(payment: Payment) -> inputs.Confirm:
             if sent.amount_to_confirm not in (None, payment.intent.amount):
@@ -173,16 +182,16 @@ class Payments:
 
         def tell(payment: Payment) -> inputs.Input | None:
             charge = payment.charge(earlier)
-            return (
-                confirm(payment) if charge is None or resuming.came_to_nothing(charge) else resuming.answer_of(charge)
-            )
+            if charge is None or resuming.came_to_nothing(charge):
+                return confirm(payment)
+            return resuming.answer_of(charge, learnt)
 
         def answer(outcome: Outcome) -> Json | errors.WireError:
             tried = outcome.payment.charge(charge_id)
             return answering.confirmed(outcome, charge_id if tried is not None or earlier is None else earlier)
 
         work = Work(
-            key=(call.caller.account_id, call.caller.livemode, id),
+            key=_key(call.caller, id),
             call=call,
             tell=tell,
             charges=(earlier,) if earlier is not None else (),
@@ -220,20 +229,20 @@ class Payments:
         request_id = new_id("acr", self._clock.now(), self._entropy)
         recovery = resuming.recovered(call)
         earlier = recovery.request if recovery is not None else None
+        learnt = await self._inquiries.request(_key(call.caller, earlier)) if earlier is not None else None
 
         def tell(payment: Payment) -> inputs.Input | None:
             request = payment.request(earlier) if earlier is not None else None
             if request is None or (request.state == "refused" and request.refusal == NOT_SENT):
                 return command(payment, request_id)
-            # Whoever sent it is gone: it may have happened.
-            return inputs.RequestUnknown(request_id=request.id) if request.state == "sent" else None
+            return resuming.answer_of_request(request, learnt)
 
         def answer(outcome: Outcome) -> Json | errors.WireError:
             tried = outcome.payment.request(request_id)
             return answering.requested(outcome, request_id if tried is not None or earlier is None else earlier)
 
         work = Work(
-            key=(call.caller.account_id, call.caller.livemode, id),
+            key=_key(call.caller, id),
             call=call,
             tell=tell,
             requests=(earlier,) if earlier is not None else (),
@@ -252,6 +261,10 @@ class Payments:
 
     def _charge_id(self, caller: Caller, at: datetime) -> str:
         return owned_id("ch", caller.account_id, at, self._entropy)
+
+
+def _key(caller: Caller, id: str) -> Key:
+    return caller.account_id, caller.livemode, id
 
 
 async def answer_each(

@@ -102,6 +102,13 @@ class OutcomeUnknown(Struct, frozen=True, kw_only=True):
     charge_id: str
 
 
+class ReversalBegun(Struct, frozen=True, kw_only=True):
+    """The acquirer does not know the charge and its processing time is over: it is given up, and about to be reversed.
+    An approval that is learnt of after this comes too late."""
+
+    charge_id: str
+
+
 class ChargeNotSent(Struct, frozen=True, kw_only=True):
     """The call never reached the acquirer (or its 3DS server): nothing happened."""
 
@@ -122,21 +129,35 @@ class Voided(Struct, frozen=True, kw_only=True):
     reference: str
 
 
+class Refunded(Struct, frozen=True, kw_only=True):
+    """The acquirer did the refund of this request."""
+
+    request_id: str
+    reference: str
+
+
 class RequestRefused(Struct, frozen=True, kw_only=True):
-    """The acquirer said no to a capture or void; nothing happened."""
+    """The acquirer said no to a capture, void or refund; nothing happened. `follow_id` is for what is asked instead."""
 
     request_id: str
     refusal: str
+    follow_id: str
 
 
 class RequestUnknown(Struct, frozen=True, kw_only=True):
-    """The call of a capture or void broke off: it may have happened."""
+    """The call of a capture, void or refund broke off: it may have happened."""
 
     request_id: str
 
 
 class RequestNotSent(Struct, frozen=True, kw_only=True):
-    """The call of a capture or void never reached the acquirer."""
+    """The call of a capture, void or refund never reached the acquirer."""
+
+    request_id: str
+
+
+class Resend(Struct, frozen=True, kw_only=True):
+    """What must happen and never reached the acquirer is sent once more."""
 
     request_id: str
 
@@ -149,11 +170,14 @@ Answer = (
     | Approved
     | Declined
     | OutcomeUnknown
+    | ReversalBegun
     | ChargeNotSent
     | Captured
     | Voided
+    | Refunded
     | RequestRefused
     | RequestUnknown
     | RequestNotSent
+    | Resend
 )
 Input = Command | Answer

@@ -28,9 +28,12 @@ from tallystick.gateway.payments.inputs import (
     ExpireSession,
     NotAuthenticated,
     OutcomeUnknown,
+    Refunded,
     RequestNotSent,
     RequestRefused,
     RequestUnknown,
+    Resend,
+    ReversalBegun,
     Update,
     Voided,
 )
@@ -124,9 +127,11 @@ def _expire_session(payment: Payment, command: ExpireSession, at: datetime) -> D
 _ANSWERS_ABOUT_CHARGES: Mapping[type, Step] = {Approved: charging.approved, Declined: charging.declined}
 _ANSWERS_ABOUT_REQUESTS: Mapping[type, Step] = {
     Voided: capturing.voided,
+    Refunded: capturing.refunded,
     RequestRefused: capturing.request_refused,
     RequestNotSent: capturing.request_not_sent,
     RequestUnknown: capturing.request_unknown,
+    Resend: capturing.resend,
 }
 
 TRANSITIONS: Mapping[tuple[str, type], Step] = MappingProxyType(
@@ -149,6 +154,7 @@ TRANSITIONS: Mapping[tuple[str, type], Step] = MappingProxyType(
         (REQUIRES_ACTION, ExpireSession): _expire_session,
         (PROCESSING, Update): _update_fixed,
         (PROCESSING, OutcomeUnknown): charging.outcome_unknown,
+        (PROCESSING, ReversalBegun): charging.reversal_begun,
         (PROCESSING, ChargeNotSent): charging.charge_not_sent,
         (REQUIRES_CAPTURE, Update): _update_fixed,
         (REQUIRES_CAPTURE, Capture): capturing.capture,

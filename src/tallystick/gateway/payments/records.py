@@ -5,6 +5,7 @@ be saved over. The conditions on status and version say so a second time: a writ
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -57,6 +58,10 @@ _CHARGE_CHANGES = (
 ).split()
 _REQUEST_CHANGES = "state acquirer_reference refusal".split()
 
+SENT_LEASE_S = 60.0  # whoever sent something has that long to record what came of it; then others ask the acquirer
+DUE_S: Mapping[str, float] = {"created": 10.0, "sent": SENT_LEASE_S, "unknown": 10.0}
+"""State of a charge or acquirer request → when somebody has to look after it, from the moment it comes into it."""
+
 
 async def load_locked(tx: Transaction, wanted: Sequence[Wanted]) -> dict[Key, Payment]:
     """The payments that exist, locked until the transaction ends. Locks are taken in the order of keys."""
@@ -78,7 +83,7 @@ async def load_locked(tx: Transaction, wanted: Sequence[Wanted]) -> dict[Key, Pa
     return await _with_methods(tx, payments, wanted)
 
 
-async def save(tx: Transaction, changes: Sequence[Change]) -> None:
+async def save(tx: Transaction, changes: Sequence[Change], at: datetime) -> None:
     """Write what differs between before and after. Raises StaleWrite."""
     fresh = [change.after for change in changes if change.before is None]
     await _insert(tx, SQL.insert_intents, [payment.intent for payment in fresh])
@@ -98,10 +103,14 @@ async def save(tx: Transaction, changes: Sequence[Change]) -> None:
     charges = [_paired(change.before.charges if change.before else (), change.after.charges) for change in changes]
     requests = [_paired(change.before.requests if change.before else (), change.after.requests) for change in changes]
     # Updates first: a charge that is given up makes room for the next live one.
-    await _update(tx, SQL.update_charges, [pair for _, pairs in charges for pair in pairs], "state", _CHARGE_CHANGES)
-    await _insert(tx, SQL.insert_charges, [charge for added, _ in charges for charge in added])
-    await _update(tx, SQL.update_requests, [pair for _, pairs in requests for pair in pairs], "state", _REQUEST_CHANGES)
-    await _insert(tx, SQL.insert_requests, [request for added, _ in requests for request in added])
+    await _update(
+        tx, SQL.update_charges, [pair for _, pairs in charges for pair in pairs], "state", _CHARGE_CHANGES, due=at
+    )
+    await _insert(tx, SQL.insert_charges, [charge for added, _ in charges for charge in added], due=at)
+    await _update(
+        tx, SQL.update_requests, [pair for _, pairs in requests for pair in pairs], "state", _REQUEST_CHANGES, due=at
+    )
+    await _insert(tx, SQL.insert_requests, [request for added, _ in requests for request in added], due=at)
 
 
 def key_of(record: Keyed) -> Key:
@@ -181,15 +190,23 @@ def _new_methods(change: Change) -> list[PaymentMethod]:
     return [method for method in change.after.methods if method.id not in known]
 
 
-async def _insert(tx: Transaction, statement: Statement, records: Sequence[Any]) -> None:
-    """The columns of the statement are the fields of the struct, in their order."""
+async def _insert(
+    tx: Transaction, statement: Statement, records: Sequence[Any], *, due: datetime | None = None
+) -> None:
+    """The columns of the statement are the fields of the struct, in their order, and when the record is due."""
     if records:
-        rows = [astuple(record) for record in records]
+        rows = [(*astuple(record), *_due(record.state, due)) if due else astuple(record) for record in records]
         await tx.execute(statement, *columns(len(rows[0]), rows))
 
 
 async def _update(
-    tx: Transaction, statement: Statement, pairs: Sequence[tuple[Any, Any]], state: str, fields: Sequence[str]
+    tx: Transaction,
+    statement: Statement,
+    pairs: Sequence[tuple[Any, Any]],
+    state: str,
+    fields: Sequence[str],
+    *,
+    due: datetime | None = None,
 ) -> None:
     changed = [(before, after) for before, after in pairs if before != after]
     if not changed:
@@ -201,11 +218,17 @@ async def _update(
             getattr(before, state),
             *((before.version,) if versioned else ()),
             *(getattr(after, field) for field in fields),
+            *(_due(after.state, due) if due else ()),
         )
         for before, after in changed
     ]
     if await tx.execute(statement, *columns(len(rows[0]), rows)) != len(rows):
         raise StaleWrite(statement.name)
+
+
+def _due(state: str, at: datetime) -> tuple[datetime | None]:
+    seconds = DUE_S.get(state)
+    return (at + timedelta(seconds=seconds) if seconds is not None else None,)
 
 
 def _key_columns(keys: Sequence[Key]) -> tuple[list[str], list[bool], list[str]]:

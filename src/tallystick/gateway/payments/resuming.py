@@ -1,14 +1,15 @@
 """Where a call goes on that broke off between its commits: what it noted under its key, and what that means. Pure.
 
-Nobody repeats a charge whose card data is gone (RULES §5): what was `sent` may have happened, so it becomes `unknown`;
-only what certainly never left is tried again, as a new charge.
+Nobody repeats a charge whose card data is gone (RULES §5): what was `sent` may have happened, so it is looked up at the
+acquirer, and becomes `unknown` where that cannot tell; only what certainly never left is tried again, as a new charge.
 """
 
 import msgspec
 from msgspec import Struct
 
 from tallystick.gateway.payments import inputs
-from tallystick.gateway.payments.payment import Charge
+from tallystick.gateway.payments.charging import UNDECIDED
+from tallystick.gateway.payments.payment import OPEN_REQUEST_STATES, AcquirerRequest, Charge
 from tallystick.gateway.stripe_wire.call import Call
 
 
@@ -37,6 +38,20 @@ def came_to_nothing(charge: Charge) -> bool:
     return charge.state in ("abandoned", "authenticating") and charge.authentication is None
 
 
-def answer_of(charge: Charge) -> inputs.Answer | None:
-    """What resuming says of a charge: while it is `sent`, whoever sent it is gone, and it may have happened."""
+def answer_of(charge: Charge, learnt: inputs.Answer | None) -> inputs.Answer | None:
+    """What resuming says of a charge: what was `learnt` by asking the acquirer. Without that, whoever sent it is gone,
+    and it may have happened."""
+    if charge.state not in UNDECIDED:
+        return None
+    if learnt is not None:
+        return learnt
     return inputs.OutcomeUnknown(charge_id=charge.id) if charge.state in ("created", "sent") else None
+
+
+def answer_of_request(request: AcquirerRequest, learnt: inputs.Answer | None) -> inputs.Answer | None:
+    """The same of a capture, void or refund."""
+    if request.state not in OPEN_REQUEST_STATES:
+        return None
+    if learnt is not None:
+        return learnt
+    return inputs.RequestUnknown(request_id=request.id) if request.state == "sent" else None

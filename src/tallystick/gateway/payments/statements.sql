@@ -108,16 +108,16 @@ UPDATE checkout_session s
 -- Record charges before the acquirer, or the bank's 3DS server, is called.
 INSERT INTO charge (account_id, livemode, id, version, payment_intent, payment_method, state, amount, currency,
                     capture_method, acquirer_key, created_at, amount_authorised, amount_captured, acquirer_reference,
-                    authentication, decline_code, failure_code, failure_message, voided_at)
+                    authentication, decline_code, failure_code, failure_message, voided_at, due_at)
 SELECT n.account_id, n.livemode, n.id, n.version, n.payment_intent, n.payment_method, n.state, n.amount, n.currency,
        n.capture_method, n.acquirer_key, n.created_at, n.amount_authorised, n.amount_captured, n.acquirer_reference,
-       n.authentication, n.decline_code, n.failure_code, n.failure_message, n.voided_at
+       n.authentication, n.decline_code, n.failure_code, n.failure_message, n.voided_at, n.due_at
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::bigint[],
               $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::bigint[], $14::bigint[], $15::text[],
-              $16::text[], $17::text[], $18::text[], $19::text[], $20::timestamptz[])
+              $16::text[], $17::text[], $18::text[], $19::text[], $20::timestamptz[], $21::timestamptz[])
        AS n(account_id, livemode, id, version, payment_intent, payment_method, state, amount, currency, capture_method,
             acquirer_key, created_at, amount_authorised, amount_captured, acquirer_reference, authentication,
-            decline_code, failure_code, failure_message, voided_at);
+            decline_code, failure_code, failure_message, voided_at, due_at);
 
 -- update_charges
 -- Save changed charges, each only if it still has the state and version with which it was loaded.
@@ -125,31 +125,33 @@ UPDATE charge c
    SET version = c.version + 1, state = n.state, amount_authorised = n.amount_authorised,
        amount_captured = n.amount_captured, acquirer_reference = n.acquirer_reference,
        authentication = n.authentication, decline_code = n.decline_code, failure_code = n.failure_code,
-       failure_message = n.failure_message, voided_at = n.voided_at
+       failure_message = n.failure_message, voided_at = n.voided_at,
+       due_at = CASE WHEN n.state = c.state THEN c.due_at ELSE n.due_at END
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::int[], $6::text[], $7::bigint[], $8::bigint[],
-              $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[])
+              $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[])
        AS n(account_id, livemode, id, old_state, old_version, state, amount_authorised, amount_captured,
-            acquirer_reference, authentication, decline_code, failure_code, failure_message, voided_at)
+            acquirer_reference, authentication, decline_code, failure_code, failure_message, voided_at, due_at)
  WHERE (c.account_id, c.livemode, c.id) = (n.account_id, n.livemode, n.id)
    AND c.state = n.old_state AND c.version = n.old_version;
 
 -- insert_requests
 -- Record captures and voids before the acquirer is called.
 INSERT INTO acquirer_request (account_id, livemode, id, charge, payment_intent, kind, state, amount, created_at, final,
-                              reason, acquirer_reference, refusal)
+                              reason, acquirer_reference, refusal, due_at)
 SELECT n.account_id, n.livemode, n.id, n.charge, n.payment_intent, n.kind, n.state, n.amount, n.created_at, n.final,
-       n.reason, n.acquirer_reference, n.refusal
+       n.reason, n.acquirer_reference, n.refusal, n.due_at
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-              $9::timestamptz[], $10::boolean[], $11::text[], $12::text[], $13::text[])
+              $9::timestamptz[], $10::boolean[], $11::text[], $12::text[], $13::text[], $14::timestamptz[])
        AS n(account_id, livemode, id, charge, payment_intent, kind, state, amount, created_at, final, reason,
-            acquirer_reference, refusal);
+            acquirer_reference, refusal, due_at);
 
 -- update_requests
 -- Save what became of captures and voids, each only if it still has the state with which it was loaded.
 UPDATE acquirer_request r
-   SET state = n.state, acquirer_reference = n.acquirer_reference, refusal = n.refusal
-  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-       AS n(account_id, livemode, id, old_state, state, acquirer_reference, refusal)
+   SET state = n.state, acquirer_reference = n.acquirer_reference, refusal = n.refusal,
+       due_at = CASE WHEN n.state = r.state THEN r.due_at ELSE n.due_at END
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
+       AS n(account_id, livemode, id, old_state, state, acquirer_reference, refusal, due_at)
  WHERE (r.account_id, r.livemode, r.id) = (n.account_id, n.livemode, n.id) AND r.state = n.old_state;
 
 -- accounts_with_several_captures
@@ -158,3 +160,78 @@ SELECT a.account_id
   FROM account a
  WHERE a.account_id = ANY ($1::text[]) AND a.several_captures
  ORDER BY a.account_id;
+
+-- due_charges
+-- Charges without a known outcome that somebody has to ask the acquirer about, longest due first, read without a lock.
+SELECT c.account_id, c.livemode, c.id, c.generation, c.inquiries
+  FROM charge c
+ WHERE c.state IN ('created', 'sent', 'unknown') AND coalesce(c.due_at, c.created_at) <= $1::timestamptz
+ ORDER BY coalesce(c.due_at, c.created_at), c.account_id, c.id
+ LIMIT $2::int;
+
+-- claim_charges
+-- Take the lease of charges that the caller saw as due, and say when they are due again; those that someone else took or
+-- settled meanwhile are not returned. Written by the states that are settled, so that rows are found by their key and not
+-- by the index of due ones, whatever a plan's age.
+UPDATE charge c
+   SET lease_until = $7::timestamptz, generation = c.generation + 1, inquiries = c.inquiries + 1, due_at = seen.due_at,
+       case_at = coalesce(c.case_at, seen.case_at)
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::timestamptz[], $6::timestamptz[])
+       AS seen(account_id, livemode, id, generation, due_at, case_at), payment_method m
+ WHERE (c.account_id, c.livemode, c.id, c.generation) = (seen.account_id, seen.livemode, seen.id, seen.generation)
+   AND c.state NOT IN ('authenticating', 'approved', 'declined', 'abandoned', 'reversing', 'reversed')
+   AND (m.account_id, m.livemode, m.id) = (c.account_id, c.livemode, c.payment_method)
+RETURNING c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_method, c.state, c.amount, c.currency,
+       c.capture_method, c.acquirer_key, c.created_at, c.amount_authorised, c.amount_captured, c.acquirer_reference,
+       c.authentication, c.decline_code, c.failure_code, c.failure_message, c.voided_at, c.inquiries, m.card_reference;
+
+-- due_requests
+-- Captures, voids and refunds that somebody has to send or to ask the acquirer about, longest due first.
+SELECT r.account_id, r.livemode, r.id, r.generation, r.inquiries
+  FROM acquirer_request r
+ WHERE r.state IN ('created', 'sent', 'unknown') AND coalesce(r.due_at, r.created_at) <= $1::timestamptz
+ ORDER BY coalesce(r.due_at, r.created_at), r.account_id, r.id
+ LIMIT $2::int;
+
+-- claim_requests
+-- Take the lease of requests that the caller saw as due, like `claim_charges`.
+UPDATE acquirer_request r
+   SET lease_until = $7::timestamptz, generation = r.generation + 1, inquiries = r.inquiries + 1, due_at = seen.due_at,
+       case_at = coalesce(r.case_at, seen.case_at)
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::timestamptz[], $6::timestamptz[])
+       AS seen(account_id, livemode, id, generation, due_at, case_at), charge c, payment_method m
+ WHERE (r.account_id, r.livemode, r.id, r.generation) = (seen.account_id, seen.livemode, seen.id, seen.generation)
+   AND r.state NOT IN ('done', 'refused')
+   AND (c.account_id, c.livemode, c.id) = (r.account_id, r.livemode, r.charge)
+   AND (m.account_id, m.livemode, m.id) = (c.account_id, c.livemode, c.payment_method)
+RETURNING r.account_id, r.livemode, r.id, r.charge, r.payment_intent, r.kind, r.state, r.amount, r.created_at, r.final,
+       r.reason, r.acquirer_reference, r.refusal, r.inquiries, c.acquirer_reference AS charge_reference, c.currency,
+       m.card_reference;
+
+-- charges_to_inquire
+-- One charge with the reference of its card, to ask the acquirer about.
+SELECT c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_method, c.state, c.amount, c.currency,
+       c.capture_method, c.acquirer_key, c.created_at, c.amount_authorised, c.amount_captured, c.acquirer_reference,
+       c.authentication, c.decline_code, c.failure_code, c.failure_message, c.voided_at, m.card_reference
+  FROM charge c
+  JOIN payment_method m ON (m.account_id, m.livemode, m.id) = (c.account_id, c.livemode, c.payment_method)
+ WHERE c.account_id = $1::text AND c.livemode = $2::boolean AND c.id = $3::text;
+
+-- requests_to_inquire
+-- One capture, void or refund with what the acquirer knows its charge by.
+SELECT r.account_id, r.livemode, r.id, r.charge, r.payment_intent, r.kind, r.state, r.amount, r.created_at, r.final,
+       r.reason, r.acquirer_reference, r.refusal, c.acquirer_reference AS charge_reference, c.currency, m.card_reference
+  FROM acquirer_request r
+  JOIN charge c ON (c.account_id, c.livemode, c.id) = (r.account_id, r.livemode, r.charge)
+  JOIN payment_method m ON (m.account_id, m.livemode, m.id) = (c.account_id, c.livemode, c.payment_method)
+ WHERE r.account_id = $1::text AND r.livemode = $2::boolean AND r.id = $3::text;
+
+-- intents_of_keys
+-- The payments to which keys at the acquirer belong: those of charges and those of captures, voids and refunds.
+SELECT wanted.account_id, wanted.livemode, wanted.key, coalesce(c.payment_intent, r.payment_intent) AS payment_intent,
+       c.id AS charge, r.id AS request
+  FROM unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, key)
+  LEFT JOIN charge c
+    ON (c.account_id, c.livemode, c.acquirer_key) = (wanted.account_id, wanted.livemode, wanted.key)
+  LEFT JOIN acquirer_request r ON (r.account_id, r.livemode, r.id) = (wanted.account_id, wanted.livemode, wanted.key)
+ ORDER BY wanted.account_id, wanted.livemode, wanted.key;

@@ -119,7 +119,7 @@ class Commits:
         """Write records, ledger entries and events of what was decided; whether webhooks are due now."""
         decided = [(work, outcome.decision) for work, outcome in done if outcome.decision is not None]
         after = {work.key: decision.payment for work, decision in decided}  # the last decision of a payment stands
-        await save(tx, [Change(before.get(key), after[key], kept) for key in sorted(after)])
+        await save(tx, [Change(before.get(key), after[key], kept) for key in sorted(after)], at)
         entries = [entry for _, decision in decided for entry in decision.entries]
         await ledger.post(tx, entries, at=at, entropy=self._entropy)
         happenings = [
