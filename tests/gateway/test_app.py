@@ -9,6 +9,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from tallystick.kernel.operators.keys import create_key
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.database import Database
+from tallystick.ports.entropy import SystemEntropy
+
 Run = Callable[..., AbstractContextManager[Any]]
 
 
@@ -70,3 +75,23 @@ async def test_the_gateway_finishes_what_it_has_begun(run_gateway: Run, client: 
         paying = asyncio.create_task(asyncio.to_thread(api.post, "/v1/payment_intents", fields, "k"))
         await asyncio.sleep(0.5)
     assert (await paying).json["status"] == "succeeded"
+
+
+async def test_the_sandboxs_time_brings_a_lost_answer_to_light(
+    run_gateway: Run, client: Any, gateway_database: Database
+) -> None:
+    """RULES §3 as a user watches it: time moves, the running gateway asks the bank, the payment succeeds."""
+    with run_gateway(sandbox_clock=True) as gateway:
+        api = client(gateway.url, gateway.test.secret_key)
+        sent = {"amount": "500", "currency": "eur", "payment_method": "pm_card_approvedLate", "confirm": "true"}
+        intent = api.post("/v1/payment_intents", sent).json
+        assert intent["status"] == "processing"
+        made = await create_key(gateway_database, "Ada", at=SystemClock().now(), entropy=SystemEntropy())
+        operator = client(gateway.url, made.key)
+        json = [("Content-Type", "application/json")]
+        assert operator.send("POST", "/operator/v1/clock", b'{"advance_s": 300}', json).status == 202
+        for _ in range(200):
+            if api.get(f"/v1/payment_intents/{intent['id']}").json["status"] == "succeeded":
+                break
+            await asyncio.sleep(0.05)
+        assert api.get(f"/v1/payment_intents/{intent['id']}").json["status"] == "succeeded"

@@ -27,7 +27,7 @@ from tallystick.gateway.payments import api as payments_api
 from tallystick.gateway.payments.calling import Calling
 from tallystick.gateway.payments.carrying import Carrying
 from tallystick.gateway.payments.commands import Payments
-from tallystick.gateway.payments.inquiring import Inquiries
+from tallystick.gateway.payments.inquiring import Inquirer, Inquiries
 from tallystick.gateway.payments.work import Commits
 from tallystick.gateway.settings import Settings
 from tallystick.gateway.stripe_wire.keyed import Keyed
@@ -135,11 +135,12 @@ def build(settings: Settings, ports: Ports) -> Service:
     )
 
     expiry = Expiry(carrying, database, clock, entropy)
+    inquirer = Inquirer(carrying, calling, database, clock)
     reaper = KeyReaper(idempotency, clock)
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
     operated = [route for time in sandbox for route in clock_routes(time)]
     operators = operator_api("gateway", operated, database, clock, entropy)
-    workers: tuple[Worker, ...] = (deliveries, expiry, reaper, *sandbox)
+    workers: tuple[Worker, ...] = (deliveries, expiry, inquirer, reaper, *sandbox)
     return Service(_mounted(wire, operators, _pages(checkout, settings, ports)), workers)
 
 
