@@ -37,9 +37,10 @@ from tallystick.gateway.stripe_wire.routing import Routes
 from tallystick.gateway.stripe_wire.wire import Wire
 from tallystick.gateway.webhooks import api as webhooks_api
 from tallystick.gateway.webhooks.endpoints import Endpoints
-from tallystick.gateway.webhooks.worker import dispatcher
+from tallystick.gateway.webhooks.worker import backlog_keeper, dispatcher
 from tallystick.kernel.addresses import address_allowed
 from tallystick.kernel.backoff import schedule_of
+from tallystick.kernel.delivery.protocol import Limits
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
@@ -97,7 +98,14 @@ def build(settings: Settings, ports: Ports) -> Service:
         fingerprint_key=SIMULATED_FINGERPRINT_KEY,
         delay_s=settings.acquirer_delay_s,
     )
-    deliveries = dispatcher(database, ports.http, clock, entropy, schedule=schedule_of(settings.webhook_schedule_s))
+    deliveries = dispatcher(
+        database,
+        ports.http,
+        clock,
+        entropy,
+        Limits(rate_per_s=settings.webhook_rate_max),
+        schedule=schedule_of(settings.webhook_schedule_s),
+    )
     idempotency = Idempotency(database)
     reading = Reading(pages_url)
     commits = Commits(database, idempotency, reading, clock, entropy, pages_url=pages_url, woken=deliveries.wake)
@@ -134,13 +142,14 @@ def build(settings: Settings, ports: Ports) -> Service:
         entropy,
     )
 
+    keeper = backlog_keeper(database, clock)
     expiry = Expiry(carrying, database, clock, entropy)
     inquirer = Inquirer(carrying, calling, database, clock)
     reaper = KeyReaper(idempotency, clock)
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
     operated = [route for time in sandbox for route in clock_routes(time)]
     operators = operator_api("gateway", operated, database, clock, entropy)
-    workers: tuple[Worker, ...] = (deliveries, expiry, inquirer, reaper, *sandbox)
+    workers: tuple[Worker, ...] = (deliveries, keeper, expiry, inquirer, reaper, *sandbox)
     return Service(_mounted(wire, operators, _pages(checkout, settings, ports)), workers)
 
 

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from tallystick.gateway.accounts.origins import is_loopback, origin_of
 from tallystick.kernel.backoff import schedule_of
+from tallystick.kernel.delivery.protocol import RATE_PER_S
 from tallystick.kernel.settings import SettingsRefused, load
 
 PREFIX: Final = "TALLYSTICK_GATEWAY_"
@@ -70,6 +71,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             extra={"unit": "seconds, separated by commas"},
         ),
     ] = "0,60,300,3600,14400,43200,86400,86400"
+    webhook_rate_max: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="How many webhooks one endpoint gets at most from each process that delivers.",
+            extra={"unit": "deliveries per second"},
+        ),
+    ] = RATE_PER_S
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least important lines that are logged.")
     ] = "info"

@@ -6,7 +6,15 @@ SELECT account_id FROM account WHERE false;
 -- What the sandbox's time waits for: whether something is due and not done yet, else when the next thing will be. The earliest of
 -- every kind of work is enough.
 SELECT coalesce(bool_or(due.due_at <= $1::timestamptz), false) AS busy, min(due.due_at) AS next_due_at
-  FROM ((SELECT d.due_at FROM delivery d WHERE d.state = 'due' ORDER BY d.due_at LIMIT 1)
+  FROM ((SELECT d.due_at
+           FROM delivery d
+           LEFT JOIN endpoint_health h ON (h.owner_id, h.livemode, h.endpoint) = (d.owner_id, d.livemode, d.endpoint)
+          WHERE d.state = 'due' AND (h.slowed_until IS NULL OR h.slowed_until <= $1::timestamptz)
+          ORDER BY d.due_at LIMIT 1)
+        UNION ALL
+        (SELECT h.slowed_until FROM endpoint_health h WHERE h.slowed_until > $1::timestamptz ORDER BY h.slowed_until LIMIT 1)
+        UNION ALL
+        (SELECT h.keep_at FROM endpoint_health h WHERE h.keep_at IS NOT NULL ORDER BY h.keep_at LIMIT 1)
         UNION ALL
         (SELECT s.expires_at FROM checkout_session s WHERE s.status = 'open' ORDER BY s.expires_at LIMIT 1)
         UNION ALL

@@ -8,3 +8,28 @@ CREATE TABLE operator_key (
     created_at timestamptz NOT NULL,
     revoked_at timestamptz
 );
+
+-- How an endpoint stands, where it is not simply well: what all dispatchers go by. No row: it is well.
+CREATE TABLE endpoint_health (
+    owner_id      text COLLATE "C" NOT NULL,
+    livemode      boolean NOT NULL,
+    endpoint      text COLLATE "C" NOT NULL,
+    width         int CHECK (width >= 1),           -- deliveries at once by each dispatcher; null: as many as to any
+    failures      int NOT NULL DEFAULT 0 CHECK (failures >= 0), -- in a row
+    failing_since timestamptz,                      -- when the first of them began
+    reason        text,                             -- of the last of them
+    backoffs      int NOT NULL DEFAULT 0 CHECK (backoffs >= 0), -- in a row: each is longer than the one before
+    backed_off_at timestamptz,                      -- tries that began earlier say nothing new
+    slowed_until  timestamptz,                      -- it asked for time: nothing is sent before
+    broken_until  timestamptz,                      -- it fails again and again: what falls due fails without being sent
+    keep_at       timestamptz,                      -- when its backlog is looked at; null: there is none
+    PRIMARY KEY (owner_id, livemode, endpoint)
+) WITH (fillfactor = 70);
+CREATE INDEX endpoint_health_keep ON endpoint_health (keep_at, owner_id, livemode, endpoint) WHERE keep_at IS NOT NULL;
+
+-- What one endpoint has still to get, and its dead letters. Not written as state <> 'delivered': statements that change
+-- deliveries by their key say which states they do not touch, and are not to find their rows here.
+CREATE INDEX delivery_of_endpoint ON delivery (owner_id, livemode, endpoint, state, due_at, id)
+    WHERE state IN ('due', 'held', 'dead');
+-- Events that somebody has not got: GET /v1/events?delivery_success=false.
+CREATE INDEX delivery_undelivered ON delivery (owner_id, message) WHERE state IN ('due', 'held', 'dead');

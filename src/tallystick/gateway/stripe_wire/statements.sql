@@ -127,7 +127,7 @@ SELECT e.id
    AND e.created_at >= $5::timestamptz AND e.created_at < $6::timestamptz
    AND ($8::text[] IS NULL OR e.type LIKE ANY ($8::text[]))
    AND ($9::boolean IS NULL OR $9::boolean = NOT EXISTS (
-           SELECT FROM delivery d WHERE d.owner_id = e.account_id AND d.message = e.id AND d.state <> 'delivered'))
+           SELECT FROM delivery d WHERE d.owner_id = e.account_id AND d.message = e.id AND d.state IN ('due', 'held', 'dead')))
  ORDER BY e.account_id DESC, e.livemode DESC, e.id DESC
  LIMIT $7::int;
 
@@ -139,7 +139,7 @@ SELECT e.id
    AND e.created_at >= $5::timestamptz AND e.created_at < $6::timestamptz
    AND ($8::text[] IS NULL OR e.type LIKE ANY ($8::text[]))
    AND ($9::boolean IS NULL OR $9::boolean = NOT EXISTS (
-           SELECT FROM delivery d WHERE d.owner_id = e.account_id AND d.message = e.id AND d.state <> 'delivered'))
+           SELECT FROM delivery d WHERE d.owner_id = e.account_id AND d.message = e.id AND d.state IN ('due', 'held', 'dead')))
  ORDER BY e.account_id, e.livemode, e.id
  LIMIT $7::int;
 

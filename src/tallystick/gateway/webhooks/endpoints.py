@@ -20,6 +20,8 @@ from tallystick.gateway.stripe_wire.parameters import Parameters, merged_metadat
 from tallystick.gateway.webhooks.parameters import CreateEndpoint, UpdateEndpoint
 from tallystick.kernel.addresses import UrlRefused, address_allowed, check_url
 from tallystick.kernel.columns import columns
+from tallystick.kernel.delivery import keeper
+from tallystick.kernel.delivery.protocol import EndpointKey
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.signatures import SECRET_PREFIX
@@ -122,6 +124,7 @@ class Endpoints:
         answers: list[Reply | WireError] = []
         async with self._database.transaction() as tx:
             present = await self._locked(tx, [_key(call, id) for call, id, _ in items])
+            before = dict(present)
             changed: set[Key] = set()
             for (call, id, sent), refusal in zip(items, refusals, strict=True):
                 key = _key(call, id)
@@ -135,6 +138,7 @@ class Endpoints:
                     answers.append(_reply(present[key]))
             if changed:
                 await tx.execute(SQL.save_endpoints, *columns(10, [_row(present[key]) for key in sorted(changed)]))
+                await self._hold_or_release(tx, [(before[key], present[key]) for key in sorted(changed)])
             await self._finish(tx, [call for call, _, _ in items], answers)
         return answers
 
@@ -144,13 +148,24 @@ class Endpoints:
         async with self._database.transaction() as tx:
             present = await self._locked(tx, [_key(call, id) for call, id, _ in items])
             if present:
-                await tx.execute(SQL.delete_endpoints, *columns(3, sorted(present)), self._clock.now())
+                at = self._clock.now()
+                await tx.execute(SQL.delete_endpoints, *columns(3, sorted(present)), at)
+                await keeper.release(tx, [EndpointKey(*key) for key in sorted(present)], at=at)
             for call, id, _ in items:
                 found = present.pop(_key(call, id), None)  # of two calls that delete it, one finds it
                 deleted = Reply(200, msgspec.json.encode(objects.deleted(KIND, id)))
                 answers.append(deleted if found is not None else errors.no_such(NOUN, id))
             await self._finish(tx, [call for call, _, _ in items], answers)
         return answers
+
+    async def _hold_or_release(self, tx: Transaction, changes: Sequence[tuple[Endpoint, Endpoint]]) -> None:
+        """A disabled endpoint's deliveries are held in this commit; those of an enabled one come back, gradually."""
+        at = self._clock.now()
+        turned = [after for before, after in changes if before.status != after.status]
+        for status, what_follows in ((DISABLED, keeper.hold), (ENABLED, keeper.release)):
+            keys = [EndpointKey(one.account_id, one.livemode, one.id) for one in turned if one.status == status]
+            if keys:
+                await what_follows(tx, keys, at=at)
 
     async def _refusal(self, url: str) -> WireError | None:
         """Why `url` may not be an endpoint, or None. A name that has no address yet may get one."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from tallystick.gateway.webhooks.events import SQL
 from tallystick.kernel.backoff import DEFAULT_SCHEDULE, Schedule
 from tallystick.kernel.columns import columns
+from tallystick.kernel.delivery.keeper import Keeper
 from tallystick.kernel.delivery.protocol import Endpoint, EndpointKey, Limits
 from tallystick.kernel.delivery.worker import POLL_S, Dispatcher
 from tallystick.ports.clock import Clock
@@ -27,7 +28,7 @@ class CalledEndpoints:
         return {EndpointKey(row["account_id"], row["livemode"], row["id"]): self._endpoint(row) for row in rows}
 
     async def disable(self, tx: Transaction, keys: Collection[EndpointKey], *, at: datetime) -> None:
-        """Disable endpoints that answered 410. What is still due to them is held when its time comes."""
+        """Disable endpoints that answered 410."""
         await tx.execute(SQL.disable_endpoints, *columns(3, sorted(keys)))
 
     def _endpoint(self, row: Record) -> Endpoint:
@@ -38,6 +39,11 @@ class CalledEndpoints:
             enabled=row["status"] == "enabled",
             schedule=self._schedule if delays_s is None else Schedule(tuple(delays_s)),
         )
+
+
+def backlog_keeper(database: Database, clock: Clock) -> Keeper:
+    """The worker that holds what endpoints do not take, and releases it."""
+    return Keeper(database, CalledEndpoints(database), clock)
 
 
 def dispatcher(

@@ -3,16 +3,19 @@
 choose     which of the due ones to take, so that no endpoint has more than its share
 prepare    the request of one try, signed both ways, or why there is none
 judge      how it ended → delivered, due again, dead, held
+spare      what becomes of one whose endpoint is broken, so that it is not called
+outcome    what a try tells of its endpoint
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from msgspec import Struct
 
 from tallystick.kernel.backoff import DEFAULT_SCHEDULE, Schedule, next_try_at, retry_after_s
 from tallystick.kernel.delivery import states
+from tallystick.kernel.delivery.health import JITTER_SHARE, TOO_MANY, WELL, Health, Kind, Outcome, kind_of
 from tallystick.kernel.signatures import sign_standard, sign_stripe
 from tallystick.ports.http import Answered, Exchange, HttpRequest, NotSent
 
@@ -27,6 +30,10 @@ IN_FLIGHT_MAX: Final = 256
 """Deliveries held at once by one dispatcher; bounds its memory and its connections."""
 SHARE_MAX: Final = 64
 """Of those, for one endpoint: one that hangs cannot take all places."""
+RATE_PER_S: Final = 500.0
+"""To one endpoint by one dispatcher: no receiver is flooded, however quickly it answers at first."""
+BURST: Final = 100
+"""What comes at once after a silence; a checkout makes a handful of events."""
 
 USER_AGENT: Final = "Tallystick"
 GONE: Final = 410
@@ -40,6 +47,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     in_flight_max: int = IN_FLIGHT_MAX
     share_max: int = SHARE_MAX
     answer_bytes_max: int = ANSWER_BYTES_MAX
+    rate_per_s: float = RATE_PER_S
+    burst: int = BURST
 
     def __post_init__(self) -> None:
         assert self.lease_s >= self.deadline_s + LEASE_MARGIN_S, "nobody may take over what may still be under way"
@@ -67,12 +76,13 @@ class Endpoint(Struct, frozen=True):
 
 
 class Seen(NamedTuple):
-    """A delivery that was read as due, without a lock."""
+    """A delivery that was read as due, without a lock, and how its endpoint stood."""
 
     owner_id: str
     id: str
     generation: int
     endpoint: EndpointKey
+    health: Health = WELL
 
 
 class Claimed(Struct, frozen=True):
@@ -85,6 +95,8 @@ class Claimed(Struct, frozen=True):
     message: str
     endpoint: EndpointKey
     body: bytes | None
+    created_at: datetime
+    health: Health = WELL
 
 
 class Try(Struct, frozen=True):
@@ -107,24 +119,57 @@ class Verdict(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """What a holder writes down: the verdict, when it was reached, and the try that led to it, where there was one."""
+    """What a holder writes down: the verdict, when it was reached, and the try that led to it, where there was one.
+
+    `outcome` is what the try told of the endpoint, None when it told nothing.
+    """
 
     claimed: Claimed
     verdict: Verdict
     at: datetime
     tried: Try | None
+    outcome: Outcome | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the endpoint's health is to be judged anew. A success of a healthy one changes nothing."""
+        return self.outcome is not None and (self.outcome.kind is not Kind.GOOD or self.claimed.health.ailing)
 
 
-def choose(due: Sequence[Seen], in_flight: Mapping[EndpointKey, int], *, places: int, share_max: int) -> list[Seen]:
-    """Those of `due` to take now: at most `places`, in their order, no endpoint beyond its share."""
+class Choice(NamedTuple):
+    """What to take now, and the endpoints that had to leave something for lack of room or tokens."""
+
+    taken: list[Seen]
+    crowded: set[EndpointKey]
+
+
+def choose(
+    due: Sequence[Seen],
+    in_flight: Mapping[EndpointKey, int],
+    *,
+    at: datetime,
+    places: int,
+    share_max: int,
+    tokens: Callable[[EndpointKey], int],
+) -> Choice:
+    """Those of `due` to take now: at most `places`, in their order, no endpoint beyond its share and its tokens."""
     taken: dict[EndpointKey, int] = {}
     chosen: list[Seen] = []
+    crowded: set[EndpointKey] = set()
     for seen in due:
-        count = in_flight.get(seen.endpoint, 0) + taken.get(seen.endpoint, 0)
-        if len(chosen) < places and count < share_max:
-            taken[seen.endpoint] = taken.get(seen.endpoint, 0) + 1
+        key, count = seen.endpoint, taken.get(seen.endpoint, 0)
+        full = in_flight.get(key, 0) + count >= share_of(seen.health, at, share_max)
+        if full or (count >= tokens(key) and not seen.health.is_broken(at)):
+            crowded.add(key)
+        elif len(chosen) < places:
+            taken[key] = count + 1
             chosen.append(seen)
-    return chosen
+    return Choice(chosen, crowded)
+
+
+def share_of(health: Health, at: datetime, share_max: int) -> int:
+    """How many deliveries to one endpoint a dispatcher holds at once. One that is broken is not called at all."""
+    return share_max if health.is_broken(at) else health.share(share_max)
 
 
 def without_sending(endpoint: Endpoint | None) -> Verdict | None:
@@ -170,6 +215,38 @@ def judge(exchange: Exchange, schedule: Schedule, *, tries: int, at: datetime, c
     if due_at is None:
         return Verdict(states.DEAD, reason=reason)
     return Verdict(states.DUE, due_at=due_at, reason=reason)
+
+
+def spare(claimed: Claimed, schedule: Schedule, *, at: datetime, chance: float) -> tuple[Verdict, Try | None]:
+    """What becomes at `at` of a delivery whose endpoint is broken: it fails as if it had been sent.
+
+    Its last try is not given away like that: it waits for the breaker, unless the endpoint has answered nothing since
+    before the delivery was made, so that there is nothing to hope for.
+    """
+    health = claimed.health
+    assert health.broken_until is not None
+    tries, reason = claimed.tries + 1, health.reason or states.ENDPOINT_FAILING
+    attempt = Try(at, 0, None, states.ENDPOINT_FAILING, None)
+    due_at = next_try_at(schedule, tries=tries, failed_at=at, chance=chance)
+    if due_at is not None:
+        return Verdict(states.DUE, due_at=due_at, reason=reason), attempt
+    if health.failing_since is not None and health.failing_since <= claimed.created_at:
+        return Verdict(states.DEAD, reason=reason), attempt
+    wait = (health.broken_until - at) * (1 + JITTER_SHARE * chance)
+    return Verdict(states.DUE, due_at=at + max(wait, timedelta(seconds=1)), reason=reason), None
+
+
+def outcome(exchange: Exchange, *, started_at: datetime, at: datetime) -> Outcome | None:
+    """What a try tells of its endpoint; nothing where the fault is ours, or where it asked to be left alone."""
+    if not isinstance(exchange, Answered):
+        return None if exchange.reason in states.OUR_FAULTS else Outcome(Kind.BAD, started_at, exchange.reason)
+    if is_success(exchange.status):
+        return Outcome(Kind.GOOD, started_at)
+    if exchange.status == GONE:
+        return None
+    asked_s = retry_after_s(exchange.headers.get("retry-after"), at)
+    kind = kind_of(exchange.status, asked_s)
+    return Outcome(kind, started_at, failure(exchange), asked_s, breaks=exchange.status != TOO_MANY)
 
 
 def tried(exchange: Exchange, *, started_at: datetime, duration_s: float) -> Try:

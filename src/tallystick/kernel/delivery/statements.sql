@@ -1,11 +1,14 @@
 -- due_deliveries
--- Deliveries that are due and that nobody is sending, longest due first, read without a lock.
--- Endpoints that have their share of places are left out.
-SELECT d.owner_id, d.livemode, d.id, d.generation, d.endpoint
+-- Deliveries that are due and that nobody is sending, longest due first, with the health of their endpoints, read without
+-- a lock. Endpoints that have their share of places, or asked for time, are left out.
+SELECT d.owner_id, d.livemode, d.id, d.generation, d.endpoint, h.width, h.failures, h.failing_since, h.reason,
+       h.broken_until
   FROM delivery d
+  LEFT JOIN endpoint_health h ON (h.owner_id, h.livemode, h.endpoint) = (d.owner_id, d.livemode, d.endpoint)
  WHERE d.state = 'due' AND d.due_at <= $1::timestamptz
    AND (d.lease_until IS NULL OR d.lease_until <= $1::timestamptz)
    AND d.endpoint <> ALL ($2::text[])
+   AND (h.slowed_until IS NULL OR h.slowed_until <= $1::timestamptz)
  ORDER BY d.due_at, d.owner_id, d.id
  LIMIT $3::int;
 
@@ -18,7 +21,7 @@ UPDATE delivery d
   FROM unnest($1::text[], $2::text[], $3::int[]) AS seen(owner_id, id, generation)
  WHERE (d.owner_id, d.id, d.generation) = (seen.owner_id, seen.id, seen.generation)
    AND d.state NOT IN ('delivered', 'dead', 'held') AND (d.lease_until IS NULL OR d.lease_until <= $4::timestamptz)
-RETURNING d.owner_id, d.livemode, d.id, d.generation, d.tries, d.message, d.endpoint,
+RETURNING d.owner_id, d.livemode, d.id, d.generation, d.tries, d.message, d.endpoint, d.created_at,
        (SELECT m.body FROM message m WHERE (m.owner_id, m.id, m.api_version) = (d.owner_id, d.message, d.api_version)) AS body;
 
 -- record_results
@@ -53,3 +56,114 @@ UPDATE delivery d
   FROM unnest($1::text[], $2::text[], $3::int[]) AS held(owner_id, id, generation)
  WHERE (d.owner_id, d.id, d.generation) = (held.owner_id, held.id, held.generation)
    AND d.state NOT IN ('delivered', 'dead', 'held');
+
+-- lock_health
+-- How some endpoints stand, locked for a change; those that are well may have no row.
+SELECT h.owner_id, h.livemode, h.endpoint, h.width, h.failures, h.failing_since, h.reason, h.backoffs, h.backed_off_at,
+       h.slowed_until, h.broken_until
+  FROM endpoint_health h
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(owner_id, livemode, endpoint)
+    ON (h.owner_id, h.livemode, h.endpoint) = (wanted.owner_id, wanted.livemode, wanted.endpoint)
+ ORDER BY h.owner_id, h.livemode, h.endpoint
+   FOR UPDATE OF h;
+
+-- save_health
+-- How some endpoints stand from now on. What waits for one that is slowed down is looked at by the keeper.
+INSERT INTO endpoint_health (owner_id, livemode, endpoint, width, failures, failing_since, reason, backoffs, backed_off_at,
+                             slowed_until, broken_until, keep_at)
+SELECT h.*
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::int[], $6::timestamptz[], $7::text[], $8::int[],
+              $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[])
+       AS h(owner_id, livemode, endpoint, width, failures, failing_since, reason, backoffs, backed_off_at, slowed_until,
+            broken_until, keep_at)
+    ON CONFLICT (owner_id, livemode, endpoint) DO UPDATE
+   SET width = excluded.width, failures = excluded.failures, failing_since = excluded.failing_since,
+       reason = excluded.reason, backoffs = excluded.backoffs, backed_off_at = excluded.backed_off_at,
+       slowed_until = excluded.slowed_until, broken_until = excluded.broken_until,
+       keep_at = coalesce(endpoint_health.keep_at, excluded.keep_at);
+
+-- ask_keeper
+-- Let the keeper look at what waits for some endpoints, at a time or earlier.
+INSERT INTO endpoint_health (owner_id, livemode, endpoint, keep_at)
+SELECT h.owner_id, h.livemode, h.endpoint, $4::timestamptz
+  FROM unnest($1::text[], $2::boolean[], $3::text[]) AS h(owner_id, livemode, endpoint)
+    ON CONFLICT (owner_id, livemode, endpoint) DO UPDATE
+   SET keep_at = excluded.keep_at
+ WHERE endpoint_health.keep_at IS NULL OR endpoint_health.keep_at > excluded.keep_at;
+
+-- restart_health
+-- Endpoints that were enabled begin anew, narrow: what waits for them comes as a ramp.
+INSERT INTO endpoint_health (owner_id, livemode, endpoint, width, keep_at)
+SELECT h.owner_id, h.livemode, h.endpoint, 1, $4::timestamptz
+  FROM unnest($1::text[], $2::boolean[], $3::text[]) AS h(owner_id, livemode, endpoint)
+    ON CONFLICT (owner_id, livemode, endpoint) DO UPDATE
+   SET width = 1, failures = 0, failing_since = NULL, reason = NULL, backoffs = 0, backed_off_at = NULL,
+       slowed_until = NULL, broken_until = NULL, keep_at = excluded.keep_at;
+
+-- due_keeps
+-- Endpoints whose backlog is to be looked at, longest due first, read without a lock.
+SELECT h.owner_id, h.livemode, h.endpoint, h.keep_at
+  FROM endpoint_health h
+ WHERE h.keep_at <= $1::timestamptz
+ ORDER BY h.keep_at, h.owner_id, h.livemode, h.endpoint
+ LIMIT $2::int;
+
+-- claim_keeps
+-- Lock endpoints whose backlog is being looked at, and say when it is looked at next; those that someone else has looked
+-- at meanwhile are not returned.
+UPDATE endpoint_health h
+   SET keep_at = $5::timestamptz
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::timestamptz[]) AS seen(owner_id, livemode, endpoint, keep_at)
+ WHERE (h.owner_id, h.livemode, h.endpoint, h.keep_at) = (seen.owner_id, seen.livemode, seen.endpoint, seen.keep_at)
+RETURNING h.owner_id, h.livemode, h.endpoint;
+
+-- end_keeps
+-- Nothing waits for these endpoints any more.
+UPDATE endpoint_health h
+   SET keep_at = NULL
+  FROM unnest($1::text[], $2::boolean[], $3::text[]) AS done(owner_id, livemode, endpoint)
+ WHERE (h.owner_id, h.livemode, h.endpoint) = (done.owner_id, done.livemode, done.endpoint);
+
+-- count_due
+-- How many deliveries are due ($4) to some endpoints; counted up to a limit. The state is a parameter, here and below, so
+-- that no plan goes by the index of what is due to everybody.
+SELECT e.owner_id, e.livemode, e.endpoint, counted.due
+  FROM unnest($1::text[], $2::boolean[], $3::text[]) AS e(owner_id, livemode, endpoint)
+ CROSS JOIN LATERAL (
+       SELECT count(*)::int AS due
+         FROM (SELECT FROM delivery d
+                WHERE (d.owner_id, d.livemode, d.endpoint) = (e.owner_id, e.livemode, e.endpoint)
+                  AND d.state IN ('due', 'held', 'dead') AND d.state = $4::text AND d.due_at <= $5::timestamptz
+                ORDER BY d.due_at, d.id
+                LIMIT $6::int) AS few) AS counted
+ ORDER BY e.owner_id, e.livemode, e.endpoint;
+
+-- waiting_of_endpoints
+-- Some of what waits for endpoints in one state ($6) and is due by then ($7), longest waiting first: so many of each ($5),
+-- after so many that are passed over ($4). What is being sent at this moment ($8) is left out.
+SELECT e.owner_id, e.livemode, e.endpoint, few.id
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::int[]) AS e(owner_id, livemode, endpoint, passed, taken)
+ CROSS JOIN LATERAL (
+       SELECT d.id, d.due_at
+         FROM delivery d
+        WHERE (d.owner_id, d.livemode, d.endpoint) = (e.owner_id, e.livemode, e.endpoint)
+          AND d.state IN ('due', 'held', 'dead') AND d.state = $6::text AND d.due_at <= $7::timestamptz
+          AND (d.lease_until IS NULL OR d.lease_until <= $8::timestamptz)
+        ORDER BY d.due_at, d.id
+       OFFSET e.passed LIMIT e.taken) AS few
+ ORDER BY e.owner_id, e.livemode, e.endpoint, few.due_at, few.id;
+
+-- hold_deliveries
+-- Hold deliveries that are still due and that nobody is sending.
+UPDATE delivery d
+   SET state = 'held', reason = $4::text, lease_until = NULL, generation = d.generation + 1
+  FROM unnest($1::text[], $2::text[]) AS chosen(owner_id, id)
+ WHERE (d.owner_id, d.id) = (chosen.owner_id, chosen.id) AND d.state NOT IN ('delivered', 'dead', 'held')
+   AND (d.lease_until IS NULL OR d.lease_until <= $3::timestamptz);
+
+-- release_held
+-- Let held deliveries be due again, never before their time.
+UPDATE delivery d
+   SET state = 'due', reason = NULL, due_at = greatest(d.due_at, $3::timestamptz)
+  FROM unnest($1::text[], $2::text[]) AS chosen(owner_id, id)
+ WHERE (d.owner_id, d.id) = (chosen.owner_id, chosen.id) AND d.state NOT IN ('delivered', 'dead', 'due');

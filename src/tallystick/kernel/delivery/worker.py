@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from tallystick.kernel.batching import Batcher
-from tallystick.kernel.delivery import queue
+from tallystick.kernel.delivery import health, keeper, queue
+from tallystick.kernel.delivery.pacing import Buckets
 from tallystick.kernel.delivery.protocol import (
     Claimed,
     Endpoint,
@@ -24,7 +25,10 @@ from tallystick.kernel.delivery.protocol import (
     Verdict,
     choose,
     judge,
+    outcome,
     prepare,
+    share_of,
+    spare,
     tried,
     without_sending,
 )
@@ -44,14 +48,12 @@ STOP_GRACE_S: Final = 1.5
 """What is being sent at the end gets this long; the rest is given back to be sent by the next dispatcher."""
 ROOM_SHARE: Final = 0.25
 """How much room there must be before a busy dispatcher claims again: few large claims instead of many small ones."""
+CROWDED_S: Final = 5.0
+"""How long an endpoint takes less than there is for it until what waits is moved out of the way of others."""
 
 
-class Endpoints(Protocol):
+class Endpoints(keeper.Endpoints, Protocol):
     """The endpoints of the service that uses the engine."""
-
-    async def find(self, keys: Collection[EndpointKey]) -> Mapping[EndpointKey, Endpoint]:
-        """The endpoints as they are now; deleted ones are left out."""
-        ...
 
     async def disable(self, tx: Transaction, keys: Collection[EndpointKey], *, at: datetime) -> None:
         """Disable endpoints that asked for it by answering 410."""
@@ -83,6 +85,9 @@ class Dispatcher:
         self._waiting_for_room = False
         self._under_way: dict[asyncio.Task[None], Claimed] = {}
         self._in_flight: Counter[EndpointKey] = Counter()
+        self._shares: dict[EndpointKey, int] = {}  # of the endpoints in flight
+        self._buckets: Buckets[EndpointKey] = Buckets(rate_per_s=self._limits.rate_per_s, burst=self._limits.burst)
+        self._crowded_since_s: dict[EndpointKey, float] = {}
         self._results: Batcher[Result, bool] = Batcher(self._record)
 
     def wake(self) -> None:
@@ -109,13 +114,22 @@ class Dispatcher:
         """Claim what is due and start sending it. Gives whether there may be more that could be taken at once."""
         limits = self._limits
         places = limits.in_flight_max - self._in_flight.total()
-        busy = [key.id for key, count in self._in_flight.items() if not self._has_room(count, limits.share_max)]
-        self._waiting_for_room = bool(busy) or places == 0
+        at, at_s = self._clock.now(), self._clock.monotonic_s()
+        full = self._full(at_s)
+        self._waiting_for_room = bool(full) or places == 0
         if places == 0:
             return False
-        at, at_s = self._clock.now(), self._clock.monotonic_s()
-        seen = await queue.due(self._database, at=at, without=busy, items_max=places)
-        chosen = choose(seen, self._in_flight, places=places, share_max=limits.share_max)
+        seen = await queue.due(self._database, at=at, without={key.id for key in full}, items_max=places)
+        choice = choose(
+            seen,
+            self._in_flight,
+            at=at,
+            places=places,
+            share_max=limits.share_max,
+            tokens=lambda key: self._buckets.tokens(key, at_s),
+        )
+        chosen = choice.taken
+        await self._note_crowded(full | choice.crowded, at, at_s)
         if not chosen:
             return False
         self._waiting_for_room = self._waiting_for_room or len(chosen) < len(seen)
@@ -125,8 +139,24 @@ class Dispatcher:
         except SerializationFailed:  # another dispatcher was after the same rows; what it left is looked for again
             return True
         for item in claimed:
+            self._shares[item.endpoint] = share_of(item.health, at, limits.share_max)
+            if not item.health.is_broken(at):
+                self._buckets.take(item.endpoint, 1, at_s)
             self._start(item, endpoints.get(item.endpoint), at_s)
         return len(seen) == places or len(claimed) < len(chosen)
+
+    def _full(self, at_s: float) -> set[EndpointKey]:
+        """The endpoints that get nothing more now: no room, or no token."""
+        full = {key for key, count in self._in_flight.items() if not self._has_room(count, self._shares[key])}
+        return full | {key for key in self._crowded_since_s if self._buckets.tokens(key, at_s) < 1}
+
+    async def _note_crowded(self, crowded: set[EndpointKey], at: datetime, at_s: float) -> None:
+        """What waits for endpoints that have long been crowded is the keeper's."""
+        since_s = {key: self._crowded_since_s.get(key, at_s) for key in crowded}
+        long = [key for key, key_since_s in since_s.items() if at_s - key_since_s >= CROWDED_S]
+        if long:
+            await queue.ask_keeper(self._database, long, at=at)
+        self._crowded_since_s = since_s | dict.fromkeys(long, at_s)
 
     def _has_room(self, count: int, count_max: int) -> bool:
         return count <= count_max - max(1, int(count_max * ROOM_SHARE))
@@ -140,17 +170,14 @@ class Dispatcher:
     def _ended(self, task: "asyncio.Task[None]") -> None:
         key = self._under_way.pop(task).endpoint
         self._in_flight[key] -= 1
-        count = self._in_flight[key]
+        count, share = self._in_flight[key], self._shares[key]
         if not count:
-            del self._in_flight[key]  # endpoints come and go; the count must not grow with them
+            del self._in_flight[key], self._shares[key]  # endpoints come and go; the counts must not grow with them
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a delivery's lease is left to run out: %s", type(error).__name__, exc_info=error)
-        if self._waiting_for_room:
-            limits = self._limits
-            if self._has_room(count, limits.share_max) and self._has_room(
-                self._in_flight.total(), limits.in_flight_max
-            ):
-                self._woken.set()
+        room = self._has_room(count, share) and self._has_room(self._in_flight.total(), self._limits.in_flight_max)
+        if self._waiting_for_room and room:
+            self._woken.set()
 
     async def _deliver(self, claimed: Claimed, endpoint: Endpoint | None, claimed_s: float) -> None:
         """Everything that happens to one claimed delivery."""
@@ -162,14 +189,20 @@ class Dispatcher:
         if not self._lease_covers_a_try(claimed_s):
             return
         started_at, started_s = self._clock.now(), self._clock.monotonic_s()
+        if claimed.health.is_broken(started_at):
+            verdict, spared = spare(claimed, endpoint.schedule, at=started_at, chance=self._chance())
+            await self._write_down(Result(claimed, verdict, started_at, spared), claimed_s)
+            return
         exchange = await self._send(claimed, endpoint, started_at)
         at = self._clock.now()
         attempt = tried(exchange, started_at=started_at, duration_s=self._clock.monotonic_s() - started_s)
-        verdict = judge(
-            exchange, endpoint.schedule, tries=claimed.tries + 1, at=at, chance=self._entropy.uniform(0.0, 1.0)
-        )
+        verdict = judge(exchange, endpoint.schedule, tries=claimed.tries + 1, at=at, chance=self._chance())
         self._tell(claimed, attempt, verdict)
-        await self._write_down(Result(claimed, verdict, at, attempt), claimed_s)
+        told = outcome(exchange, started_at=started_at, at=at)
+        await self._write_down(Result(claimed, verdict, at, attempt, told), claimed_s)
+
+    def _chance(self) -> float:
+        return self._entropy.uniform(0.0, 1.0)
 
     def _lease_covers_a_try(self, claimed_s: float) -> bool:
         """After a long pause of this process (swapped out, suspended) somebody else may be sending it by now."""
@@ -220,19 +253,43 @@ class Dispatcher:
                 return
 
     async def _record(self, results: Sequence[Result]) -> Sequence[bool]:
-        """Write results down, many in one commit; those of a 410 together with the end of their endpoint."""
-        if not any(result.verdict.gone for result in results):
+        """Write results down, many in one commit, together with what they told of their endpoints."""
+        if not any(result.verdict.gone or result.is_news for result in results):
             counted = await queue.record(self._database, results)
         else:
             async with self._database.transaction() as tx:
                 counted = await queue.record(tx, results)
-                gone = {
-                    result.claimed.endpoint
-                    for result in results
-                    if result.verdict.gone and (result.claimed.owner_id, result.claimed.id) in counted
-                }
-                await self._endpoints.disable(tx, gone, at=self._clock.now())
-        return [(result.claimed.owner_id, result.claimed.id) in counted for result in results]
+                await self._learn(tx, [result for result in results if _id(result) in counted])
+        return [_id(result) in counted for result in results]
+
+    async def _learn(self, tx: Transaction, results: Sequence[Result]) -> None:
+        """What was told of endpoints: those of a 410 are disabled, and all have their health."""
+        at = self._clock.now()
+        gone = {result.claimed.endpoint for result in results if result.verdict.gone}
+        if gone:
+            await self._endpoints.disable(tx, gone, at=at)
+            await keeper.hold(tx, gone, at=at)
+        told: dict[EndpointKey, list[health.Outcome]] = {
+            result.claimed.endpoint: [] for result in results if result.is_news
+        }
+        for result in results:
+            if result.claimed.endpoint in told and result.outcome is not None:
+                told[result.claimed.endpoint].append(result.outcome)
+        if told:
+            await self._judge_health(tx, told, at)
+
+    async def _judge_health(
+        self, tx: Transaction, told: Mapping[EndpointKey, Sequence[health.Outcome]], at: datetime
+    ) -> None:
+        before = await queue.lock_health(tx, told)
+        after: dict[EndpointKey, health.Health] = {}
+        for key in sorted(told):
+            outcomes = sorted(told[key], key=lambda each: each.started_at)
+            share_max, chance = self._limits.share_max, self._chance()
+            after[key] = health.learn(before.get(key, health.WELL), outcomes, at=at, chance=chance, share_max=share_max)
+            if after[key].is_broken(at) and after[key].backed_off_at == at:
+                log.warning("endpoint %s fails again and again, left alone until %s", key.id, after[key].broken_until)
+        await queue.save_health(tx, after, at=at)
 
     async def _pause(self) -> None:
         """Wait until something may be due: woken, room to work in, or the next look."""
@@ -262,3 +319,7 @@ class Dispatcher:
                 await queue.release(self._database, list(unfinished.values()))
             except DatabaseError as error:
                 log.warning("leases are left to run out: %s", type(error).__name__)
+
+
+def _id(result: Result) -> tuple[str, str]:
+    return result.claimed.owner_id, result.claimed.id
