@@ -36,6 +36,7 @@ PURE = {
     "tallystick.kernel.signatures",
     "tallystick.merchant.expiry.steps",
     "tallystick.merchant.gateways.stripe_currencies",
+    "tallystick.merchant.gateways.stripe_events",
     "tallystick.merchant.gateways.stripe_objects",
     "tallystick.merchant.orders.facts",
     "tallystick.merchant.orders.learning",

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tallystick.cli.endpoints import EVENTS
 from tallystick.cli.installing import SecretFiles, add_gateway_connection, create_merchant_account
+from tallystick.merchant.gateways.stripe_events import LEARNT_FROM
 from tallystick.merchant.settings import Settings, read
 
 SECRET = "whsec_b2Ygbm8gdmFsdWUgYXQgYWxsIHRvIGFueWJvZHk="
@@ -73,7 +73,7 @@ async def test_the_endpoint_is_created_and_its_secret_written_for_its_owner_alon
     assert added.endpoint == "we_1"
     assert asked[0]["key"] == "Bearer sk_test_of_no_value"
     assert asked[0]["url"] == added.webhook_url
-    assert [asked[0][f"enabled_events[{place}]"] for place in range(len(EVENTS))] == list(EVENTS)
+    assert [asked[0][f"enabled_events[{place}]"] for place in range(len(LEARNT_FROM))] == list(LEARNT_FROM)
     assert files.webhook_secret.read_text().strip() == SECRET
     assert stat.S_IMODE(files.webhook_secret.stat().st_mode) == 0o600
 

@@ -6,19 +6,10 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import Struct
 
+from tallystick.merchant.gateways.stripe_events import LEARNT_FROM
 from tallystick.ports.http import Answered, Http, HttpRequest
 
 DEADLINE_S = 20.0
-EVENTS = (
-    "checkout.session.completed",
-    "checkout.session.expired",
-    "payment_intent.amount_capturable_updated",
-    "payment_intent.canceled",
-    "payment_intent.payment_failed",
-    "payment_intent.processing",
-    "payment_intent.succeeded",
-)
-"""What the merchant service learns from. Others would only be stored and ignored."""
 
 
 class EndpointNotCreated(Exception):
@@ -38,7 +29,7 @@ class Endpoint(Struct, frozen=True):
 
 async def create_endpoint(http: Http, gateway_url: str, secret_key: str, webhook_url: str) -> Endpoint:
     """Create the endpoint for a webhook address. Raises EndpointNotCreated."""
-    fields = [("url", webhook_url), *((f"enabled_events[{place}]", event) for place, event in enumerate(EVENTS))]
+    fields = [("url", webhook_url), *((f"enabled_events[{place}]", event) for place, event in enumerate(LEARNT_FROM))]
     endpoint = await _post(http, f"{gateway_url.rstrip('/')}/v1/webhook_endpoints", secret_key, fields)
     if not endpoint.secret:
         raise EndpointNotCreated("the gateway created an endpoint and did not tell its secret")
@@ -58,7 +49,7 @@ def by_hand(gateway_url: str, secret_key_file: str, webhook_secret_file: str, we
         f"into {webhook_secret_file}. By Stripe's API:",
         f'  curl {gateway_url.rstrip("/")}/v1/webhook_endpoints -u "$(cat {secret_key_file}):" \\',
         f"    -d url={webhook_url} \\",
-        " \\\n".join(f"    -d 'enabled_events[]={event}'" for event in EVENTS),
+        " \\\n".join(f"    -d 'enabled_events[]={event}'" for event in LEARNT_FROM),
     ]
 
 

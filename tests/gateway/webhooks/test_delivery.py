@@ -12,6 +12,8 @@ import stripe
 import svix
 from standardwebhooks.webhooks import Webhook
 
+from tallystick.gateway.webhooks.rotation import roll_secrets
+
 NEW_SECRET = "whsec_" + base64.b64encode(b"another secret of thirty-two byt").decode()
 
 
@@ -45,6 +47,44 @@ async def test_during_a_rotation_both_secrets_sign(bench: Any, receiver: Any) ->
         stripe.Webhook.construct_event(request.body, request.headers["stripe-signature"], secret)
         Webhook(secret).verify(request.body.decode(), request.headers)
         svix.Webhook(secret).verify(request.body, request.headers)
+
+
+async def test_a_rolled_secret_signs_beside_the_old_one_which_ends_by_itself(bench: Any, receiver: Any) -> None:
+    """RULES §6: two live secrets for the overlap, then the new one alone; rolled again, the oldest is gone at once."""
+    old_secret = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+    bench.endpoint("we_1", receiver.url)
+
+    async def roll(overlap_s: int) -> str:
+        async with bench.database.transaction() as tx:
+            rolled = await roll_secrets(
+                tx, {("acct_a", False, "we_1"): overlap_s}, at=bench.clock.now(), entropy=bench.entropy
+            )
+        return rolled["acct_a", False, "we_1"]
+
+    async def signs(*secrets: str) -> list[bool]:
+        receiver.received.clear()
+        await bench.happen()
+        await bench.until(lambda: len(receiver.received) == 1)
+        good = []
+        for secret in secrets:
+            try:
+                svix.Webhook(secret).verify(receiver.received[0].body, receiver.received[0].headers)
+                good.append(True)
+            except svix.WebhookVerificationError:
+                good.append(False)
+        return good
+
+    async with bench.running():
+        first = await roll(3600)
+        assert first != old_secret
+        assert await signs(first, old_secret) == [True, True]
+        second = await roll(3600)
+        assert await signs(second, first, old_secret) == [True, True, False]
+        bench.sql("UPDATE webhook_endpoint SET older_secrets_until = $1", bench.clock.now())
+        assert await signs(second, first) == [True, False]
+        third = await roll(0)
+        assert await signs(third, second) == [True, False]
+    assert bench.sql("SELECT secrets FROM webhook_endpoint") == [([third],)]
 
 
 async def test_a_secret_that_was_rotated_in_mid_retry_signs_the_next_try(bench: Any, receiver: Any) -> None:

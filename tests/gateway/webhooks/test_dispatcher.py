@@ -183,7 +183,7 @@ async def test_a_process_that_slept_past_its_lease_does_not_send(bench: Any, rec
     bench.endpoint("we_1", receiver.url)
     await bench.happen()
     dispatcher = bench.dispatcher()
-    find = CalledEndpoints(bench.database).find
+    find = CalledEndpoints(bench.database, bench.clock).find
 
     class Sleepy:
         async def claim(self, *arguments: Any, **named: Any) -> list[Claimed]:

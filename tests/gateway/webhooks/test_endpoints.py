@@ -12,7 +12,7 @@ from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
 from tallystick.gateway.stripe_wire.errors import WireError
 from tallystick.gateway.stripe_wire.parameters import Retrieve
 from tallystick.gateway.webhooks.endpoints import Endpoints
-from tallystick.gateway.webhooks.parameters import CreateEndpoint, UpdateEndpoint
+from tallystick.gateway.webhooks.parameters import CreateEndpoint, RollSecret, UpdateEndpoint
 from tallystick.kernel.idempotency import Claim, ClaimRequest, Idempotency
 from tallystick.kernel.idempotency.engine import Scope
 from tallystick.kernel.signatures import standard_key
@@ -211,3 +211,19 @@ async def test_the_answer_is_kept_under_its_key_in_the_same_commit(gateway_datab
     assert isinstance(answer, Reply)
     (replay,) = await idempotency.claim([request], CLOCK.now() + timedelta(seconds=1))
     assert (replay.status, replay.body) == (200, answer.body)  # type: ignore[union-attr]
+
+
+async def test_rolling_shows_the_new_secret_once_and_to_its_owner_alone(gateway_database: Database, bench: Any) -> None:
+    endpoints = _endpoints(gateway_database)
+    made = await _create(endpoints)
+    (answer,) = await endpoints.roll_secret([(_call(), made["id"], RollSecret(overlap_s=60))])
+    rolled = _told(answer)
+    assert standard_key(rolled["secret"])
+    assert rolled == made | {"secret": rolled["secret"]}
+    assert bench.sql("SELECT secrets FROM webhook_endpoint") == [([rolled["secret"], made["secret"]],)]
+    for stranger in (_call("acct_b"), _call(livemode=True)):
+        (answer,) = await endpoints.roll_secret([(stranger, made["id"], RollSecret())])
+        assert _told(answer).status == 404
+    for overlap_s in (-1, 7 * 86_400 + 1):
+        with pytest.raises(WireError):
+            RollSecret(overlap_s=overlap_s)

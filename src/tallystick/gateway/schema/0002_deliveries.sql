@@ -33,3 +33,6 @@ CREATE INDEX delivery_of_endpoint ON delivery (owner_id, livemode, endpoint, sta
     WHERE state IN ('due', 'held', 'dead');
 -- Events that somebody has not got: GET /v1/events?delivery_success=false.
 CREATE INDEX delivery_undelivered ON delivery (owner_id, message) WHERE state IN ('due', 'held', 'dead');
+
+-- Rotation: until when the secrets behind the first one sign too; null: for as long as they stand there.
+ALTER TABLE webhook_endpoint ADD COLUMN older_secrets_until timestamptz;

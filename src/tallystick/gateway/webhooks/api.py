@@ -10,7 +10,7 @@ from tallystick.gateway.stripe_wire.reading import SQL
 from tallystick.gateway.stripe_wire.reads import Reads
 from tallystick.gateway.stripe_wire.routing import Route
 from tallystick.gateway.stripe_wire.writes import Answers
-from tallystick.gateway.webhooks.parameters import CreateEndpoint, ListEndpoints, ListEvents, UpdateEndpoint
+from tallystick.gateway.webhooks.parameters import CreateEndpoint, ListEndpoints, ListEvents, RollSecret, UpdateEndpoint
 
 EVENT = "event"
 EVENTS = "/v1/events"
@@ -26,6 +26,8 @@ class Endpoints(Protocol):
 
     async def update(self, items: Sequence[tuple[Call, str, UpdateEndpoint]]) -> Answers: ...
 
+    async def roll_secret(self, items: Sequence[tuple[Call, str, RollSecret]]) -> Answers: ...
+
     async def delete(self, items: Sequence[tuple[Call, str, Parameters]]) -> Answers: ...
 
 
@@ -39,6 +41,7 @@ def routes(endpoints: Endpoints, reads: Reads) -> list[Route]:
         reads.page(ENDPOINTS, ENDPOINT, ListEndpoints, (SQL.page_of_endpoints, SQL.page_of_endpoints_backwards)),
         reads.one(one, ENDPOINT, noun=ENDPOINT_NOUN),
         writes.change(one, UpdateEndpoint, endpoints.update, kind=ENDPOINT, noun=ENDPOINT_NOUN),
+        writes.change(f"{one}/roll_secret", RollSecret, endpoints.roll_secret, kind=ENDPOINT, noun=ENDPOINT_NOUN),
         writes.change(one, Retrieve, endpoints.delete, kind=ENDPOINT, noun=ENDPOINT_NOUN, method="DELETE"),
     ]
 

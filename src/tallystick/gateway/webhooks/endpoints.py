@@ -4,7 +4,6 @@ Whether an address may be called is asked here for a clear answer, and again at 
 """
 
 import asyncio
-import base64
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,14 +16,14 @@ from tallystick.gateway.stripe_wire import errors, objects
 from tallystick.gateway.stripe_wire.call import Call, Reply
 from tallystick.gateway.stripe_wire.errors import WireError
 from tallystick.gateway.stripe_wire.parameters import Parameters, merged_metadata
-from tallystick.gateway.webhooks.parameters import CreateEndpoint, UpdateEndpoint
+from tallystick.gateway.webhooks.parameters import CreateEndpoint, RollSecret, UpdateEndpoint
+from tallystick.gateway.webhooks.rotation import new_secret, roll_secrets
 from tallystick.kernel.addresses import UrlRefused, address_allowed, check_url
 from tallystick.kernel.columns import columns
 from tallystick.kernel.delivery import keeper
 from tallystick.kernel.delivery.protocol import EndpointKey
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.identifiers import new_id
-from tallystick.kernel.signatures import SECRET_PREFIX
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Statements, Transaction
 from tallystick.ports.entropy import Entropy
@@ -33,7 +32,6 @@ SQL = Statements.beside(__file__)
 
 KIND: Final = "webhook_endpoint"
 NOUN: Final = "webhook endpoint"
-SECRET_BYTES: Final = 32
 ENDPOINTS_MAX: Final = 16
 """Of one account in one mode, as Stripe's; every event is signed and sent as often as there are endpoints for it."""
 
@@ -69,7 +67,7 @@ Answers = list[Reply | WireError]
 
 
 class Endpoints:
-    """Create, update and delete endpoints. Each command answers every item; one bad item never fails its neighbours."""
+    """Create, update and delete endpoints, and roll their secrets. One bad item never fails its neighbours."""
 
     def __init__(
         self,
@@ -108,7 +106,7 @@ class Endpoints:
                     answers.append(refusal)
                     continue
                 counts[owner] += 1
-                endpoint, secret = self._made(call, sent, at), self._secret()
+                endpoint, secret = self._made(call, sent, at), new_secret(self._entropy)
                 made.append((endpoint, secret))
                 answers.append(_reply(endpoint, secret))
             if made:
@@ -158,6 +156,20 @@ class Endpoints:
             await self._finish(tx, [call for call, _, _ in items], answers)
         return answers
 
+    async def roll_secret(self, items: Sequence[tuple[Call, str, RollSecret]]) -> Answers:
+        """A new signing secret, shown in the answer; the present one signs beside it for the overlap. RULES §6."""
+        answers: list[Reply | WireError] = []
+        async with self._database.transaction() as tx:
+            overlaps_s = {_key(call, id): sent.overlap_s for call, id, sent in items}
+            present = await self._locked(tx, list(overlaps_s))
+            wanted = {key: overlap_s for key, overlap_s in overlaps_s.items() if key in present}
+            secrets = await roll_secrets(tx, wanted, at=self._clock.now(), entropy=self._entropy)
+            for call, id, _ in items:
+                key = _key(call, id)
+                answers.append(_reply(present[key], secrets[key]) if key in present else errors.no_such(NOUN, id))
+            await self._finish(tx, [call for call, _, _ in items], answers)
+        return answers
+
     async def _hold_or_release(self, tx: Transaction, changes: Sequence[tuple[Endpoint, Endpoint]]) -> None:
         """A disabled endpoint's deliveries are held in this commit; those of an enabled one come back, gradually."""
         at = self._clock.now()
@@ -197,9 +209,6 @@ class Endpoints:
             metadata=msgspec.json.encode(metadata).decode(),
             created_at=at,
         )
-
-    def _secret(self) -> str:
-        return SECRET_PREFIX + base64.b64encode(self._entropy.token_bytes(SECRET_BYTES)).decode()
 
     async def _counts(self, tx: Transaction, calls: Sequence[Call]) -> Counter[tuple[str, bool]]:
         owners = sorted({(call.caller.account_id, call.caller.livemode) for call in calls})

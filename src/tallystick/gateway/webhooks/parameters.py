@@ -17,6 +17,7 @@ from tallystick.gateway.stripe_wire.parameters import (
     check_storable,
     check_text,
 )
+from tallystick.gateway.webhooks.rotation import OVERLAP_S, OVERLAP_S_MAX
 
 ENABLED_EVENTS_MAX = 300  # more than Stripe has types
 TYPES_MAX = 20  # Stripe's limit of `types` in one list call
@@ -59,6 +60,16 @@ class UpdateEndpoint(Parameters, frozen=True, kw_only=True):
         if isinstance(self.description, str):
             check_storable("description", self.description)
         check_metadata("metadata", self.metadata)
+
+
+class RollSecret(Parameters, frozen=True, kw_only=True):
+    """`POST /v1/webhook_endpoints/{id}/roll_secret`, ours and not Stripe's, where only the dashboard does it."""
+
+    overlap_s: int = OVERLAP_S
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap_s <= OVERLAP_S_MAX:
+            raise errors.invalid("overlap_s", f"Invalid integer: must be between 0 and {OVERLAP_S_MAX}")
 
 
 class ListEndpoints(Paging, frozen=True, kw_only=True):

@@ -24,8 +24,9 @@ SELECT d.*, $1::timestamptz, $1::timestamptz
        AS d(owner_id, id, livemode, message, api_version, endpoint, state, reason);
 
 -- endpoints_to_call
--- Where deliveries go, with which secrets and schedule; deleted endpoints are not returned.
-SELECT e.account_id, e.livemode, e.id, e.url, e.status, e.secrets, e.retry_delays_s
+-- Where deliveries go, with which schedule, and with the secrets that live now; deleted endpoints are not returned.
+SELECT e.account_id, e.livemode, e.id, e.url, e.status, e.retry_delays_s,
+       CASE WHEN e.older_secrets_until <= $4::timestamptz THEN e.secrets[1:1] ELSE e.secrets END AS secrets
   FROM webhook_endpoint e
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (e.account_id, e.livemode, e.id) = (wanted.account_id, wanted.livemode, wanted.id)
@@ -85,3 +86,13 @@ UPDATE webhook_endpoint e
    SET deleted_at = $4::timestamptz
   FROM unnest($1::text[], $2::boolean[], $3::text[]) AS gone(account_id, livemode, id)
  WHERE (e.account_id, e.livemode, e.id) = (gone.account_id, gone.livemode, gone.id) AND e.deleted_at IS NULL;
+
+-- roll_secrets
+-- A new secret for endpoints; the one before signs beside it until a given time, older ones no more.
+UPDATE webhook_endpoint e
+   SET secrets = CASE WHEN new.until <= $6::timestamptz THEN ARRAY[new.secret] ELSE ARRAY[new.secret, e.secrets[1]] END,
+       older_secrets_until = new.until
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::timestamptz[])
+       AS new(account_id, livemode, id, secret, until)
+ WHERE (e.account_id, e.livemode, e.id) = (new.account_id, new.livemode, new.id) AND e.deleted_at IS NULL
+RETURNING e.account_id, e.livemode, e.id;
