@@ -152,6 +152,13 @@ class Merchant:
     async def expire(self, session_id: str) -> Any:
         return await asyncio.to_thread(self._client.v1.checkout.sessions.expire, session_id)
 
+    async def until_processing(self, session_id: str) -> None:
+        """Wait until the bank has been asked to pay the session."""
+        intent_id = (await self.retrieve(session_id)).payment_intent
+        async with asyncio.timeout(10):
+            while (await asyncio.to_thread(self._client.v1.payment_intents.retrieve, intent_id)).status != "processing":
+                await asyncio.sleep(0.02)
+
     async def charges(self, intent_id: str) -> list[Any]:
         listed = await asyncio.to_thread(self._client.v1.charges.list, {"payment_intent": intent_id})
         return list(listed.data)

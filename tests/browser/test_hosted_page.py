@@ -191,6 +191,7 @@ async def test_while_the_bank_thinks_the_page_waits_by_itself(
     await fill_card(page, APPROVED)
     pressed = "(button => { button.click(); return [button.textContent, button.ariaDisabled] })"
     assert await page.evaluate(f"{pressed}(document.querySelector('button'))") == ["Paying…", "true"]
+    await slow_gateway.until_processing(session.id)
     other = await page.context.new_page()
     await other.goto(session.url)
     await expect(other.get_by_role("heading", level=1)).to_have_text("One moment please")

@@ -107,7 +107,7 @@ async def test_every_answer_has_a_nonce_of_its_own(open_page: Any, https_gateway
     assert len(nonces) == 3
 
 
-def test_every_script_says_why_it_is_there() -> None:
+async def test_every_script_says_why_it_is_there() -> None:
     for page in MANIFEST["pages"].values():
         for each in [*page["scripts"], *page["styles"]]:
             assert each["purpose"]
