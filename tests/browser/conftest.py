@@ -156,8 +156,10 @@ class Merchant:
         """Wait until the bank has been asked to pay the session."""
         intent_id = (await self.retrieve(session_id)).payment_intent
         async with asyncio.timeout(10):
-            while (await asyncio.to_thread(self._client.v1.payment_intents.retrieve, intent_id)).status != "processing":
+            status = ""
+            while status != "processing":
                 await asyncio.sleep(0.02)
+                status = (await asyncio.to_thread(self._client.v1.payment_intents.retrieve, intent_id)).status
 
     async def charges(self, intent_id: str) -> list[Any]:
         listed = await asyncio.to_thread(self._client.v1.charges.list, {"payment_intent": intent_id})
