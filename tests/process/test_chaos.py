@@ -32,7 +32,7 @@ from tallystick.demo.browser import Browser, Form, Lost, Page
 from tallystick.ports.http import AiohttpClient, HttpRequest
 
 CHAOS_S = float(os.environ.get("TALLYSTICK_CHAOS_S", "40"))
-SETTLING_S = 110.0  # for what the faults left behind, with retries every few seconds
+SETTLING_S = 170.0  # for what the faults left behind, with retries every few seconds
 BOUND_S = CHAOS_S + SETTLING_S + 120
 KILL_EVERY_S = (2.0, 5.0)
 SHOPPERS, CALLERS = 6, 2  # at a time
@@ -266,6 +266,7 @@ async def stack(processes: Any, http: AiohttpClient, data_dir: Path, dice: rando
         "TALLYSTICK_GATEWAY_PORT": str(ports[0]),
         "TALLYSTICK_GATEWAY_PUBLIC_URL": urls["gateway"],
         "TALLYSTICK_GATEWAY_WEBHOOKS_TO_LOOPBACK": "true",
+        "TALLYSTICK_GATEWAY_ACQUIRER_DELAY_S": "0.3",  # so that kills come while the bank thinks
         "TALLYSTICK_GATEWAY_WEBHOOK_SCHEDULE_S": "0,1,2,4,8,8,8,8,8,8,8,8,8,8,8",
         "TALLYSTICK_MERCHANT_PORT": str(ports[1]),
         "TALLYSTICK_MERCHANT_PUBLIC_URL": urls["merchant"],
