@@ -89,6 +89,9 @@ OWNER_NOT_FIRST: dict[str, str] = {
     "kernel/sandbox raise_sandbox_target": "one row: the sandbox has one time",
     "kernel/sandbox move_sandbox_clock": "one row: the sandbox has one time",
     "gateway ready": "asks whether there is a schema and reads no row",
+    "merchant pending": "asks what is due, of all owners",
+    "merchant/intake due_backfills": "a worker looks for what is due of all owners",
+    "merchant/intake due_webhooks": "a worker looks for what is due of all owners",
     "merchant/expiry due_attempts": "a worker looks for what is due of all owners",
     "merchant/expiry due_orders": "a worker looks for what is due of all owners",
 }

@@ -3,6 +3,7 @@ told.
 """
 
 import asyncio
+import copy
 import itertools
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -59,6 +60,7 @@ class GatewayStandIn:
         self.trouble: list[str | tuple[int, str]] = []
         self.called = asyncio.Event()
         self.busy: set[str] = set()
+        self.events: list[dict[str, Any]] = []
         self._by_key: dict[tuple[str, str], tuple[str, dict[str, Any], int]] = {}
         self._numbers = itertools.count(1)
 
@@ -124,6 +126,8 @@ class GatewayStandIn:
         return web.json_response(body, status=status)
 
     def _do(self, request: web.Request, fields: dict[str, str]) -> tuple[dict[str, Any], int]:
+        if request.path == "/v1/events":
+            return self._events(request.query), 200
         if request.method == "GET" and "id" not in request.match_info:
             return self._list(request.query), 200
         if request.method == "GET":
@@ -158,6 +162,13 @@ class GatewayStandIn:
             "client_secret": f"{id}_secret_x" if fields["ui_mode"] == "embedded_page" else None,
         }
         return dict(self.sessions[id])
+
+    def _events(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Events, the newest first, two a page."""
+        newest = [event for event in reversed(self.events) if event["created"] >= int(query["created[gte]"])]
+        ids = [event["id"] for event in newest]
+        after = ids.index(query["starting_after"]) + 1 if "starting_after" in query else 0
+        return {"object": "list", "data": newest[after : after + 2], "has_more": len(newest) > after + 2}
 
     def _list(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Sessions, the newest first, a page of at most two: so that who lists must turn pages."""
@@ -223,15 +234,24 @@ class Stage:
 
     async def tell(self, type: str, object: dict[str, Any]) -> int:
         """The gateway sends an event; the status that it is answered."""
+        return await self.send(self.happen(type, object))
+
+    def happen(self, type: str, object: dict[str, Any], *, id: str | None = None) -> dict[str, Any]:
+        """Something happens at the gateway: an event is in its list, and nobody is told yet."""
         intent = object.get("payment_intent")
         flat = {**object, "payment_intent": intent["id"] if isinstance(intent, dict) else intent}
         event = {
-            "id": f"evt_{next(self._events)}",
+            "id": id or f"evt_{next(self._events)}",
             "object": "event",
             "type": type,
-            "created": 1,
+            "created": int(datetime.now(UTC).timestamp()),
             "data": {"object": flat},
         }
+        self.gateway.events.append(copy.deepcopy(event))
+        return event
+
+    async def send(self, event: dict[str, Any]) -> int:
+        """A webhook comes in; the status that it is answered."""
         body = msgspec.json.encode(event)
         signature = sign_stripe([WEBHOOK_SECRET], int(datetime.now(UTC).timestamp()), body)
         address = f"{self.url}/webhooks/{self.connection_id}"
@@ -269,6 +289,7 @@ async def gateway_stand_in() -> AsyncIterator[GatewayStandIn]:
     gateway = GatewayStandIn()
     application = web.Application()
     application.router.add_post("/v1/checkout/sessions", gateway.answer)
+    application.router.add_get("/v1/events", gateway.answer)
     application.router.add_get("/v1/checkout/sessions", gateway.answer)
     application.router.add_get("/v1/checkout/sessions/{id}", gateway.answer)
     application.router.add_post("/v1/checkout/sessions/{id}/expire", gateway.answer)

@@ -14,7 +14,7 @@ from tallystick.ports.http import AiohttpClient, HttpRequest
 TEST_BOUND_S = 180
 KEYS = {
     "gateway": {"url", "secret_key", "publishable_key", "operator_key"},
-    "merchant": {"url", "api_key", "webhook_url", "webhook_secret"},
+    "merchant": {"url", "api_key", "webhook_url", "webhook_secret", "operator_key"},
     "shop": {"url"},
     "database": {"merchant", "gateway"},
 }

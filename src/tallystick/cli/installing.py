@@ -145,11 +145,32 @@ async def subscribe(settings: MerchantSettings, url: str, files: SecretFiles, we
 
 async def move_gateway_connection(settings: MerchantSettings, connection_id: str, url: str) -> None:
     """Tell a connection its gateway's new address. Raises AccountRefused, DatabaseUnavailable."""
+    merchant_id = _merchant_of(connection_id)
+    async with _opened(settings.database_dsn) as database:
+        await merchants.set_connection_url(database, merchant_id=merchant_id, connection_id=connection_id, url=url)
+
+
+async def set_webhook_secrets(settings: MerchantSettings, connection_id: str, files: Sequence[Path]) -> None:
+    """Replace a connection's live webhook secrets by those in `files`. Raises AccountRefused, CommandRefused,
+    DatabaseUnavailable."""
+    for file in files:
+        if not file.exists():
+            raise CommandRefused(f"{file} does not exist: put the webhook secret (whsec_…) there first")
+    merchant_id = _merchant_of(connection_id)
+    async with _opened(settings.database_dsn) as database:
+        await merchants.set_webhook_secrets(
+            database,
+            merchant_id=merchant_id,
+            connection_id=connection_id,
+            webhook_secret_refs=[f"file:{file}" for file in files],
+        )
+
+
+def _merchant_of(connection_id: str) -> str:
     merchant_id = owner_of(connection_id, merchants.MERCHANT_PREFIX)
     if merchant_id is None:
         raise CommandRefused(f"{connection_id} is not the id of a connection (con_…)")
-    async with _opened(settings.database_dsn) as database:
-        await merchants.set_connection_url(database, merchant_id=merchant_id, connection_id=connection_id, url=url)
+    return merchant_id
 
 
 def write_secret(path: Path, secret: str) -> None:

@@ -8,14 +8,27 @@ from typing import Annotated
 
 import typer
 
+from tallystick.cli import cases, clock, inbox, operators
 from tallystick.cli.failures import CommandFailed
+from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, show
+
+
+def _dsn() -> str:
+    from tallystick.merchant.settings import read
+
+    return read(os.environ).database_dsn
+
 
 app = typer.Typer(help="The merchant service.", no_args_is_help=True)
 accounts = typer.Typer(help="Merchants: who sells.", no_args_is_help=True)
 connections = typer.Typer(help="Connections: a merchant's account at a gateway.", no_args_is_help=True)
 app.add_typer(accounts, name="accounts")
 app.add_typer(connections, name="connections")
+app.add_typer(operators.commands("merchant", _dsn), name="operators")
+app.add_typer(clock.commands("merchant"), name="clock")
+app.add_typer(inbox.app, name="inbox")
+app.add_typer(cases.app, name="cases")
 
 
 class Adapter(StrEnum):
@@ -141,3 +154,47 @@ def move_connection(
 
     asyncio.run(move_gateway_connection(read(os.environ), connection, url))
     show(as_json, {"connection": connection, "url": url}, f"{connection} now speaks to {url}")
+
+
+@connections.command("secrets")
+def set_secrets(
+    connection: Annotated[str, typer.Argument(help="con_…")],
+    webhook_secret_file: Annotated[
+        list[Path],
+        typer.Option(help="A file that holds a live webhook secret, whsec_…; repeatable: two during a rotation."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Replace the webhook secrets that are live for a connection: its webhooks are taken with any of them.
+
+    To rotate: name the old file and the new one, roll the secret at the gateway, then name the new one alone. The
+    running service follows within ten seconds, and at once for a secret that it did not know.
+    """
+    from tallystick.cli.installing import set_webhook_secrets
+    from tallystick.merchant.settings import read
+
+    files = [file.absolute() for file in webhook_secret_file]
+    asyncio.run(set_webhook_secrets(read(os.environ), connection, files))
+    names = [str(file) for file in files]
+    show(as_json, {"connection": connection, "webhook_secret_files": names}, *names)
+
+
+@connections.command("backfill")
+def backfill(
+    connection: Annotated[str, typer.Argument(help="con_…")],
+    hours: Annotated[float, typer.Option(min=0.0, max=720.0, help="How far back; gateways keep events for 30 days.")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the gateway's list of events with the webhooks that came, and take in what is missing.
+
+    The running service does so by itself after an outage; it goes on where it was when a process dies.
+    """
+    from datetime import timedelta
+
+    from tallystick.ports.clock import SystemClock
+
+    since = (SystemClock().now() - timedelta(hours=hours)).isoformat()
+    path = f"/operator/v1/connections/{connection}/backfill"
+    found = ask("merchant", data_dir, lambda api: api.ask("POST", path, {"since": since}))
+    show(as_json, found, f"Events of {connection} are compared from {found['backfill_from']} on.")

@@ -29,3 +29,11 @@ class MerchantApi:
     async def timeline(self, order_id: str) -> list[dict[str, Any]]:
         """Everything that happened to an order, the oldest first."""
         return await self._api.rows(f"/v1/orders/{quote(order_id, safe='')}/timeline", pages=100)
+
+    async def cases(self, *, state: str | None = None, pages: int = 1) -> list[dict[str, Any]]:
+        """The newest cases first, up to `pages` pages of them."""
+        return await self._api.rows("/v1/cases", pages=pages, filters={"state": state} if state else None)
+
+    async def case(self, case_id: str) -> dict[str, Any]:
+        """One case."""
+        return await self._api.ask("GET", f"/v1/cases/{quote(case_id, safe='')}")

@@ -1,13 +1,12 @@
 """`tallystick order …`: asks a running installation about an order."""
 
-import asyncio
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tallystick.cli.failures import CommandRefused
+from tallystick.cli.merchant_api import MerchantApi
+from tallystick.cli.merchant_calls import ask_as_merchant
 from tallystick.cli.showing import AsJson, console, show
 
 app = typer.Typer(help="Orders of a running installation.", no_args_is_help=True)
@@ -29,46 +28,15 @@ def show_order(
     Asks the merchant service at TALLYSTICK_MERCHANT_URL with the key TALLYSTICK_MERCHANT_API_KEY (or its _FILE);
     TALLYSTICK_CA_FILE names the authority to trust where it is not a public one.
     """
-    url, api_key, ca_file = _of_demo(data_dir) if data_dir else _of_environment()
-    found, timeline = asyncio.run(_ask(url, api_key, ca_file, order))
+    found, timeline = ask_as_merchant(data_dir, lambda api: _ask(api, order))
     if as_json:
         show(True, {"order": found, "timeline": timeline})
     else:
         _print(found, timeline)
 
 
-def _of_environment() -> tuple[str, str, str | None]:
-    from tallystick.ports.secrets import LocalSecrets
-
-    url = os.environ.get("TALLYSTICK_MERCHANT_URL")
-    key_file = os.environ.get("TALLYSTICK_MERCHANT_API_KEY_FILE")
-    if not url or not (key_file or os.environ.get("TALLYSTICK_MERCHANT_API_KEY")):
-        raise CommandRefused(
-            "set TALLYSTICK_MERCHANT_URL and TALLYSTICK_MERCHANT_API_KEY, or name a demo's folder with --data-dir"
-        )
-    api_key = LocalSecrets().read(f"file:{key_file}" if key_file else "env:TALLYSTICK_MERCHANT_API_KEY")
-    return url, api_key, os.environ.get("TALLYSTICK_CA_FILE") or None
-
-
-def _of_demo(data_dir: Path) -> tuple[str, str, str | None]:
-    from tallystick.demo.folder import Folder
-
-    known = Folder(data_dir).read()
-    if known is None:
-        raise CommandRefused(f"there is no demo in {data_dir}; `tallystick demo --data-dir {data_dir}` makes one")
-    return known.addresses.merchant, known.merchant_api_key, known.ca_file
-
-
-async def _ask(url: str, api_key: str, ca_file: str | None, order: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    from tallystick.cli.merchant_api import MerchantApi
-    from tallystick.ports.http import AiohttpClient
-
-    http = AiohttpClient(ca_file=ca_file)
-    try:
-        api = MerchantApi(http, url, api_key)
-        return await api.order(order), await api.timeline(order)
-    finally:
-        await http.close()
+async def _ask(api: MerchantApi, order: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    return await api.order(order), await api.timeline(order)
 
 
 def _print(order: dict[str, Any], timeline: list[dict[str, Any]]) -> None:

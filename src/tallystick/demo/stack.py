@@ -102,9 +102,10 @@ class Stack:
             await set_account_origins(gateway, known.account_id, origins)
             await set_merchant_origins(merchant, known.merchant_id, origins_of_shop(addresses))
             await move_gateway_connection(merchant, known.connection_id, addresses.gateway)
-        keys = known.operator_keys
-        if "gateway" not in keys:
-            keys = {**keys, "gateway": (await create_operator_key(self.dsns.gateway, OPERATOR)).key}
+        keys = dict(known.operator_keys)
+        for service, dsn in (("gateway", self.dsns.gateway), ("merchant", self.dsns.merchant)):
+            if service not in keys:
+                keys[service] = (await create_operator_key(dsn, OPERATOR)).key
         known = msgspec.structs.replace(known, addresses=addresses, ca_file=ca_file, operator_keys=keys)
         self._folder.write(known)
         return known
@@ -181,6 +182,7 @@ def _environment(dsns: Dsns, ports: tuple[int, int, int], tls: Tls | None) -> di
         "GATEWAY_DATABASE_DSN": dsns.gateway,
         "GATEWAY_WEBHOOKS_TO_LOOPBACK": "true",
         "GATEWAY_SANDBOX_CLOCK": "true",
+        "MERCHANT_SANDBOX_CLOCK": "true",
         "MERCHANT_DATABASE_DSN": dsns.merchant,
     }
     for name, port in zip(("GATEWAY", "MERCHANT", "SHOP"), ports, strict=True):
@@ -207,6 +209,7 @@ def ready_line(known: Known, stack: Stack) -> dict[str, Any]:
             "api_key": known.merchant_api_key,
             "webhook_url": known.webhook_url,
             "webhook_secret": stack.webhook_secret(),
+            "operator_key": known.operator_keys["merchant"],
         },
         "shop": {"url": known.addresses.shop},
         "ca_file": known.ca_file,

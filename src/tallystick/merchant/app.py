@@ -16,9 +16,14 @@ from tallystick.kernel.batching import QueueFull
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.identifiers import new_id
-from tallystick.kernel.service import Asgi, Service
+from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
+from tallystick.kernel.operators.api import operator_api
+from tallystick.kernel.sandbox.api import clock_routes
+from tallystick.kernel.sandbox.clock import SandboxTime
+from tallystick.kernel.service import Asgi, Service, Worker
 from tallystick.merchant import answers, docs_page, openapi
 from tallystick.merchant.accounts.directory import Directory
+from tallystick.merchant.cases.api import case_routes
 from tallystick.merchant.checkout.commands import Checkout
 from tallystick.merchant.checkout.drafts import Terms
 from tallystick.merchant.errors import (
@@ -35,15 +40,18 @@ from tallystick.merchant.expiry.sweeping import Sweeper
 from tallystick.merchant.expiry.worker import AttemptWorker
 from tallystick.merchant.gateways.port import Gateway
 from tallystick.merchant.gateways.stripe import StripeGateway
+from tallystick.merchant.intake.api import inbox_routes
+from tallystick.merchant.intake.backfill import BackfillWorker
 from tallystick.merchant.intake.commands import Intake
 from tallystick.merchant.intake.connections import WebhookConnections
 from tallystick.merchant.intake.endpoint import PATH_PREFIX, WebhookEndpoint
+from tallystick.merchant.intake.inbox import InboxWorker
 from tallystick.merchant.orders.api import order_routes
 from tallystick.merchant.polling.commands import Poller
 from tallystick.merchant.requests import BODY_BYTES_MAX, authenticate
 from tallystick.merchant.returning.api import ReturnPage, return_routes
 from tallystick.merchant.settings import Settings
-from tallystick.ports.clock import Clock, SystemClock
+from tallystick.ports.clock import Clock, SandboxClock, SystemClock
 from tallystick.ports.database import (
     Database,
     DatabaseError,
@@ -86,7 +94,8 @@ async def open_ports(settings: Settings) -> Ports:
     """The production ports. Raises DatabaseUnavailable."""
     database = await open_database(settings.database_dsn, connections_max=settings.database_connections_max)
     http = AiohttpClient(ca_file=settings.ca_file or None)
-    return Ports(database, http, LocalSecrets(), SystemClock(), SystemEntropy())
+    clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
+    return Ports(database, http, LocalSecrets(), clock, SystemEntropy())
 
 
 def build(settings: Settings, ports: Ports) -> Service:
@@ -99,19 +108,26 @@ def build(settings: Settings, ports: Ports) -> Service:
     checkout = Checkout(database, gateways, directory, clock, entropy, terms)
     poller = Poller(database, gateways, directory, clock)
     returning = ReturnPage(database, directory, poller, clock)
+    intake = Intake(database, clock)
     webhooks = WebhookEndpoint(
-        Intake(database, clock),
+        intake,
         WebhookConnections(database, ports.secrets, clock),
         {name: gateway.read_event for name, gateway in gateways.items()},
         clock,
     )
     attempts = AttemptWorker(database, gateways, directory, clock, entropy)
     sweeper = Sweeper(database, clock)
+    inbox = InboxWorker(database, gateways, clock, entropy)
+    backfill = BackfillWorker(database, intake, gateways, directory, clock, entropy)
     reaper = KeyReaper(Idempotency(database), clock)
 
     api = Litestar(
         route_handlers=[
-            Router("/", route_handlers=order_routes(checkout, database), guards=[authenticate(directory)]),
+            Router(
+                "/",
+                route_handlers=[*order_routes(checkout, database), *case_routes(database)],
+                guards=[authenticate(directory)],
+            ),
             *return_routes(returning),
             *_health_routes(database),
             *_description_routes(settings.origin),
@@ -121,15 +137,21 @@ def build(settings: Settings, ports: Ports) -> Service:
         exception_handlers=_exception_handlers(ports),
         logging_config=None,
     )
-    return Service(_mounted(cast(Asgi, api), webhooks), (attempts, sweeper, reaper))
+    sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
+    operated = [*inbox_routes(database, inbox, clock), *(route for time in sandbox for route in clock_routes(time))]
+    operators = operator_api("merchant", operated, database, clock, entropy)
+    workers: tuple[Worker, ...] = (attempts, sweeper, inbox, backfill, reaper, *sandbox)
+    return Service(_mounted(cast(Asgi, api), operators, webhooks), workers)
 
 
-def _mounted(api: Asgi, webhooks: Asgi) -> Asgi:
+def _mounted(api: Asgi, operators: Asgi, webhooks: Asgi) -> Asgi:
     """Webhooks go past the framework: nothing stands between the server and the hot path."""
 
     async def application(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(PATH_PREFIX):
             await webhooks(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"].startswith(OPERATOR_PREFIX):
+            await operators(scope, receive, send)
         else:
             await api(scope, receive, send)
 

@@ -10,6 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from tallystick import __version__
+from tallystick.merchant.cases.api import CasePage, CasesQuery
+from tallystick.merchant.cases.cases import Case
 from tallystick.merchant.checkout.request import CreateOrder
 from tallystick.merchant.errors import PROBLEM_JSON, ProblemBody
 from tallystick.merchant.orders.api import OrdersQuery, TimelineQuery
@@ -36,7 +38,7 @@ class Health(msgspec.Struct, frozen=True):
 
 def document(origin: str) -> Json:
     """The description of the API as it is served at `origin`."""
-    models = (CreateOrder, OrderView, OrderPage, TimelinePage, ProblemBody, Health)
+    models = (CreateOrder, OrderView, OrderPage, TimelinePage, Case, CasePage, ProblemBody, Health)
     _, schemas = msgspec.json.schema_components(models, ref_template="#/components/schemas/{name}")
     schemas["CreateOrder"]["oneOf"] = _EITHER_AMOUNT_OR_LINES
     return {
@@ -59,6 +61,8 @@ def _paths() -> Json:
         "/v1/orders": {"post": _place_order(), "get": _list_orders()},
         "/v1/orders/{order_id}": {"get": _show_order(order_id)},
         "/v1/orders/{order_id}/timeline": {"get": _show_timeline(order_id)},
+        "/v1/cases": {"get": _list_cases()},
+        "/v1/cases/{case_id}": {"get": _show_case()},
         "/return/{order_id}": {"get": _return_page(order_id)},
         "/healthz": {"get": _health("health", "Is the process alive", "Looks at nothing else.", (500,))},
         "/readyz": {"get": _health("ready", "Can it work", "Asks the database.", (500, 503))},
@@ -100,6 +104,26 @@ def _show_timeline(order_id: Json) -> Json:
         [order_id, *_query(TimelineQuery)],
         {"200": _answer("A page of the timeline.", TimelinePage)},
         (401, 404, 422, 500, 503),
+    )
+
+
+def _list_cases() -> Json:
+    answers = {"200": _answer("A page of cases.", CasePage)}
+    return _operation(
+        "listCases",
+        "List cases",
+        "What a person must see or decide, the newest first.",
+        _query(CasesQuery),
+        answers,
+        (401, 422, 500, 503),
+    )
+
+
+def _show_case() -> Json:
+    case_id = _parameter("path", "case_id", {"type": "string"}, "The case's id.", required=True)
+    answers = {"200": _answer("The case.", Case)}
+    return _operation(
+        "showCase", "Show a case", "Everything that is known of it.", [case_id], answers, (401, 404, 422, 500, 503)
     )
 
 

@@ -52,6 +52,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=1, le=10, description="Failed charges after which an attempt is given up.", extra={"unit": "charges"}),
     ] = 3
+    sandbox_clock: Annotated[
+        bool,
+        Meta(description="Whether operators may move the service's time forward. For test money only."),
+    ] = False
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least important lines that are logged.")
     ] = "info"

@@ -15,6 +15,7 @@ from tallystick.merchant.accounts.commands import (
     hash_api_key,
     origin_of,
     set_return_origins,
+    set_webhook_secrets,
     webhook_address,
 )
 from tallystick.merchant.accounts.directory import Directory
@@ -170,3 +171,22 @@ def test_an_origin_has_one_spelling(given: str, origin: str) -> None:
 def test_what_is_no_origin_is_refused(wrong: str) -> None:
     with pytest.raises(AccountRefused):
         check_origin(wrong)
+
+
+async def test_two_webhook_secrets_are_live_during_a_rotation(merchant_database: Database) -> None:
+    """RULES §7: every live secret verifies; the references are replaced as a whole, and checked."""
+    merchant_id, _ = await a_merchant(merchant_database)
+    connection_id = await add_connection(merchant_database, *PORTS, merchant_id=merchant_id, **GOOD)
+    both = ["env:HOOK", "env:NEW"]
+    named: dict[str, str] = {"merchant_id": merchant_id, "connection_id": connection_id}
+    await set_webhook_secrets(merchant_database, **named, webhook_secret_refs=both)
+    found = await Directory(merchant_database, SystemClock()).connection(merchant_id, connection_id)
+    assert found is not None
+    assert list(found.webhook_secret_refs) == both
+    for refused in ([], ["env:A"] * 5, ["whsec_itself"]):
+        with pytest.raises(AccountRefused):
+            await set_webhook_secrets(merchant_database, **named, webhook_secret_refs=refused)
+    with pytest.raises(AccountRefused):
+        await set_webhook_secrets(
+            merchant_database, merchant_id=merchant_id, connection_id="con_none", webhook_secret_refs=both
+        )

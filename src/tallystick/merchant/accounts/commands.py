@@ -100,12 +100,8 @@ async def add_connection(
         raise AccountRefused(f"gateway must be one of: {', '.join(GATEWAYS)}")
     if signature_scheme not in SIGNATURE_SCHEMES:
         raise AccountRefused(f"signature scheme must be one of: {', '.join(SIGNATURE_SCHEMES)}")
-    if not 1 <= len(webhook_secret_refs) <= WEBHOOK_SECRETS_MAX:
-        raise AccountRefused(f"a connection has 1 to {WEBHOOK_SECRETS_MAX} webhook secrets")
-    for reference in (secret_key_ref, *webhook_secret_refs):
-        scheme, _, place = reference.partition(":")
-        if scheme not in ("env", "file") or not place:
-            raise AccountRefused("a secret is named as env:NAME or file:/path, never given itself")
+    _check_secrets(webhook_secret_refs)
+    _check_reference(secret_key_ref)
     at = clock.now()
     connection_id = owned_id(CONNECTION_PREFIX, merchant_id, at, entropy)
     inserted = await database.execute(
@@ -133,6 +129,28 @@ async def set_connection_url(database: Database, *, merchant_id: str, connection
     """Tell a connection the new address of its gateway."""
     if not await database.execute(SQL.set_connection_url, merchant_id, connection_id, check_gateway_url(url)):
         raise AccountRefused(f"there is no connection {connection_id}")
+
+
+async def set_webhook_secrets(
+    database: Database, *, merchant_id: str, connection_id: str, webhook_secret_refs: Sequence[str]
+) -> None:
+    """Replace the references of a connection's live webhook secrets: two of them during a rotation (RULES §7)."""
+    _check_secrets(webhook_secret_refs)
+    if not await database.execute(SQL.set_webhook_secrets, merchant_id, connection_id, list(webhook_secret_refs)):
+        raise AccountRefused(f"there is no connection {connection_id}")
+
+
+def _check_secrets(webhook_secret_refs: Sequence[str]) -> None:
+    if not 1 <= len(webhook_secret_refs) <= WEBHOOK_SECRETS_MAX:
+        raise AccountRefused(f"a connection has 1 to {WEBHOOK_SECRETS_MAX} webhook secrets")
+    for reference in webhook_secret_refs:
+        _check_reference(reference)
+
+
+def _check_reference(reference: str) -> None:
+    scheme, _, place = reference.partition(":")
+    if scheme not in ("env", "file") or not place:
+        raise AccountRefused("a secret is named as env:NAME or file:/path, never given itself")
 
 
 def webhook_address(public_url: str, connection_id: str) -> str:

@@ -22,6 +22,10 @@ SELECT m.merchant_id, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text
 -- The new address of a connection's gateway.
 UPDATE connection SET url = $3::text WHERE merchant_id = $1::text AND connection_id = $2::text;
 
+-- set_webhook_secrets
+-- The references of a connection's live webhook secrets.
+UPDATE connection SET webhook_secret_refs = $3::text[] WHERE merchant_id = $1::text AND connection_id = $2::text;
+
 -- list_merchants
 -- Merchants behind one of them, in the order of their ids.
 SELECT m.merchant_id FROM merchant m WHERE m.merchant_id > $1::text ORDER BY m.merchant_id LIMIT $2::integer;

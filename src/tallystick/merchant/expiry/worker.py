@@ -23,8 +23,17 @@ from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.expiry.steps import Due, Step, again_at, creation_window, is_stuck, step_of
 from tallystick.merchant.gateways.port import Answer, Connection, Gateway, Told
 from tallystick.merchant.gateways.stripe import CALL_DEADLINE_S, LISTING_DEADLINE_S, MISCONFIGURED
-from tallystick.merchant.orders.apply import apply_facts
-from tallystick.merchant.orders.facts import AnyFact, Closed, CloseRequested, SessionOpened, SessionRefused
+from tallystick.merchant.intake.backfill import Wanted, want_backfills
+from tallystick.merchant.orders.apply import Applied, apply_facts
+from tallystick.merchant.orders.facts import (
+    AnyFact,
+    Authorised,
+    Closed,
+    CloseRequested,
+    SessionOpened,
+    SessionRefused,
+    Succeeded,
+)
 from tallystick.merchant.orders.learning import Learnt, Source
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Statements
@@ -38,6 +47,9 @@ LEASE_S: Final = 180.0  # a create or a listing, a close and a look, all with al
 PAUSE_S: Final = 0.5  # between two looks when nothing was due: how long a shopper waits for FAILED at worst
 
 assert max(CALL_DEADLINE_S, LISTING_DEADLINE_S) + 2 * CALL_DEADLINE_S < LEASE_S, "nobody else may come in between"
+
+
+_TOLD_BY_WEBHOOKS = (Succeeded, Authorised, Closed)
 
 
 class Outcome(Struct, frozen=True):
@@ -178,9 +190,23 @@ class AttemptWorker:
             for fact in each.facts
         ]
         async with self._database.transaction() as tx:
-            await apply_facts(tx, learnt, self._clock.now())
+            at = self._clock.now()
+            applied = await apply_facts(tx, learnt, at)
+            await want_backfills(tx, _untold(applied, outcomes), at)
             await tx.execute(SQL.reschedule, *columns(6, sorted(map(_again, outcomes))))
         return [None] * len(outcomes)
+
+
+def _untold(applied: Applied, outcomes: Sequence[Outcome]) -> list[Wanted]:
+    """Connections whose webhooks do not come: a look has just told what one of them should have told before."""
+    told = {
+        (*change.key, line.attempt)
+        for change in applied.changes
+        for line in change.lines
+        if line.source == "poll" and isinstance(line.fact, _TOLD_BY_WEBHOOKS)
+    }
+    looked = [each.due for each in outcomes if (each.due.merchant_id, each.due.order_id, each.due.number) in told]
+    return [Wanted(due.merchant_id, due.connection_id, due.created_at) for due in looked]
 
 
 def _again(outcome: Outcome) -> tuple[str, str, int, int, datetime, int]:

@@ -87,6 +87,16 @@ class EventRead(Struct, frozen=True):
     error: str | None = None
 
 
+class EventPage(Struct, frozen=True):
+    """A page of what happened at the gateway, the newest first: each event as its bytes, the id of the last one, and
+    whether there are older ones.
+    """
+
+    events: tuple[bytes, ...]
+    last_id: str | None
+    has_more: bool
+
+
 class EventMalformed(Exception):
     """These bytes are no event of this gateway."""
 
@@ -128,4 +138,10 @@ class Gateway(Protocol):
         """Look for an attempt's session among all that were created between these times; its facts, or none where a
         full listing does not hold it.
         """
+        ...
+
+    async def list_events(
+        self, connection: Connection, created_from: datetime, after: str | None
+    ) -> Done[EventPage] | Refused | NotSent | Unknown:
+        """A page of the events since `created_from`, those behind the event `after` where one is given."""
         ...

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
-from tallystick.merchant.gateways.port import AmountRefused, Answer, Connection, EventRead, Opening, Told
+from tallystick.merchant.gateways.port import AmountRefused, Answer, Connection, EventPage, EventRead, Opening, Told
 from tallystick.merchant.gateways.stripe_currencies import to_wire
 from tallystick.merchant.gateways.stripe_objects import (
     SessionPage,
@@ -61,10 +61,21 @@ class _ErrorEnvelope(Struct, frozen=True):
     error: _Error
 
 
+class _Id(Struct, frozen=True):
+    id: str
+
+
+class _EventList(Struct, frozen=True):
+    data: list[msgspec.Raw]
+    has_more: bool = False
+
+
 EXPANDED: Final = urlencode([("expand[]", "payment_intent")]).encode()
 
 Value = TypeVar("Value")
 
+_decode_id = msgspec.json.Decoder(_Id).decode
+_decode_events = msgspec.json.Decoder(_EventList).decode
 _decode_error = msgspec.json.Decoder(_ErrorEnvelope).decode
 
 
@@ -118,6 +129,16 @@ class StripeGateway:
             if self._clock.monotonic_s() > ends_s:
                 return Unknown("the listing did not end in time")
             query = [("limit", PAGE_OBJECTS), *bounds, ("starting_after", page.value.data[-1].id)]
+
+    async def list_events(
+        self, connection: Connection, created_from: datetime, after: str | None
+    ) -> Done[EventPage] | Refused | NotSent | Unknown:
+        query: list[tuple[str, str | int]] = [("limit", PAGE_OBJECTS), ("created[gte]", int(created_from.timestamp()))]
+        if after is not None:
+            query.append(("starting_after", after))
+        return await self._exchange(
+            connection, "GET", f"/v1/events?{urlencode(query)}", b"", None, _read_events, PAGE_BYTES_MAX
+        )
 
     async def _ask(self, connection: Connection, method: str, path: str, body: bytes, key: str | None) -> Answer:
         return await self._exchange(connection, method, path, body, key, _read_session, ANSWER_BYTES_MAX)
@@ -223,6 +244,15 @@ def _read_session(body: bytes) -> Done[Told] | Unknown:
 def _read_sessions(body: bytes) -> Done[SessionPage] | Unknown:
     try:
         return Done(decode_sessions(body))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Unknown("the answer cannot be read")
+
+
+def _read_events(body: bytes) -> Done[EventPage] | Unknown:
+    try:
+        page = _decode_events(body)
+        last = _decode_id(page.data[-1]).id if page.data else None
+        return Done(EventPage(tuple(map(bytes, page.data)), last, page.has_more))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Unknown("the answer cannot be read")
 

@@ -128,7 +128,7 @@ async def take_in(database: Database, webhooks: Sequence[Webhook], at: datetime)
 
 async def _round(database: Database, webhooks: Sequence[Webhook], at: datetime) -> list[Webhook]:
     """Store what can be stored now; gives the webhooks whose order changed meanwhile."""
-    named = await _named_by_intent(database, webhooks)
+    named = await named_by_intent(database, webhooks)
     seen, orders = await _look_up(database, webhooks, named)
     applied = decide_batch(orders, [learnt for each in seen for learnt in each.learnt])
     changed = {change.key: place for place, change in enumerate(applied.changes)}
@@ -148,7 +148,7 @@ async def _look_up(
     database: Database, webhooks: Sequence[Webhook], named: Mapping[EventKey, tuple[str, int]]
 ) -> tuple[list[_Seen], dict[OrderKey, LoadedOrder]]:
     """The webhooks that were not stored before, and the orders they are about."""
-    abouts = [_about(webhook, named) for webhook in webhooks]
+    abouts = [about_of(webhook, named) for webhook in webhooks]
     wanted = [
         _Wanted(place, *webhook.key, about[0] if about else None)
         for place, (webhook, about) in enumerate(zip(webhooks, abouts, strict=True))
@@ -159,14 +159,14 @@ async def _look_up(
     for webhook, about, row in zip(webhooks, abouts, rows, strict=True):
         if row["known"]:
             continue
-        seen.append(_Seen(webhook, _learnt(webhook, about)))
+        seen.append(_Seen(webhook, learnt_from(webhook, about)))
         if row["order_id"] is not None:
             order = loaded(row)
             orders[order.key] = order
     return seen, orders
 
 
-def _about(webhook: Webhook, named: Mapping[EventKey, tuple[str, int]]) -> tuple[str, int] | None:
+def about_of(webhook: Webhook, named: Mapping[EventKey, tuple[str, int]]) -> tuple[str, int] | None:
     """The order and attempt that a webhook with facts names, by our reference or by its payment."""
     event = webhook.event
     if not event.facts or event.error is not None:
@@ -176,7 +176,8 @@ def _about(webhook: Webhook, named: Mapping[EventKey, tuple[str, int]]) -> tuple
     return named.get(webhook.key)
 
 
-def _learnt(webhook: Webhook, about: tuple[str, int] | None) -> tuple[Learnt, ...]:
+def learnt_from(webhook: Webhook, about: tuple[str, int] | None) -> tuple[Learnt, ...]:
+    """What a webhook tells about the order and attempt that it is about."""
     if about is None:
         return ()
     order_id, attempt = about
@@ -222,7 +223,7 @@ def _row(
     )
 
 
-async def _named_by_intent(database: Database, webhooks: Sequence[Webhook]) -> dict[EventKey, tuple[str, int]]:
+async def named_by_intent(database: Database, webhooks: Sequence[Webhook]) -> dict[EventKey, tuple[str, int]]:
     """Order and attempt of webhooks that name a payment only: those about refunds and disputes carry no reference of
     ours."""
     asking = {

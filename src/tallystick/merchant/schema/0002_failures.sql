@@ -9,6 +9,46 @@ UPDATE attempt a
  WHERE (o.merchant_id, o.order_id) = (a.merchant_id, a.order_id)
    AND a.state IN ('open', 'authorised') AND a.due_at IS NULL;
 
+-- What a person must decide or at least see (RULES §1 case). Found again, it is the same case: `subject` names what it is about
+-- within its kind.
+CREATE TABLE cases (
+    merchant_id     text COLLATE "C" NOT NULL,
+    case_id         text COLLATE "C" NOT NULL,
+    kind            text NOT NULL,
+    subject         text COLLATE "C" NOT NULL,
+    order_id        text COLLATE "C",
+    attempt         integer,
+    state           text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'closed')),
+    details         jsonb NOT NULL DEFAULT '{}',
+    opened_at       timestamptz NOT NULL,
+    closed_at       timestamptz,
+    PRIMARY KEY (merchant_id, case_id),
+    CHECK ((state = 'closed') = (closed_at IS NOT NULL))
+);
+CREATE UNIQUE INDEX cases_found_once ON cases (merchant_id, kind, subject);
+
+-- How far a connection's events are known (RULES §7): until when somebody watched over it, and the backfill that is wanted or
+-- under way, from `backfill_from` on, behind `backfill_cursor`, the last event that was taken in.
+CREATE TABLE connection_watch (
+    merchant_id         text COLLATE "C" NOT NULL,
+    connection_id       text COLLATE "C" NOT NULL,
+    watched_at          timestamptz NOT NULL,
+    backfill_from       timestamptz,
+    backfill_cursor     text COLLATE "C",
+    backfilled_at       timestamptz,
+    due_at              timestamptz,
+    lease_until         timestamptz,
+    generation          integer NOT NULL DEFAULT 0,
+    tries               integer NOT NULL DEFAULT 0,
+    PRIMARY KEY (merchant_id, connection_id),
+    CHECK ((backfill_from IS NULL) = (due_at IS NULL))
+) WITH (fillfactor = 80);
+CREATE INDEX connection_watch_due ON connection_watch (due_at, merchant_id, connection_id) WHERE due_at IS NOT NULL;
+CREATE INDEX connection_watch_seen ON connection_watch (watched_at, merchant_id, connection_id);
+
+-- The webhooks that came to nothing yet, for those who look after them: few rows of a large table.
+CREATE INDEX inbox_unapplied ON inbox (merchant_id, connection_id, event_id) WHERE state IN ('parked', 'failed');
+
 -- Operators belong to the installation and to no merchant: the hash of a key finds its holder.
 CREATE TABLE operator_key (
     key_hash   bytea PRIMARY KEY,

@@ -1,0 +1,1 @@
+"""Cases: what a person must see or decide (RULES §1, §11)."""

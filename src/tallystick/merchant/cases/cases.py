@@ -1,0 +1,103 @@
+"""Cases: opened in the commit that finds them, once for each thing that they are about."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from tallystick.kernel.columns import columns
+from tallystick.kernel.identifiers import new_id
+from tallystick.ports.database import Database, Record, Statements, Transaction
+from tallystick.ports.entropy import Entropy
+
+SQL = Statements.beside(__file__)
+
+PREFIX: Final = "cas"
+
+CaseKind = Literal["amount_mismatch", "webhook_unmatched", "close_stuck", "refund_returned", "return_refused"]
+CaseState = Literal["open", "closed"]
+
+WORDS: Final[Mapping[CaseKind, str]] = {
+    "amount_mismatch": "The gateway authorised another amount or currency than the order's.",
+    "webhook_unmatched": "A webhook tells of a payment that belongs to no order here.",
+    "close_stuck": "An attempt could not be closed at the gateway for a day.",
+    "refund_returned": "Money that was given back has come back to the gateway.",
+    "return_refused": "The gateway refuses to give back money that is not the order's.",
+}
+
+
+class Found(Struct, frozen=True):
+    """A reason for a case. Found again with the same `subject`, it is the same case."""
+
+    merchant_id: str
+    kind: CaseKind
+    subject: str
+    order_id: str | None = None
+    attempt: int | None = None
+    details: Mapping[str, Any] = {}
+
+
+class Case(Struct, frozen=True):
+    """A case as the API shows it."""
+
+    id: str
+    kind: str
+    words: str
+    state: CaseState
+    order: str | None
+    attempt: int | None
+    subject: str
+    details: dict[str, Any]
+    opened_at: datetime
+    closed_at: datetime | None
+
+
+async def open_cases(tx: Transaction | Database, found: Sequence[Found], at: datetime, entropy: Entropy) -> list[str]:
+    """Open cases for what was found and has none yet; the ids of those that are new."""
+    if not found:
+        return []
+    rows = [
+        (
+            each.merchant_id,
+            new_id(PREFIX, at, entropy),
+            each.kind,
+            each.subject,
+            each.order_id,
+            each.attempt,
+            msgspec.json.encode(each.details).decode(),
+        )
+        for each in found
+    ]
+    opened = await tx.rows(SQL.insert_cases, at, *columns(7, rows))
+    return [row["case_id"] for row in opened]
+
+
+async def list_cases(
+    database: Database, merchant_id: str, *, state: CaseState | None, before: str | None, rows_max: int
+) -> list[Case]:
+    """A merchant's cases, the newest first, those before the cursor."""
+    rows = await database.rows(SQL.list_cases, merchant_id, state, before, rows_max)
+    return [_case(row) for row in rows]
+
+
+async def find_case(database: Database, merchant_id: str, case_id: str) -> Case | None:
+    """One case."""
+    rows = await database.rows(SQL.find_case, merchant_id, case_id)
+    return _case(rows[0]) if rows else None
+
+
+def _case(row: Record) -> Case:
+    return Case(
+        id=row["case_id"],
+        kind=row["kind"],
+        words=WORDS.get(row["kind"], ""),
+        state=row["state"],
+        order=row["order_id"],
+        attempt=row["attempt"],
+        subject=row["subject"],
+        details=msgspec.json.decode(row["details"]),
+        opened_at=row["opened_at"],
+        closed_at=row["closed_at"],
+    )

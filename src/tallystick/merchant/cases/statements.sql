@@ -1,0 +1,23 @@
+-- insert_cases
+-- Open cases; those that are there already, open or closed, are left as they are and not returned.
+INSERT INTO cases (merchant_id, case_id, kind, subject, order_id, attempt, details, opened_at)
+SELECT c.merchant_id, c.case_id, c.kind, c.subject, c.order_id, c.attempt, c.details, $1::timestamptz
+  FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::jsonb[])
+       AS c(merchant_id, case_id, kind, subject, order_id, attempt, details)
+ ORDER BY c.merchant_id, c.kind, c.subject
+    ON CONFLICT (merchant_id, kind, subject) DO NOTHING
+RETURNING merchant_id, case_id;
+
+-- list_cases
+-- A page of a merchant's cases, the newest first, those before the cursor.
+SELECT c.merchant_id, c.case_id, c.kind, c.subject, c.order_id, c.attempt, c.state, c.details, c.opened_at, c.closed_at
+  FROM cases c
+ WHERE c.merchant_id = $1::text AND ($2::text IS NULL OR c.state = $2::text) AND ($3::text IS NULL OR c.case_id < $3::text)
+ ORDER BY c.case_id DESC
+ LIMIT $4::int;
+
+-- find_case
+-- One case.
+SELECT c.merchant_id, c.case_id, c.kind, c.subject, c.order_id, c.attempt, c.state, c.details, c.opened_at, c.closed_at
+  FROM cases c
+ WHERE c.merchant_id = $1::text AND c.case_id = $2::text;
