@@ -111,6 +111,55 @@ def test_manual_capture_and_cancel(api: Any) -> None:
     assert refused.value.error.payment_intent.id == other.id
 
 
+def test_money_is_given_back(api: Any) -> None:
+    """RULES §3: refunds by payment and by charge, in parts and whole; the charge shows what is gone."""
+    paid = an_intent(api, payment_method="pm_card_visa", confirm=True)
+    part = api.v1.refunds.create(
+        {"payment_intent": paid.id, "amount": 500, "reason": "requested_by_customer", "metadata": {"case": "17"}}
+    )
+    assert (part.object, part.status, part.amount, part.reason) == ("refund", "succeeded", 500, "requested_by_customer")
+    assert part.destination_details is not None
+    assert part.destination_details.card is not None
+    assert part.destination_details.card.reference_status == "available"
+    charge = api.v1.charges.retrieve(paid.latest_charge)
+    assert (charge.amount_refunded, charge.refunded) == (500, False)
+    rest = api.v1.refunds.create({"charge": charge.id, "expand": ["charge", "payment_intent"]})
+    assert rest.amount == 1500
+    assert isinstance(rest.charge, stripe.Charge)
+    assert (rest.charge.amount_refunded, rest.charge.refunded) == (2000, True)
+    assert isinstance(rest.payment_intent, stripe.PaymentIntent)
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        api.v1.refunds.create({"payment_intent": paid.id})
+    assert refused.value.code == "charge_already_refunded"
+
+    other = an_intent(api, payment_method="pm_card_visa", confirm=True)
+    api.v1.refunds.create({"payment_intent": other.id})
+    assert [each.id for each in api.v1.refunds.list({"payment_intent": paid.id}).data] == [rest.id, part.id]
+    assert [each.id for each in api.v1.refunds.list({"charge": charge.id, "limit": 1}).auto_paging_iter()] == [
+        rest.id,
+        part.id,
+    ]
+    assert len(api.v1.refunds.list().data) == 3
+    found = api.v1.refunds.retrieve(part.id)
+    assert found.metadata is not None
+    assert found.metadata.to_dict() == {"case": "17"}
+    with pytest.raises(stripe.InvalidRequestError):
+        api.v1.refunds.retrieve("re_nobody")
+    types = {event.type for event in api.v1.events.list({"limit": 100}).data}
+    assert {"refund.created", "refund.updated", "charge.refunded"} <= types
+
+
+def test_a_key_gives_back_once(api: Any) -> None:
+    """RULES §5: the same key is the same refund."""
+    paid = an_intent(api, payment_method="pm_card_visa", confirm=True)
+    options: Any = {"idempotency_key": "return-17"}
+    first = api.v1.refunds.create({"payment_intent": paid.id, "amount": 500}, options)
+    assert api.v1.refunds.create({"payment_intent": paid.id, "amount": 500}, options) == first
+    with pytest.raises(stripe.IdempotencyError):
+        api.v1.refunds.create({"payment_intent": paid.id, "amount": 501}, options)
+    assert api.v1.charges.retrieve(paid.latest_charge).amount_refunded == 500
+
+
 def test_sessions_are_created_listed_and_expired(api: Any) -> None:
     session = a_session(
         api, client_reference_id="basket-17", metadata={"a": "b"}, cancel_url="https://shop.example/back"

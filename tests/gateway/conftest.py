@@ -26,6 +26,8 @@ from tallystick.gateway.payments.parameters import (
     UpdateIntent,
 )
 from tallystick.gateway.payments.work import Commits
+from tallystick.gateway.refunds.commands import Refunds
+from tallystick.gateway.refunds.parameters import CreateRefund
 from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
 from tallystick.gateway.stripe_wire.reading import Reading
 from tallystick.kernel.idempotency import Claim, ClaimRequest, Idempotency, Scope
@@ -119,7 +121,9 @@ class Core:
         )
         calling = Calling(self.bank, clock, self.entropy, pages_url=PAGES_URL)
         self.carrying = Carrying(commits, calling, clock)
-        self.payments = Payments(self.carrying, Inquiries(calling, database), self.bank, database, clock, self.entropy)
+        inquiries = Inquiries(calling, database)
+        self.payments = Payments(self.carrying, inquiries, self.bank, database, clock, self.entropy)
+        self.refunds = Refunds(self.carrying, inquiries, database, clock, self.entropy)
         self.inquirer = Inquirer(self.carrying, calling, database, clock)
         self.checkout = Checkout(
             self.carrying, self.bank, database, clock, self.entropy, pages_url=PAGES_URL, ttl_min_s=60
@@ -154,6 +158,9 @@ class Core:
 
     async def cancel(self, id: str, **fields: Any) -> Any:
         return shown((await self.payments.cancel([(self.call(), id, CancelIntent(**fields))]))[0])
+
+    async def refund(self, **fields: Any) -> Any:
+        return shown((await self.refunds.create([(self.call(), CreateRefund(**fields))]))[0])
 
     async def open_session(self, **fields: Any) -> Any:
         sent = CreateSession(

@@ -29,6 +29,8 @@ from tallystick.gateway.payments.carrying import Carrying
 from tallystick.gateway.payments.commands import Payments
 from tallystick.gateway.payments.inquiring import Inquirer, Inquiries
 from tallystick.gateway.payments.work import Commits
+from tallystick.gateway.refunds import api as refunds_api
+from tallystick.gateway.refunds.commands import Refunds
 from tallystick.gateway.settings import Settings
 from tallystick.gateway.stripe_wire.keyed import Keyed
 from tallystick.gateway.stripe_wire.reading import Reading
@@ -111,7 +113,9 @@ def build(settings: Settings, ports: Ports) -> Service:
     commits = Commits(database, idempotency, reading, clock, entropy, pages_url=pages_url, woken=deliveries.wake)
     calling = Calling(acquirer, clock, entropy, pages_url=pages_url)
     carrying = Carrying(commits, calling, clock)
-    payments = Payments(carrying, Inquiries(calling, database), acquirer, database, clock, entropy)
+    inquiries = Inquiries(calling, database)
+    payments = Payments(carrying, inquiries, acquirer, database, clock, entropy)
+    refunds = Refunds(carrying, inquiries, database, clock, entropy)
     checkout = Checkout(
         carrying,
         acquirer,
@@ -131,6 +135,7 @@ def build(settings: Settings, ports: Ports) -> Service:
         Routes(
             [
                 *payments_api.routes(payments, reads),
+                *refunds_api.routes(refunds, reads),
                 *checkout_api.routes(checkout, reads),
                 *cards_api.routes(cards, reads),
                 *webhooks_api.routes(endpoints, reads),

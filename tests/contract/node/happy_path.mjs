@@ -57,6 +57,14 @@ assert.equal(held.status, 'requires_capture');
 assert.equal((await stripe.paymentIntents.capture(held.id, { amount_to_capture: 800 })).amount_received, 800);
 assert.equal((await stripe.paymentIntents.cancel(declined.id)).status, 'canceled');
 
+const refund = await stripe.refunds.create({ payment_intent: held.id, amount: 300, reason: 'duplicate' });
+assert.deepEqual([refund.status, refund.amount, refund.currency], ['succeeded', 300, held.currency]);
+assert.equal((await stripe.refunds.create({ charge: refund.charge })).amount, 500);
+await assert.rejects(stripe.refunds.create({ payment_intent: held.id }), { code: 'charge_already_refunded' });
+assert.equal((await stripe.charges.retrieve(refund.charge)).refunded, true);
+assert.equal((await stripe.refunds.list({ payment_intent: held.id })).data.length, 2);
+assert.equal((await stripe.refunds.retrieve(refund.id, { expand: ['charge'] })).charge.object, 'charge');
+
 const ids = [];
 for await (const intent of stripe.paymentIntents.list({ limit: 2 })) ids.push(intent.id);
 assert.deepEqual(ids, [held.id, declined.id, created.id]);

@@ -37,6 +37,10 @@ def fitting(payment: Payment, methods: list[PaymentMethod | None], chance: Rando
             several_allowed=chance.random() < 0.8,
         ),
         "Cancel": lambda: inputs.Cancel(request_id="new", reason="duplicate"),
+        "CreateRefund": lambda: inputs.CreateRefund(
+            refund_id="new", request_id="new", amount=chance.choice([None, chance.randint(1, 600)])
+        ),
+        "RefundReturned": lambda: inputs.RefundReturned(request_id=request_id, reason="r"),
         "ExpireSession": lambda: inputs.ExpireSession(),
         "CaptureWindowPassed": lambda: inputs.CaptureWindowPassed(request_id="new"),
         "ChallengeBegun": lambda: inputs.ChallengeBegun(charge_id=charge_id, reference="r", url="u", return_url=None),
@@ -92,7 +96,10 @@ class World:
             return replace(told, follow_id=f"acr_{self.started['acr'] - 1}")
         if getattr(told, "request_id", None) == "new":
             self.started["acr"] += 1
-            return replace(told, request_id=f"acr_{self.started['acr'] - 1}")
+            numbered = replace(told, request_id=f"acr_{self.started['acr'] - 1}")
+            if isinstance(numbered, inputs.CreateRefund):
+                return replace(numbered, refund_id=f"re_{self.started['acr'] - 1}")
+            return numbered
         return told
 
     def _check(self, before: Payment) -> None:
@@ -106,7 +113,16 @@ class World:
         per_charge = Counter(r.charge for r in payment.requests if r.state in OPEN_REQUEST_STATES)
         assert all(count == 1 for count in per_charge.values())
         returning = sum(charge.amount_captured for charge in payment.charges if charge.state == "reversing")
-        assert self.books["acquirer_receivable"] == intent.amount_received + returning
+        given_back = sum(charge.amount_refunded for charge in payment.charges)
+        assert self.books["acquirer_receivable"] == intent.amount_received + returning - given_back
+        assert self.books["refund_clearing"] == -sum(charge.refund_pending for charge in payment.charges)
+        for charge in payment.charges:
+            mine = [refund for refund in payment.refunds if refund.charge == charge.id]
+            assert charge.amount_refunded == sum(refund.amount for refund in mine if refund.status == "succeeded")
+            assert charge.refund_pending == sum(refund.amount for refund in mine if refund.status == "pending")
+            assert charge.refundable >= 0
+        ended = {refund.id: refund.status for refund in before.refunds if refund.status == "failed"}
+        assert all(refund.status == "failed" for refund in payment.refunds if refund.id in ended)
         assert sum(self.books.values()) == 0
         assert all(charge.amount_captured <= charge.amount_authorised for charge in payment.charges)
         kept = [charge for charge in payment.charges if charge.state == "approved" and charge.amount_captured]
@@ -123,6 +139,7 @@ def walk(world: World, steps: int, methods: list[PaymentMethod | None], chance: 
         world.tell(fitting(world.payment, methods, chance), at)
         reached[world.payment.intent.status] += 1
         reached.update(charge.state for charge in world.payment.charges)
+        reached.update(f"refund {refund.status}" for refund in world.payment.refunds)
     return reached
 
 
@@ -156,3 +173,4 @@ def test_the_histories_get_everywhere(a_payment: Callable[..., Payment], methods
     assert {"authenticating", "sent", "unknown", "approved", "declined", "abandoned", "reversing", "reversed"} <= set(
         reached
     )
+    assert {"refund pending", "refund succeeded", "refund failed"} <= set(reached)

@@ -20,11 +20,13 @@ from tallystick.gateway.payments.inputs import (
     ChallengeBegun,
     ChargeNotSent,
     Confirm,
+    CreateRefund,
     Declined,
     ExpireSession,
     NotAuthenticated,
     OutcomeUnknown,
     Refunded,
+    RefundReturned,
     RequestNotSent,
     RequestRefused,
     RequestUnknown,
@@ -96,7 +98,15 @@ def in_status(a_payment: Build, confirm: Confirm, confirm_3ds: Confirm, a_method
 
 
 ABOUT_CHARGES = {"Approved", "Declined"}
-ABOUT_REQUESTS = {"Voided", "Refunded", "RequestRefused", "RequestNotSent", "RequestUnknown", "Resend"}
+ABOUT_REQUESTS = {
+    "Voided",
+    "Refunded",
+    "RefundReturned",
+    "RequestRefused",
+    "RequestNotSent",
+    "RequestUnknown",
+    "Resend",
+}
 ALWAYS = ABOUT_CHARGES | ABOUT_REQUESTS | {"Update"}
 UNCONFIRMED = ALWAYS | {"Confirm", "Cancel", "ExpireSession"}
 
@@ -105,8 +115,8 @@ LEGAL = {
     "requires_confirmation": UNCONFIRMED,
     "requires_action": UNCONFIRMED | {"ChallengeBegun", "Authenticated", "NotAuthenticated", "ChargeNotSent"},
     "processing": ALWAYS | {"OutcomeUnknown", "ReversalBegun", "ChargeNotSent"},
-    "requires_capture": ALWAYS | {"Capture", "Captured", "Cancel", "CaptureWindowPassed"},
-    "succeeded": ALWAYS,
+    "requires_capture": ALWAYS | {"Capture", "Captured", "Cancel", "CaptureWindowPassed", "CreateRefund"},
+    "succeeded": ALWAYS | {"CreateRefund"},
     "canceled": ALWAYS,
 }
 
@@ -117,6 +127,7 @@ def every_input(method: PaymentMethod) -> list[inputs.Input]:
         Confirm(charge_id="ch_2", method=method),
         Capture(request_id="acr_1"),
         Cancel(request_id="acr_1"),
+        CreateRefund(refund_id="re_1", request_id="acr_1"),
         ExpireSession(),
         CaptureWindowPassed(request_id="acr_1"),
         ChallengeBegun(charge_id="ch_1", reference="r", url="https://bank.example", return_url=None),
@@ -130,6 +141,7 @@ def every_input(method: PaymentMethod) -> list[inputs.Input]:
         Captured(request_id="acr_1", reference="r"),
         Voided(request_id="acr_1", reference="r"),
         Refunded(request_id="acr_1", reference="r"),
+        RefundReturned(request_id="acr_1", reason="r"),
         Resend(request_id="acr_1"),
         RequestRefused(request_id="acr_1", refusal="r", follow_id="acr_2"),
         RequestUnknown(request_id="acr_1"),
@@ -611,4 +623,11 @@ def test_while_a_capture_or_void_is_open_nothing_else_is_taken(
 
 
 def test_money_commands_are_all_commands_but_update() -> None:
-    assert set(machine.MONEY_COMMANDS) == {Confirm, Capture, Cancel, ExpireSession, CaptureWindowPassed}
+    assert set(machine.MONEY_COMMANDS) == {
+        Confirm,
+        Capture,
+        Cancel,
+        CreateRefund,
+        ExpireSession,
+        CaptureWindowPassed,
+    }

@@ -29,6 +29,9 @@ ROUTES = [
     ("POST", "/v1/payment_intents/{intent}/cancel"),
     ("GET", "/v1/charges"),
     ("GET", "/v1/charges/{charge}"),
+    ("POST", "/v1/refunds"),
+    ("GET", "/v1/refunds"),
+    ("GET", "/v1/refunds/{refund}"),
     ("POST", "/v1/payment_methods"),
     ("GET", "/v1/payment_methods/{method}"),
     ("POST", "/v1/checkout/sessions"),
@@ -49,7 +52,8 @@ NAMES = (
     "return_url expand[] expand limit starting_after ending_before created created[gte] type types[] delivery_success "
     "url enabled_events[] disabled card[token] card[number] mode line_items[0][quantity] success_url ui_mode status x "
     "expires_at line_items[0][price_data][currency] line_items[0][price_data][unit_amount] amount_total final_capture "
-    "line_items[0][price_data][product_data][name] amount_to_capture cancellation_reason x[y][z] client_reference_id"
+    "line_items[0][price_data][product_data][name] amount_to_capture cancellation_reason x[y][z] client_reference_id "
+    "charge payment_intent reason"
 ).split()
 VALUES = [
     *(
@@ -100,6 +104,7 @@ def ids(api: Any) -> dict[str, str]:
     return {
         "intent": api.post("/v1/payment_intents", {"amount": "2000", "currency": "eur"}).json["id"],
         "charge": paid["latest_charge"],
+        "refund": api.post("/v1/refunds", {"payment_intent": paid["id"], "amount": "5"}).json["id"],
         "method": paid["payment_method"],
         "session": session["id"],
         "event": api.get("/v1/events").json["data"][0]["id"],

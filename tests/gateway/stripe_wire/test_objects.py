@@ -10,9 +10,10 @@ import stripe
 from stripe._api_version import _ApiVersion
 
 from tallystick.gateway.checkout.session import CheckoutSession
-from tallystick.gateway.payments.payment import Charge, PaymentIntent, PaymentMethod
+from tallystick.gateway.payments.payment import Charge, PaymentIntent, PaymentMethod, Refund
 from tallystick.gateway.stripe_wire import expanding, objects
 from tallystick.gateway.stripe_wire.errors import InvalidRequest
+from tallystick.gateway.stripe_wire.line_items import line_items
 
 AT = datetime(2027, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 INTENT = PaymentIntent(
@@ -60,6 +61,20 @@ CHARGE = Charge(
     amount_authorised=2000,
     created_at=AT,
 )
+REFUND = Refund(
+    account_id="acct_1",
+    livemode=False,
+    id="re_1",
+    version=1,
+    payment_intent="pi_1",
+    charge="ch_1",
+    status="failed",
+    amount=500,
+    currency="EUR",
+    created_at=AT,
+    failure_reason="expired_or_canceled_card",
+    reference="bank_1",
+)
 SESSION = CheckoutSession(
     account_id="acct_1",
     livemode=False,
@@ -105,11 +120,13 @@ SHAPES = [
     (objects.charge(CHARGE, METHOD, INTENT), stripe.Charge),
     (objects.charge(CHARGE, METHOD, INTENT)["payment_method_details"]["card"], stripe.Charge.PaymentMethodDetails.Card),
     (objects.charge(CHARGE, METHOD, INTENT)["outcome"], stripe.Charge.Outcome),
+    (objects.refund(REFUND), stripe.Refund),
+    (objects.refund(REFUND)["destination_details"]["card"], stripe.Refund.DestinationDetails.Card),
     (objects.payment_method(METHOD), stripe.PaymentMethod),
     (objects.payment_method(METHOD)["card"], stripe.PaymentMethod.Card),
     (objects.checkout_session(SESSION, "https://pay.example"), stripe.checkout.Session),
-    (objects.line_items(SESSION)[0], stripe.LineItem),
-    (objects.line_items(SESSION)[0]["price"], stripe.Price),
+    (line_items(SESSION)[0], stripe.LineItem),
+    (line_items(SESSION)[0]["price"], stripe.Price),
     (EVENT, stripe.Event),
     (ENDPOINT, stripe.WebhookEndpoint),
 ]
@@ -174,7 +191,7 @@ def test_a_hosted_session_has_a_url_while_it_is_open() -> None:
 
 
 def test_line_items_add_up() -> None:
-    [item] = objects.line_items(SESSION)
+    [item] = line_items(SESSION)
     assert (item["amount_total"], item["quantity"], item["price"]["unit_amount"]) == (1500, 3, 500)
     assert item["description"] == "Tea"
 

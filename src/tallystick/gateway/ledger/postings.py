@@ -7,8 +7,13 @@ released yet in `merchant_pending`.
     charge    captured with its approval          acquirer_receivable +a   merchant_pending −a
     capture   captured later, all or a part       acquirer_receivable +a   merchant_pending −a
     void      captured money given back at once   merchant_pending +a      acquirer_receivable −a
+    refund          asked for by the merchant     merchant_pending +a      refund_clearing −a
+    refund_paid     given back by the acquirer    refund_clearing +a       acquirer_receivable −a
+    refund_failure  refused by the acquirer       refund_clearing +a       merchant_pending −a
+    refund_failure  sent back after it was paid   acquirer_receivable +a   merchant_pending −a
 
-An authorisation alone moves no money and posts nothing, nor does its void.
+An authorisation alone moves no money and posts nothing, nor does its void. `refund_clearing` holds what is on its way
+back to shoppers: the sum of pending refunds.
 """
 
 from datetime import datetime
@@ -16,10 +21,11 @@ from typing import Literal
 
 from msgspec import Struct
 
-Kind = Literal["charge", "capture", "void"]
+Kind = Literal["charge", "capture", "void", "refund", "refund_paid", "refund_failure"]
 
 ACQUIRER_RECEIVABLE = "acquirer_receivable"
 MERCHANT_PENDING = "merchant_pending"
+REFUND_CLEARING = "refund_clearing"
 
 
 class Cause(Struct, frozen=True):
@@ -62,6 +68,28 @@ def voided(cause: Cause, request: str, amount_minor: int, at: datetime) -> Entry
     return Entry(cause, "void", f"void:{request}", legs, at)
 
 
-def _owed_to_merchant(amount_minor: int) -> tuple[tuple[str, int], ...]:
+def refund_asked(cause: Cause, refund: str, amount_minor: int, at: datetime) -> Entry:
+    """The refund `refund` is on its way: the merchant has no claim to the amount any more."""
+    return Entry(cause, "refund", f"refund:{refund}", _moved(MERCHANT_PENDING, REFUND_CLEARING, amount_minor), at)
+
+
+def refund_paid(cause: Cause, refund: str, amount_minor: int, at: datetime) -> Entry:
+    """The acquirer gave the refund to the shopper."""
+    legs = _moved(REFUND_CLEARING, ACQUIRER_RECEIVABLE, amount_minor)
+    return Entry(cause, "refund_paid", f"refund_paid:{refund}", legs, at)
+
+
+def refund_failed(cause: Cause, refund: str, amount_minor: int, at: datetime, *, paid: bool) -> Entry:
+    """The refund did not reach the shopper, or came back after it was `paid`: the amount is the merchant's again."""
+    source = ACQUIRER_RECEIVABLE if paid else REFUND_CLEARING
+    legs = _moved(source, MERCHANT_PENDING, amount_minor)
+    return Entry(cause, "refund_failure", f"refund_failure:{refund}", legs, at)
+
+
+def _moved(debit: str, credit: str, amount_minor: int) -> tuple[tuple[str, int], ...]:
     assert amount_minor > 0, "amounts are positive; the side says the direction"
-    return ((ACQUIRER_RECEIVABLE, amount_minor), (MERCHANT_PENDING, -amount_minor))
+    return ((debit, amount_minor), (credit, -amount_minor))
+
+
+def _owed_to_merchant(amount_minor: int) -> tuple[tuple[str, int], ...]:
+    return _moved(ACQUIRER_RECEIVABLE, MERCHANT_PENDING, amount_minor)

@@ -55,6 +55,16 @@ def requested(outcome: Outcome, request_id: str) -> Json | errors.WireError:
     return objects.payment_intent(outcome.payment.intent)
 
 
+def refund(outcome: Outcome, request_id: str) -> Json | errors.WireError:
+    """The refund that a request carries out, whatever became of it."""
+    if outcome.refusal is not None:
+        return refused(outcome.payment, outcome.refusal)
+    request = outcome.payment.request(request_id)
+    record = outcome.payment.refund(request.refund) if request is not None else None
+    assert record is not None, "a request's refund is loaded with it"
+    return objects.refund(record)
+
+
 def refused(payment: Payment, refusal: Refusal) -> errors.WireError:
     """A command that the payment's state forbids (RULES §3)."""
     shaped = objects.payment_intent(payment.intent) if refusal.code == UNEXPECTED_STATE else None

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from tallystick.gateway.ledger import postings
-from tallystick.gateway.payments import inputs
+from tallystick.gateway.payments import inputs, refunding
 from tallystick.gateway.payments.changes import AUTOMATIC, Decision, Refusal, Told, canceled, cause_of, void_of
 from tallystick.gateway.payments.payment import OPEN_REQUEST_STATES, AcquirerRequest, Charge, Payment
 
@@ -106,10 +106,12 @@ def voided(payment: Payment, answer: inputs.Voided, at: datetime) -> Decision | 
 
 
 def refunded(payment: Payment, answer: inputs.Refunded, at: datetime) -> Decision | Refusal:
-    """The acquirer gave the money back: a late approval that it would not void."""
+    """The acquirer gave the money back: for a merchant's refund, or a late approval that it would not void."""
     request = _open(payment, answer.request_id, "refund")
     if request is None:
         return _over(answer)
+    if request.refund is not None:
+        return refunding.paid(payment, request, answer.reference, at)
     charge = payment.charge(request.charge)
     assert charge is not None, "a request's charge is loaded with it"
     payment = payment.having(replace(request, state="done", acquirer_reference=answer.reference))
@@ -123,6 +125,8 @@ def request_refused(payment: Payment, answer: inputs.RequestRefused, at: datetim
     refund. When that is refused too, it stays open, asked for by schedule, until a person has looked at it."""
     request = payment.request(answer.request_id)
     charge = payment.charge(request.charge) if request is not None else None
+    if request is not None and request.refund is not None and request.state in OPEN_REQUEST_STATES:
+        return refunding.refused(payment, request, answer.refusal, at)
     if request is None or charge is None or charge.state != "reversing" or request.state not in OPEN_REQUEST_STATES:
         return _ended(payment, answer, answer.refusal)
     if request.kind == "void" and charge.amount_captured > 0:
@@ -142,10 +146,12 @@ def resend(payment: Payment, command: inputs.Resend, at: datetime) -> Decision |
 
 
 def request_not_sent(payment: Payment, answer: inputs.RequestNotSent, at: datetime) -> Decision | Refusal:
-    """Nothing reached the acquirer. What must happen all the same, the return of a late approval, stays to be sent."""
+    """Nothing reached the acquirer. What must happen all the same, a refund, the return of a late approval, stays to be
+    sent."""
     request = payment.request(answer.request_id)
     charge = payment.charge(request.charge) if request is not None else None
-    if request is not None and request.state == "sent" and charge is not None and charge.state == "reversing":
+    owed = request is not None and (request.refund is not None or (charge is not None and charge.state == "reversing"))
+    if request is not None and owed and request.state == "sent":
         return Decision(payment=payment.having(replace(request, state="created")))
     return _ended(payment, answer, NOT_SENT)
 

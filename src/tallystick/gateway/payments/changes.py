@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.ledger.postings import Cause, Entry
-from tallystick.gateway.payments.payment import AcquirerRequest, Charge, Payment, PaymentIntent
+from tallystick.gateway.payments.payment import AcquirerRequest, Charge, Payment, PaymentIntent, Refund
 
 UNEXPECTED_STATE = "payment_intent_unexpected_state"
 
@@ -19,12 +19,12 @@ class Told(Struct, frozen=True):
     """An event to record, with the object as it is at that moment."""
 
     type: str
-    about: PaymentIntent | Charge | CheckoutSession
+    about: PaymentIntent | Charge | CheckoutSession | Refund
 
 
 class Decision(Struct, frozen=True, kw_only=True):
     """What a command or answer does. `send` is asked of the acquirer once all of this is committed: a charge that was
-    `sent`, a charge that is `authenticating`, a capture or a void."""
+    `sent`, a charge that is `authenticating`, a capture, a void or a refund."""
 
     payment: Payment
     entries: tuple[Entry, ...] = ()

@@ -44,6 +44,17 @@ class Cancel(Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class CreateRefund(Struct, frozen=True, kw_only=True):
+    """Give back an amount of a charge, all that is left of it by default; the live charge where none is named."""
+
+    refund_id: str
+    request_id: str
+    charge_id: str | None = None
+    amount: int | None = None
+    reason: str | None = None
+    metadata: str = "{}"
+
+
 class ExpireSession(Struct, frozen=True, kw_only=True):
     """Close the checkout session, by its clock or by the merchant; its intent is canceled with it."""
 
@@ -136,6 +147,13 @@ class Refunded(Struct, frozen=True, kw_only=True):
     reference: str
 
 
+class RefundReturned(Struct, frozen=True, kw_only=True):
+    """The cardholder's bank sent back what the acquirer had given: the refund of this request has failed after all."""
+
+    request_id: str
+    reason: str
+
+
 class RequestRefused(Struct, frozen=True, kw_only=True):
     """The acquirer said no to a capture, void or refund; nothing happened. `follow_id` is for what is asked instead."""
 
@@ -162,7 +180,7 @@ class Resend(Struct, frozen=True, kw_only=True):
     request_id: str
 
 
-Command = Update | Confirm | Capture | Cancel | ExpireSession | CaptureWindowPassed
+Command = Update | Confirm | Capture | Cancel | CreateRefund | ExpireSession | CaptureWindowPassed
 Answer = (
     ChallengeBegun
     | Authenticated
@@ -175,6 +193,7 @@ Answer = (
     | Captured
     | Voided
     | Refunded
+    | RefundReturned
     | RequestRefused
     | RequestUnknown
     | RequestNotSent

@@ -200,9 +200,13 @@ class Inquirer:
         if row["payment_intent"] is None:
             log.error("the acquirer tells of a key that is not ours: %s", notice.kind)
             return
-        answer = self._calling.answer_of_charge(row["charge"], port.Approved(notice.reference))
         key = (row["account_id"], row["livemode"], row["payment_intent"])
-        await self._carrying.carry(Work(key=key, tell=lambda _: answer, charges=(row["charge"],)))
+        if notice.kind == "refund_failed":
+            returned = inputs.RefundReturned(request_id=notice.key, reason=notice.reason)
+            await self._carrying.carry(Work(key=key, tell=lambda _: returned, requests=(notice.key,)))
+            return
+        approved = self._calling.answer_of_charge(row["charge"], port.Approved(notice.reference))
+        await self._carrying.carry(Work(key=key, tell=lambda _: approved, charges=(row["charge"],)))
 
     async def _claim(self, due: Statement, claim: Statement) -> Sequence[Record]:
         """Take the leases of up to ITEMS_MAX rows that are due; none when another worker was after the same rows."""

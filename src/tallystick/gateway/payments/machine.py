@@ -1,7 +1,8 @@
 """The life of a payment as one table: what each command or answer does in each status (RULES §3). Pure.
 
 A pair that is not in the table is illegal and changes nothing. The steps stand in `charging.py` (from confirm to the
-acquirer's answer) and `capturing.py` (what becomes of an authorisation); those that need no acquirer stand here.
+acquirer's answer), `capturing.py` (what becomes of an authorisation) and `refunding.py` (what is given back); those
+that need no acquirer stand here.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from tallystick.gateway.payments import capturing, charging, inputs
+from tallystick.gateway.payments import capturing, charging, inputs, refunding
 from tallystick.gateway.payments.changes import Decision, Refusal, Told, canceled
 from tallystick.gateway.payments.inputs import (
     Approved,
@@ -24,11 +25,13 @@ from tallystick.gateway.payments.inputs import (
     ChallengeBegun,
     ChargeNotSent,
     Confirm,
+    CreateRefund,
     Declined,
     ExpireSession,
     NotAuthenticated,
     OutcomeUnknown,
     Refunded,
+    RefundReturned,
     RequestNotSent,
     RequestRefused,
     RequestUnknown,
@@ -128,6 +131,7 @@ _ANSWERS_ABOUT_CHARGES: Mapping[type, Step] = {Approved: charging.approved, Decl
 _ANSWERS_ABOUT_REQUESTS: Mapping[type, Step] = {
     Voided: capturing.voided,
     Refunded: capturing.refunded,
+    RefundReturned: refunding.returned,
     RequestRefused: capturing.request_refused,
     RequestNotSent: capturing.request_not_sent,
     RequestUnknown: capturing.request_unknown,
@@ -161,7 +165,10 @@ TRANSITIONS: Mapping[tuple[str, type], Step] = MappingProxyType(
         (REQUIRES_CAPTURE, Captured): capturing.captured,
         (REQUIRES_CAPTURE, Cancel): capturing.cancel_authorised,
         (REQUIRES_CAPTURE, CaptureWindowPassed): capturing.window_passed,
+        # What was captured in part may be given back while the rest waits.
+        (REQUIRES_CAPTURE, CreateRefund): refunding.create,
         (SUCCEEDED, Update): _update_fixed,
+        (SUCCEEDED, CreateRefund): refunding.create,
         (CANCELED, Update): _update_fixed,
         # What the bank says is always recorded: an approval that comes too late is returned, whatever the intent is.
         **{(status, answer): step for status in STATUSES for answer, step in _ANSWERS_ABOUT_CHARGES.items()},
@@ -169,13 +176,14 @@ TRANSITIONS: Mapping[tuple[str, type], Step] = MappingProxyType(
     }
 )
 
-MONEY_COMMANDS = (Confirm, Capture, Cancel, ExpireSession, CaptureWindowPassed)
-"""What is refused while a capture or void has no known outcome (RULES §3, unknown outcomes)."""
+MONEY_COMMANDS = (Confirm, Capture, Cancel, CreateRefund, ExpireSession, CaptureWindowPassed)
+"""What is refused while a capture, void or refund has no known outcome (RULES §3, unknown outcomes)."""
 
 _VERBS: Mapping[type, tuple[str, str]] = {
     Confirm: ("confirm", "confirmed"),
     Capture: ("capture", "captured"),
     Cancel: ("cancel", "canceled"),
+    CreateRefund: ("refund", "refunded"),
 }
 
 
@@ -221,4 +229,6 @@ def _check(before: Payment, decision: Decision) -> None:
     assert (new.status == PROCESSING) == (
         decision.payment.live is not None and decision.payment.live.state in charging.UNDECIDED
     )
+    for charge in decision.payment.charges:
+        assert min(charge.amount_refunded, charge.refund_pending) >= 0
     assert session is None or session.status != "open" or new.status not in (*TERMINAL, REQUIRES_CAPTURE)

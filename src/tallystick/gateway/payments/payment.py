@@ -63,6 +63,14 @@ class Charge(Struct, frozen=True, kw_only=True):
     failure_code: str | None = None
     failure_message: str | None = None
     voided_at: datetime | None = None
+    amount_refunded: int = 0
+    refund_pending: int = 0
+    dispute_withheld: int = 0
+
+    @property
+    def refundable(self) -> int:
+        """What a refund may still give back (RULES §3)."""
+        return self.amount_captured - self.amount_refunded - self.refund_pending - self.dispute_withheld
 
 
 class PaymentMethod(Struct, frozen=True, kw_only=True):
@@ -84,7 +92,8 @@ class PaymentMethod(Struct, frozen=True, kw_only=True):
 
 
 class AcquirerRequest(Struct, frozen=True, kw_only=True):
-    """A capture or a void at the acquirer; its id is the key there. `reason` is that of the cancellation."""
+    """A capture, a void or a refund at the acquirer; its id is the key there. `reason` is that of the cancellation,
+    `refund` the refund that it carries out."""
 
     account_id: str
     livemode: bool
@@ -99,17 +108,39 @@ class AcquirerRequest(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     acquirer_reference: str | None = None
     refusal: str | None = None
+    refund: str | None = None
+
+
+class Refund(Struct, frozen=True, kw_only=True):
+    """Money that a merchant gives back (RULES §1, §3): `pending`, `succeeded` or `failed`. `metadata` is JSON text."""
+
+    account_id: str
+    livemode: bool
+    id: str
+    version: int
+    payment_intent: str
+    charge: str
+    status: str
+    amount: int
+    currency: str
+    created_at: datetime
+    reason: str | None = None
+    metadata: str = "{}"
+    failure_reason: str | None = None
+    reference: str | None = None
 
 
 class Payment(Struct, frozen=True, kw_only=True):
     """A payment intent with what belongs to it, as far as a decision needs it: its live charge and those that a
-    command names, its open acquirer requests, the cards of those charges, and its checkout session."""
+    command names, its open acquirer requests and the refunds that those carry out, the cards of those charges, and its
+    checkout session."""
 
     intent: PaymentIntent
     session: CheckoutSession | None = None
     charges: tuple[Charge, ...] = ()
     requests: tuple[AcquirerRequest, ...] = ()
     methods: tuple[PaymentMethod, ...] = ()
+    refunds: tuple[Refund, ...] = ()
 
     @property
     def live(self) -> Charge | None:
@@ -120,7 +151,7 @@ class Payment(Struct, frozen=True, kw_only=True):
 
     @property
     def open_request(self) -> AcquirerRequest | None:
-        """A capture or void whose outcome is not known yet."""
+        """A capture, void or refund whose outcome is not known yet."""
         return next((request for request in self.requests if request.state in OPEN_REQUEST_STATES), None)
 
     @property
@@ -133,10 +164,13 @@ class Payment(Struct, frozen=True, kw_only=True):
     def request(self, id: str) -> AcquirerRequest | None:
         return next((request for request in self.requests if request.id == id), None)
 
+    def refund(self, id: str | None) -> Refund | None:
+        return next((refund for refund in self.refunds if refund.id == id), None)
+
     def method(self, id: str | None) -> PaymentMethod | None:
         return next((method for method in self.methods if method.id == id), None)
 
-    def having(self, *records: Charge | AcquirerRequest | PaymentMethod) -> "Payment":
+    def having(self, *records: Charge | AcquirerRequest | PaymentMethod | Refund) -> "Payment":
         """The payment with these records, each in the place of the one with its id or added."""
         payment = self
         for record in records:
@@ -147,10 +181,12 @@ class Payment(Struct, frozen=True, kw_only=True):
                     payment = replace(payment, requests=_put(payment.requests, record))
                 case PaymentMethod():
                     payment = replace(payment, methods=_put(payment.methods, record))
+                case Refund():
+                    payment = replace(payment, refunds=_put(payment.refunds, record))
         return payment
 
 
-Record = TypeVar("Record", bound=Charge | AcquirerRequest | PaymentMethod)
+Record = TypeVar("Record", bound=Charge | AcquirerRequest | PaymentMethod | Refund)
 
 
 def _put(records: tuple[Record, ...], record: Record) -> tuple[Record, ...]:

@@ -13,7 +13,7 @@ from msgspec.structs import astuple
 
 from tallystick.gateway.cards.commands import find_methods, insert_methods
 from tallystick.gateway.checkout.session import CheckoutSession
-from tallystick.gateway.payments.payment import AcquirerRequest, Charge, Payment, PaymentIntent, PaymentMethod
+from tallystick.gateway.payments.payment import AcquirerRequest, Charge, Payment, PaymentIntent, PaymentMethod, Refund
 from tallystick.kernel.columns import columns
 from tallystick.ports.database import Record, Statement, Statements, Transaction
 
@@ -22,7 +22,7 @@ SQL = Statements.beside(__file__)
 Key = tuple[str, bool, str]
 """Account, livemode, id of the intent (or of what else is meant)."""
 
-Keyed = PaymentIntent | CheckoutSession | Charge | AcquirerRequest | PaymentMethod
+Keyed = PaymentIntent | CheckoutSession | Charge | AcquirerRequest | PaymentMethod | Refund
 Row = TypeVar("Row", bound=Keyed)
 
 
@@ -54,9 +54,10 @@ _INTENT_CHANGES = (
 _SESSION_CHANGES = "status payment_status decline_count completed_at".split()
 _CHARGE_CHANGES = (
     "state amount_authorised amount_captured acquirer_reference authentication decline_code failure_code "
-    "failure_message voided_at"
+    "failure_message voided_at amount_refunded refund_pending"
 ).split()
 _REQUEST_CHANGES = "state acquirer_reference refusal".split()
+_REFUND_CHANGES = "status failure_reason reference".split()
 
 SENT_LEASE_S = 60.0  # whoever sent something has that long to record what came of it; then others ask the acquirer
 DUE_S: Mapping[str, float] = {"created": 10.0, "sent": SENT_LEASE_S, "unknown": 10.0}
@@ -80,6 +81,9 @@ async def load_locked(tx: Transaction, wanted: Sequence[Wanted]) -> dict[Key, Pa
     for row in charges:
         key = (row["account_id"], row["livemode"], row["payment_intent"])
         payments[key] = payments[key].having(*_charge_row(row))
+    for refund in await _refunds(tx, charges):
+        key = (refund.account_id, refund.livemode, refund.payment_intent)
+        payments[key] = payments[key].having(refund)
     return await _with_methods(tx, payments, wanted)
 
 
@@ -111,6 +115,9 @@ async def save(tx: Transaction, changes: Sequence[Change], at: datetime) -> None
         tx, SQL.update_requests, [pair for _, pairs in requests for pair in pairs], "state", _REQUEST_CHANGES, due=at
     )
     await _insert(tx, SQL.insert_requests, [request for added, _ in requests for request in added], due=at)
+    refunds = [_paired(change.before.refunds if change.before else (), change.after.refunds) for change in changes]
+    await _update(tx, SQL.update_refunds, [pair for _, pairs in refunds for pair in pairs], "status", _REFUND_CHANGES)
+    await _insert(tx, SQL.insert_refunds, [refund for added, _ in refunds for refund in added])
 
 
 def key_of(record: Keyed) -> Key:
@@ -153,6 +160,14 @@ async def _with_methods(
     }
 
 
+async def _refunds(tx: Transaction, charges: Sequence[Record]) -> list[Refund]:
+    """The refunds that the requests in these rows carry out: nearly always none, and then nothing is asked."""
+    keys = sorted({(row["account_id"], row["livemode"], row["r_refund"]) for row in charges if row["r_refund"]})
+    if not keys:
+        return []
+    return [Refund(**row) for row in await tx.rows(SQL.refunds_of_requests, *_key_columns(keys))]
+
+
 def _charge_row(row: Record) -> list[Charge | AcquirerRequest | PaymentMethod]:
     charge = Charge(**{field: row[field] for field in Charge.__struct_fields__})
     owner: dict[str, Any] = {"account_id": charge.account_id, "livemode": charge.livemode}
@@ -175,7 +190,7 @@ def _charge_row(row: Record) -> list[Charge | AcquirerRequest | PaymentMethod]:
 
 
 _METHOD_FIELDS = "card_reference brand first6 last4 exp_month exp_year fingerprint authentication_required".split()
-_REQUEST_FIELDS = "id kind state amount created_at final reason acquirer_reference refusal".split()
+_REQUEST_FIELDS = "id kind state amount created_at final reason acquirer_reference refusal refund".split()
 
 
 def _paired(before: Sequence[Row], after: Sequence[Row]) -> tuple[list[Row], list[tuple[Row, Row]]]:

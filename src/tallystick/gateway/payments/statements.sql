@@ -26,8 +26,10 @@ SELECT s.account_id, s.livemode, s.id, s.version, s.status, s.payment_status, s.
 SELECT c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_method, c.state, c.amount, c.currency,
        c.capture_method, c.acquirer_key, c.created_at, c.amount_authorised, c.amount_captured, c.acquirer_reference,
        c.authentication, c.decline_code, c.failure_code, c.failure_message, c.voided_at,
+       c.amount_refunded, c.refund_pending, c.dispute_withheld,
        r.id AS r_id, r.kind AS r_kind, r.state AS r_state, r.amount AS r_amount, r.created_at AS r_created_at,
        r.final AS r_final, r.reason AS r_reason, r.acquirer_reference AS r_acquirer_reference, r.refusal AS r_refusal,
+       r.refund AS r_refund,
        m.card_reference, m.brand, m.first6, m.last4, m.exp_month, m.exp_year, m.fingerprint, m.authentication_required,
        m.created_at AS m_created_at, m.metadata AS m_metadata
   FROM charge c
@@ -108,42 +110,52 @@ UPDATE checkout_session s
 -- Record charges before the acquirer, or the bank's 3DS server, is called.
 INSERT INTO charge (account_id, livemode, id, version, payment_intent, payment_method, state, amount, currency,
                     capture_method, acquirer_key, created_at, amount_authorised, amount_captured, acquirer_reference,
-                    authentication, decline_code, failure_code, failure_message, voided_at, due_at)
+                    authentication, decline_code, failure_code, failure_message, voided_at, amount_refunded,
+                    refund_pending, dispute_withheld, due_at)
 SELECT n.account_id, n.livemode, n.id, n.version, n.payment_intent, n.payment_method, n.state, n.amount, n.currency,
        n.capture_method, n.acquirer_key, n.created_at, n.amount_authorised, n.amount_captured, n.acquirer_reference,
-       n.authentication, n.decline_code, n.failure_code, n.failure_message, n.voided_at, n.due_at
+       n.authentication, n.decline_code, n.failure_code, n.failure_message, n.voided_at, n.amount_refunded,
+       n.refund_pending, n.dispute_withheld, n.due_at
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::bigint[],
               $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::bigint[], $14::bigint[], $15::text[],
-              $16::text[], $17::text[], $18::text[], $19::text[], $20::timestamptz[], $21::timestamptz[])
+              $16::text[], $17::text[], $18::text[], $19::text[], $20::timestamptz[],
+              $21::bigint[], $22::bigint[], $23::bigint[], $24::timestamptz[])
        AS n(account_id, livemode, id, version, payment_intent, payment_method, state, amount, currency, capture_method,
             acquirer_key, created_at, amount_authorised, amount_captured, acquirer_reference, authentication,
-            decline_code, failure_code, failure_message, voided_at, due_at);
+            decline_code, failure_code, failure_message, voided_at, amount_refunded, refund_pending, dispute_withheld,
+            due_at);
 
 -- update_charges
--- Save changed charges, each only if it still has the state and version with which it was loaded.
+-- Save changed charges, each only if it still has the state and version with which it was loaded; what is newly reserved
+-- for a refund must be there to be given back (RULES §3).
 UPDATE charge c
    SET version = c.version + 1, state = n.state, amount_authorised = n.amount_authorised,
        amount_captured = n.amount_captured, acquirer_reference = n.acquirer_reference,
        authentication = n.authentication, decline_code = n.decline_code, failure_code = n.failure_code,
-       failure_message = n.failure_message, voided_at = n.voided_at,
-       due_at = CASE WHEN n.state = c.state THEN c.due_at ELSE n.due_at END
+       failure_message = n.failure_message, voided_at = n.voided_at, amount_refunded = n.amount_refunded,
+       refund_pending = n.refund_pending, due_at = CASE WHEN n.state = c.state THEN c.due_at ELSE n.due_at END
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::int[], $6::text[], $7::bigint[], $8::bigint[],
-              $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[])
+              $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::bigint[],
+              $16::bigint[], $17::timestamptz[])
        AS n(account_id, livemode, id, old_state, old_version, state, amount_authorised, amount_captured,
-            acquirer_reference, authentication, decline_code, failure_code, failure_message, voided_at, due_at)
+            acquirer_reference, authentication, decline_code, failure_code, failure_message, voided_at, amount_refunded,
+            refund_pending, due_at)
  WHERE (c.account_id, c.livemode, c.id) = (n.account_id, n.livemode, n.id)
-   AND c.state = n.old_state AND c.version = n.old_version;
+   AND c.state = n.old_state AND c.version = n.old_version
+   AND (n.refund_pending <= c.refund_pending
+        OR c.amount_captured - c.amount_refunded - c.refund_pending - c.dispute_withheld
+           >= n.refund_pending - c.refund_pending);
 
 -- insert_requests
 -- Record captures and voids before the acquirer is called.
 INSERT INTO acquirer_request (account_id, livemode, id, charge, payment_intent, kind, state, amount, created_at, final,
-                              reason, acquirer_reference, refusal, due_at)
+                              reason, acquirer_reference, refusal, refund, due_at)
 SELECT n.account_id, n.livemode, n.id, n.charge, n.payment_intent, n.kind, n.state, n.amount, n.created_at, n.final,
-       n.reason, n.acquirer_reference, n.refusal, n.due_at
+       n.reason, n.acquirer_reference, n.refusal, n.refund, n.due_at
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-              $9::timestamptz[], $10::boolean[], $11::text[], $12::text[], $13::text[], $14::timestamptz[])
+              $9::timestamptz[], $10::boolean[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[])
        AS n(account_id, livemode, id, charge, payment_intent, kind, state, amount, created_at, final, reason,
-            acquirer_reference, refusal, due_at);
+            acquirer_reference, refusal, refund, due_at);
 
 -- update_requests
 -- Save what became of captures and voids, each only if it still has the state with which it was loaded.
@@ -183,7 +195,8 @@ UPDATE charge c
    AND (m.account_id, m.livemode, m.id) = (c.account_id, c.livemode, c.payment_method)
 RETURNING c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_method, c.state, c.amount, c.currency,
        c.capture_method, c.acquirer_key, c.created_at, c.amount_authorised, c.amount_captured, c.acquirer_reference,
-       c.authentication, c.decline_code, c.failure_code, c.failure_message, c.voided_at, c.inquiries, m.card_reference;
+       c.authentication, c.decline_code, c.failure_code, c.failure_message, c.voided_at,
+       c.amount_refunded, c.refund_pending, c.dispute_withheld, c.inquiries, m.card_reference;
 
 -- due_requests
 -- Captures, voids and refunds that somebody has to send or to ask the acquirer about, longest due first.
@@ -205,14 +218,15 @@ UPDATE acquirer_request r
    AND (c.account_id, c.livemode, c.id) = (r.account_id, r.livemode, r.charge)
    AND (m.account_id, m.livemode, m.id) = (c.account_id, c.livemode, c.payment_method)
 RETURNING r.account_id, r.livemode, r.id, r.charge, r.payment_intent, r.kind, r.state, r.amount, r.created_at, r.final,
-       r.reason, r.acquirer_reference, r.refusal, r.inquiries, c.acquirer_reference AS charge_reference, c.currency,
+       r.reason, r.acquirer_reference, r.refusal, r.refund, r.inquiries, c.acquirer_reference AS charge_reference, c.currency,
        m.card_reference;
 
 -- charges_to_inquire
 -- One charge with the reference of its card, to ask the acquirer about.
 SELECT c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_method, c.state, c.amount, c.currency,
        c.capture_method, c.acquirer_key, c.created_at, c.amount_authorised, c.amount_captured, c.acquirer_reference,
-       c.authentication, c.decline_code, c.failure_code, c.failure_message, c.voided_at, m.card_reference
+       c.authentication, c.decline_code, c.failure_code, c.failure_message, c.voided_at,
+       c.amount_refunded, c.refund_pending, c.dispute_withheld, m.card_reference
   FROM charge c
   JOIN payment_method m ON (m.account_id, m.livemode, m.id) = (c.account_id, c.livemode, c.payment_method)
  WHERE c.account_id = $1::text AND c.livemode = $2::boolean AND c.id = $3::text;
@@ -220,7 +234,8 @@ SELECT c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_me
 -- requests_to_inquire
 -- One capture, void or refund with what the acquirer knows its charge by.
 SELECT r.account_id, r.livemode, r.id, r.charge, r.payment_intent, r.kind, r.state, r.amount, r.created_at, r.final,
-       r.reason, r.acquirer_reference, r.refusal, c.acquirer_reference AS charge_reference, c.currency, m.card_reference
+       r.reason, r.acquirer_reference, r.refusal, r.refund, c.acquirer_reference AS charge_reference, c.currency,
+       m.card_reference
   FROM acquirer_request r
   JOIN charge c ON (c.account_id, c.livemode, c.id) = (r.account_id, r.livemode, r.charge)
   JOIN payment_method m ON (m.account_id, m.livemode, m.id) = (c.account_id, c.livemode, c.payment_method)
@@ -235,3 +250,32 @@ SELECT wanted.account_id, wanted.livemode, wanted.key, coalesce(c.payment_intent
     ON (c.account_id, c.livemode, c.acquirer_key) = (wanted.account_id, wanted.livemode, wanted.key)
   LEFT JOIN acquirer_request r ON (r.account_id, r.livemode, r.id) = (wanted.account_id, wanted.livemode, wanted.key)
  ORDER BY wanted.account_id, wanted.livemode, wanted.key;
+
+-- refunds_of_requests
+-- The refunds that acquirer requests of locked intents carry out.
+SELECT f.account_id, f.livemode, f.id, f.version, f.payment_intent, f.charge, f.status, f.amount, f.currency, f.created_at,
+       f.reason, f.metadata, f.failure_reason, f.reference
+  FROM refund f
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (f.account_id, f.livemode, f.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ ORDER BY f.account_id, f.livemode, f.id;
+
+-- insert_refunds
+-- Record refunds before the acquirer is called.
+INSERT INTO refund (account_id, livemode, id, version, payment_intent, charge, status, amount, currency, created_at, reason,
+                    metadata, failure_reason, reference)
+SELECT n.account_id, n.livemode, n.id, n.version, n.payment_intent, n.charge, n.status, n.amount, n.currency, n.created_at,
+       n.reason, n.metadata::jsonb, n.failure_reason, n.reference
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+              $9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::text[])
+       AS n(account_id, livemode, id, version, payment_intent, charge, status, amount, currency, created_at, reason,
+            metadata, failure_reason, reference);
+
+-- update_refunds
+-- Save what became of refunds, each only if it still has the status and version with which it was loaded.
+UPDATE refund f
+   SET version = f.version + 1, status = n.status, failure_reason = n.failure_reason, reference = n.reference
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[], $8::text[])
+       AS n(account_id, livemode, id, old_status, old_version, status, failure_reason, reference)
+ WHERE (f.account_id, f.livemode, f.id) = (n.account_id, n.livemode, n.id)
+   AND f.status = n.old_status AND f.version = n.old_version;

@@ -18,7 +18,7 @@ from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.ledger import commands as ledger
 from tallystick.gateway.payments import inputs, machine
 from tallystick.gateway.payments.changes import Decision, Refusal, Told
-from tallystick.gateway.payments.payment import Charge, Payment, PaymentIntent, PaymentMethod
+from tallystick.gateway.payments.payment import Charge, Payment, PaymentIntent, PaymentMethod, Refund
 from tallystick.gateway.payments.records import Change, Key, Wanted, load_locked, save
 from tallystick.gateway.stripe_wire import errors, objects
 from tallystick.gateway.stripe_wire.call import Call, Reply
@@ -178,10 +178,12 @@ class Commits:
             idempotency_key=call.idempotency_key if call is not None else None,
         )
 
-    def _shaped(self, payment: Payment, about: PaymentIntent | Charge | CheckoutSession) -> Json:
+    def _shaped(self, payment: Payment, about: PaymentIntent | Charge | CheckoutSession | Refund) -> Json:
         match about:
             case PaymentIntent():
                 return objects.payment_intent(about)
+            case Refund():
+                return objects.refund(about)
             case CheckoutSession():
                 return objects.checkout_session(about, self._pages_url)
             case Charge():

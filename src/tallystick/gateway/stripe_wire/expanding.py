@@ -32,6 +32,16 @@ EXPANDABLE: Mapping[str, Mapping[str, str | None]] = {
         "review": None,
         "source_transfer": None,
     },
+    "refund": {
+        "charge": "charge",
+        "payment_intent": "payment_intent",
+        "balance_transaction": None,
+        "customer": None,
+        "failure_balance_transaction": None,
+        "payment_method": None,
+        "source_transfer_reversal": None,
+        "transfer_reversal": None,
+    },
     "payment_method": {"customer": None},
     "checkout.session": {
         "payment_intent": "payment_intent",

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
 from tallystick.gateway.checkout.session import CheckoutSession
-from tallystick.gateway.payments.payment import Charge, PaymentIntent, PaymentMethod
+from tallystick.gateway.payments.payment import Charge, PaymentIntent, PaymentMethod, Refund
 
 API_VERSION = "2026-10-28.endive"  # of the pinned `stripe` package; a test compares them
 
@@ -92,13 +91,14 @@ def charge(charge: Charge, method: PaymentMethod, intent: PaymentIntent) -> Json
     """A charge, with the card it was made with and what it inherits from its intent."""
     status = _CHARGE_STATUS.get(charge.state, "pending")
     captured = charge.amount_captured > 0
-    voided = charge.voided_at is not None and not captured
+    voided = charge.state == "reversed" or (charge.voided_at is not None and not captured)
+    refunded = charge.amount if voided else charge.amount_refunded
     return {
         "id": charge.id,
         "object": "charge",
         "amount": charge.amount,
         "amount_captured": charge.amount_captured,
-        "amount_refunded": charge.amount if voided else 0,
+        "amount_refunded": refunded,
         "application": None,
         "application_fee": None,
         "application_fee_amount": None,
@@ -127,7 +127,7 @@ def charge(charge: Charge, method: PaymentMethod, intent: PaymentIntent) -> Json
         "receipt_email": None,
         "receipt_number": None,
         "receipt_url": None,
-        "refunded": voided,
+        "refunded": voided or (captured and refunded >= charge.amount_captured),
         "review": None,
         "shipping": None,
         "source": None,
@@ -137,6 +137,40 @@ def charge(charge: Charge, method: PaymentMethod, intent: PaymentIntent) -> Json
         "status": status,
         "transfer_data": None,
         "transfer_group": None,
+    }
+
+
+def refund(refund: Refund) -> Json:
+    """A refund. It goes back to the card that was charged."""
+    failed = {"failure_reason": refund.failure_reason} if refund.failure_reason is not None else {}
+    return {
+        "id": refund.id,
+        "object": "refund",
+        "amount": refund.amount,
+        "balance_transaction": None,
+        "charge": refund.charge,
+        "created": unix(refund.created_at),
+        "currency": refund.currency.lower(),
+        "customer": None,
+        "customer_account": None,
+        "destination_details": {
+            "card": {
+                **({"reference": refund.reference} if refund.reference is not None else {}),
+                "reference_status": "available" if refund.reference is not None else "pending",
+                "reference_type": "acquirer_reference_number",
+                "type": "refund",
+            },
+            "type": "card",
+        },
+        **failed,
+        "metadata": Raw(refund.metadata.encode()),
+        "payment_intent": refund.payment_intent,
+        "payment_method": None,
+        "reason": refund.reason,
+        "receipt_number": None,
+        "source_transfer_reversal": None,
+        "status": refund.status,
+        "transfer_reversal": None,
     }
 
 
@@ -252,13 +286,6 @@ def checkout_session(session: CheckoutSession, pages_url: str) -> Json:
         "url": f"{pages_url}/pay/{session.id}" if hosted and session.status == "open" else None,
         "wallet_options": None,
     }
-
-
-def line_items(session: CheckoutSession) -> list[Json]:
-    """The positions of a session; their ids follow from the session's, since they are made for it alone."""
-    characters = session.id.rpartition("_")[2]
-    positions = msgspec.json.decode(session.line_items)
-    return [_line_item(session, f"{characters}{number:03d}", position) for number, position in enumerate(positions)]
 
 
 def event(
@@ -396,42 +423,4 @@ def _three_d_secure(charge: Charge) -> Json | None:
         "result_reason": "rejected" if charge.state == "abandoned" else None,
         "transaction_id": charge.authentication,
         "version": "2.2.0",
-    }
-
-
-def _line_item(session: CheckoutSession, characters: str, position: Json) -> Json:
-    currency = session.currency.lower()
-    amount = position["amount"] * position["quantity"]
-    return {
-        "id": f"li_{characters}",
-        "object": "item",
-        "amount_discount": 0,
-        "amount_subtotal": amount,
-        "amount_tax": 0,
-        "amount_total": amount,
-        "currency": currency,
-        "description": position["name"],
-        "metadata": {},
-        "price": {
-            "id": f"price_{characters}",
-            "object": "price",
-            "active": False,
-            "billing_scheme": "per_unit",
-            "created": unix(session.created_at),
-            "currency": currency,
-            "custom_unit_amount": None,
-            "livemode": session.livemode,
-            "lookup_key": None,
-            "metadata": {},
-            "nickname": None,
-            "product": f"prod_{characters}",
-            "recurring": None,
-            "tax_behavior": "unspecified",
-            "tiers_mode": None,
-            "transform_quantity": None,
-            "type": "one_time",
-            "unit_amount": position["amount"],
-            "unit_amount_decimal": str(position["amount"]),
-        },
-        "quantity": position["quantity"],
     }

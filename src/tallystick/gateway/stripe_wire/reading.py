@@ -10,9 +10,10 @@ from typing import Any, Protocol, TypeVar
 from msgspec import Struct
 
 from tallystick.gateway.checkout.session import CheckoutSession
-from tallystick.gateway.payments.payment import Charge, PaymentIntent, PaymentMethod
+from tallystick.gateway.payments.payment import Charge, PaymentIntent, PaymentMethod, Refund
 from tallystick.gateway.stripe_wire import errors, expanding, objects
 from tallystick.gateway.stripe_wire.call import Caller
+from tallystick.gateway.stripe_wire.line_items import line_items
 from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.gateway.stripe_wire.parameters import CreatedPaging, Paging
 from tallystick.kernel.identifiers import first_id
@@ -28,6 +29,7 @@ ID_MARGIN = timedelta(minutes=5)  # an id may be made a while before the commit 
 ID_FORMS = {
     "payment_intent": ("pi", False),
     "charge": ("ch", True),
+    "refund": ("re", False),
     "checkout.session": ("cs_{mode}", True),
     "event": ("evt", False),
     "webhook_endpoint": ("we", False),
@@ -54,6 +56,7 @@ class Reading:
         self._finders: dict[str, Callable[[Reader, Sequence[Key]], Awaitable[dict[Key, Json]]]] = {
             "payment_intent": self._intents,
             "charge": self._charges,
+            "refund": self._refunds,
             "payment_method": self._methods,
             "checkout.session": self._sessions,
             "line_items": self._line_items,
@@ -136,6 +139,9 @@ class Reading:
             for charge in charges
         }
 
+    async def _refunds(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+        return {_key(row): objects.refund(row) for row in await _load(reader, SQL.find_refunds, Refund, keys)}
+
     async def _sessions(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
         sessions = await _load(reader, SQL.find_sessions, CheckoutSession, keys)
         return {_key(session): objects.checkout_session(session, self._pages_url) for session in sessions}
@@ -143,7 +149,7 @@ class Reading:
     async def _line_items(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
         shown: dict[Key, Json] = {}
         for session in await _load(reader, SQL.find_sessions, CheckoutSession, keys):
-            items = objects.line_items(session)
+            items = line_items(session)
             url = f"/v1/checkout/sessions/{session.id}/line_items"
             shown[_key(session)] = objects.listing(url, items[:LINE_ITEMS_SHOWN], len(items) > LINE_ITEMS_SHOWN)
         return shown
@@ -153,7 +159,7 @@ class Reading:
         sessions = await _load(reader, SQL.find_sessions, CheckoutSession, [key])
         if not sessions:
             return None
-        items = objects.line_items(sessions[0])
+        items = line_items(sessions[0])
         ids = [item["id"] for item in items]
         for param, id in (("starting_after", paging.starting_after), ("ending_before", paging.ending_before)):
             if id is not None and id not in ids:

@@ -12,7 +12,8 @@ SELECT i.account_id, i.livemode, i.id, i.version, i.status, i.amount, i.currency
 -- Charges by id, for retrieving and expanding; those that wait for 3DS exist only for us.
 SELECT c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_method, c.state, c.amount, c.currency,
        c.capture_method, c.acquirer_key, c.created_at, c.amount_authorised, c.amount_captured, c.acquirer_reference,
-       c.authentication, c.decline_code, c.failure_code, c.failure_message, c.voided_at
+       c.authentication, c.decline_code, c.failure_code, c.failure_message, c.voided_at,
+       c.amount_refunded, c.refund_pending, c.dispute_withheld
   FROM charge c
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (c.account_id, c.livemode, c.id) = (wanted.account_id, wanted.livemode, wanted.id)
@@ -27,6 +28,15 @@ SELECT m.account_id, m.livemode, m.id, m.card_reference, m.brand, m.first6, m.la
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (m.account_id, m.livemode, m.id) = (wanted.account_id, wanted.livemode, wanted.id)
  ORDER BY m.account_id, m.livemode, m.id;
+
+-- find_refunds
+-- Refunds by id, for retrieving and expanding.
+SELECT f.account_id, f.livemode, f.id, f.version, f.payment_intent, f.charge, f.status, f.amount, f.currency, f.created_at,
+       f.reason, f.metadata, f.failure_reason, f.reference
+  FROM refund f
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (f.account_id, f.livemode, f.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ ORDER BY f.account_id, f.livemode, f.id;
 
 -- find_sessions
 -- Checkout sessions by id, for retrieving and expanding.
@@ -161,4 +171,26 @@ SELECT w.id
    AND w.created_at >= $5::timestamptz AND w.created_at < $6::timestamptz
    AND w.deleted_at IS NULL
  ORDER BY w.account_id, w.livemode, w.id
+ LIMIT $7::int;
+
+-- page_of_refunds
+-- Ids of refunds between two ids, created in a span of time, of one intent or charge where named, newest first.
+SELECT f.id
+  FROM refund f
+ WHERE f.account_id = $1::text AND f.livemode = $2::boolean AND f.id > $3::text AND f.id < $4::text
+   AND f.created_at >= $5::timestamptz AND f.created_at < $6::timestamptz
+   AND ($8::text IS NULL OR f.payment_intent = $8::text)
+   AND ($9::text IS NULL OR f.charge = $9::text)
+ ORDER BY f.account_id DESC, f.livemode DESC, f.id DESC
+ LIMIT $7::int;
+
+-- page_of_refunds_backwards
+-- The same, oldest first: the page that ends before an object.
+SELECT f.id
+  FROM refund f
+ WHERE f.account_id = $1::text AND f.livemode = $2::boolean AND f.id > $3::text AND f.id < $4::text
+   AND f.created_at >= $5::timestamptz AND f.created_at < $6::timestamptz
+   AND ($8::text IS NULL OR f.payment_intent = $8::text)
+   AND ($9::text IS NULL OR f.charge = $9::text)
+ ORDER BY f.account_id, f.livemode, f.id
  LIMIT $7::int;

@@ -1,0 +1,137 @@
+"""How money is given back: from the command to the acquirer's answer, and what is sent back later. Pure. RULES §3.
+
+A refund reserves its amount on the charge when it is asked for, so that many at once never give back more than was
+captured; its request at the acquirer is committed before the call, like a capture. What the acquirer cannot be reached
+for stays asked for and is sent again; the merchant sees it `pending` until it is known.
+"""
+
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from tallystick.gateway.ledger import postings
+from tallystick.gateway.ledger.postings import Entry
+from tallystick.gateway.payments import inputs
+from tallystick.gateway.payments.changes import UNEXPECTED_STATE, Decision, Refusal, Told, cause_of
+from tallystick.gateway.payments.payment import AcquirerRequest, Charge, Payment, Refund
+
+ALREADY_REFUNDED = "charge_already_refunded"
+DISPUTED = "charge_disputed"
+GIVEN_BACK_STATES = ("reversing", "reversed")
+
+
+def create(payment: Payment, command: inputs.CreateRefund, at: datetime) -> Decision | Refusal:
+    """Reserve the amount and ask the acquirer to give it back."""
+    charge = payment.charge(command.charge_id) if command.charge_id is not None else payment.live
+    refusal = _not_refundable(payment, charge, command.amount)
+    if refusal is not None:
+        return refusal
+    assert charge is not None, "what is missing is refused"
+    amount = command.amount if command.amount is not None else charge.refundable
+    refund = Refund(
+        account_id=charge.account_id,
+        livemode=charge.livemode,
+        id=command.refund_id,
+        version=0,
+        payment_intent=charge.payment_intent,
+        charge=charge.id,
+        status="pending",
+        amount=amount,
+        currency=charge.currency,
+        created_at=at,
+        reason=command.reason,
+        metadata=command.metadata,
+    )
+    request = AcquirerRequest(
+        account_id=charge.account_id,
+        livemode=charge.livemode,
+        id=command.request_id,
+        charge=charge.id,
+        payment_intent=charge.payment_intent,
+        kind="refund",
+        state="sent",
+        amount=amount,
+        created_at=at,
+        refund=refund.id,
+    )
+    charge = replace(charge, refund_pending=charge.refund_pending + amount)
+    return Decision(
+        payment=payment.having(charge, request, refund),
+        entries=(postings.refund_asked(cause_of(charge), refund.id, amount, at),),
+        events=(Told("refund.created", refund),),
+        send=request,
+    )
+
+
+def paid(payment: Payment, request: AcquirerRequest, reference: str, at: datetime) -> Decision:
+    """The acquirer gave the money back."""
+    charge, refund = _concerned(payment, request)
+    charge = replace(
+        charge,
+        refund_pending=charge.refund_pending - refund.amount,
+        amount_refunded=charge.amount_refunded + refund.amount,
+    )
+    refund = replace(refund, status="succeeded", reference=reference)
+    return Decision(
+        payment=payment.having(charge, refund, replace(request, state="done", acquirer_reference=reference)),
+        entries=(postings.refund_paid(cause_of(charge), refund.id, refund.amount, at),),
+        events=(Told("charge.refunded", charge), Told("refund.updated", refund)),
+    )
+
+
+def refused(payment: Payment, request: AcquirerRequest, refusal: str, at: datetime) -> Decision:
+    """The acquirer said no: nothing was given back, and the amount may be refunded again."""
+    charge, refund = _concerned(payment, request)
+    charge = replace(charge, refund_pending=charge.refund_pending - refund.amount)
+    payment = payment.having(charge, replace(request, state="refused", refusal=refusal))
+    entry = postings.refund_failed(cause_of(charge), refund.id, refund.amount, at, paid=False)
+    return _failed(payment, refund, refusal, entry)
+
+
+def returned(payment: Payment, answer: inputs.RefundReturned, at: datetime) -> Decision | Refusal:
+    """The amount came back from the cardholder's bank: the refund has failed, and the merchant has the money again."""
+    request = payment.request(answer.request_id)
+    refund = payment.refund(request.refund) if request is not None else None
+    if request is None or refund is None or refund.status == "failed":
+        return Refusal(message="The refund has failed already.", code=None)
+    if refund.status == "pending":
+        return refused(payment, request, answer.reason, at)
+    charge, _ = _concerned(payment, request)
+    charge = replace(charge, amount_refunded=charge.amount_refunded - refund.amount)
+    entry = postings.refund_failed(cause_of(charge), refund.id, refund.amount, at, paid=True)
+    return _failed(payment.having(charge), refund, answer.reason, entry)
+
+
+def _not_refundable(payment: Payment, charge: Charge | None, amount: int | None) -> Refusal | None:
+    if charge is not None and charge.state in GIVEN_BACK_STATES:
+        return Refusal(message=f"Charge {charge.id} has already been refunded.", code=ALREADY_REFUNDED)
+    if charge is None or charge.state != "approved" or charge.amount_captured == 0:
+        return Refusal(
+            message=f"This PaymentIntent ({payment.intent.id}) does not have a successful charge to refund.",
+            code=UNEXPECTED_STATE,
+        )
+    wanted = amount if amount is not None else max(charge.refundable, 1)
+    if wanted <= charge.refundable:
+        return None
+    if wanted <= charge.refundable + charge.dispute_withheld:
+        return Refusal(message=f"Charge {charge.id} has been charged back; cannot issue a refund.", code=DISPUTED)
+    if charge.refundable <= 0:
+        return Refusal(message=f"Charge {charge.id} has already been refunded.", code=ALREADY_REFUNDED)
+    return Refusal(
+        message=f"Refund amount ({wanted}) is greater than unrefunded amount on charge ({charge.refundable}).",
+        code=ALREADY_REFUNDED,
+        param="amount",
+    )
+
+
+def _failed(payment: Payment, refund: Refund, reason: str, entry: Entry) -> Decision:
+    refund = replace(refund, status="failed", failure_reason=reason or "unknown")
+    events = (Told("refund.updated", refund), Told("refund.failed", refund))
+    return Decision(payment=payment.having(refund), entries=(entry,), events=events)
+
+
+def _concerned(payment: Payment, request: AcquirerRequest) -> tuple[Charge, Refund]:
+    charge, refund = payment.charge(request.charge), payment.refund(request.refund)
+    assert charge is not None, "a request's charge is loaded with it"
+    assert refund is not None, "a request's refund is loaded with it"
+    return charge, refund
