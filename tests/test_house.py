@@ -53,7 +53,7 @@ PURE_LIBRARIES = set(
 # What reaches the outside world, and is therefore to be had through a port only.
 OUTSIDE_MODULES = set(
     "time random secrets uuid socket ssl select selectors subprocess multiprocessing http.client urllib.request "
-    "smtplib aiohttp httpx requests asyncpg psycopg sqlalchemy".split()
+    "smtplib aiohttp apprise httpx requests asyncpg psycopg sqlalchemy".split()
 )
 OUTSIDE_CALLS = set(
     "datetime.now datetime.utcnow datetime.today date.today os.urandom os.getrandom loop.time loop.create_connection "
@@ -80,6 +80,7 @@ OWNER_NOT_FIRST: dict[str, str] = {
     "gateway/acquirers bank_tells": "the simulated bank tells of all its merchants",
     "gateway/payments due_charges": "a worker looks for what is due of all owners",
     "gateway/payments due_requests": "a worker looks for what is due of all owners",
+    "kernel/delivery due_alerts": "the alerter tells what is to be told of all owners",
     "kernel/delivery due_keeps": "the keeper looks for backlogs of all owners",
     "kernel/operators find_operator_key": "operators belong to the installation",
     "kernel/operators insert_operator_key": "operators belong to the installation",

@@ -8,7 +8,7 @@ import structlog
 from litestar import Litestar, Request, Response, get
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tallystick.gateway.accounts.authentication import Authenticator
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
@@ -31,7 +31,7 @@ from tallystick.gateway.payments.inquiring import Inquirer, Inquiries
 from tallystick.gateway.payments.work import Commits
 from tallystick.gateway.refunds import api as refunds_api
 from tallystick.gateway.refunds.commands import Refunds
-from tallystick.gateway.settings import Settings
+from tallystick.gateway.settings import PREFIX, Settings
 from tallystick.gateway.stripe_wire.keyed import Keyed
 from tallystick.gateway.stripe_wire.reading import Reading
 from tallystick.gateway.stripe_wire.reads import Reads
@@ -42,6 +42,7 @@ from tallystick.gateway.webhooks.endpoints import Endpoints
 from tallystick.gateway.webhooks.worker import backlog_keeper, dispatcher
 from tallystick.kernel.addresses import address_allowed
 from tallystick.kernel.backoff import schedule_of
+from tallystick.kernel.delivery.alerting import Alerter
 from tallystick.kernel.delivery.protocol import Limits
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.worker import KeyReaper
@@ -50,6 +51,8 @@ from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.service import Asgi, Service, Worker
+from tallystick.kernel.settings import SettingsRefused
+from tallystick.ports.alerts import Alerts, AppriseAlerts, TargetInvalid
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock
 from tallystick.ports.database import Database, DatabaseError, Statements, open_database
 from tallystick.ports.entropy import Entropy, SystemEntropy
@@ -72,6 +75,7 @@ class Ports(Struct, frozen=True):
     names: SystemNames
     clock: Clock
     entropy: Entropy
+    alerts: Alerts = field(default_factory=AppriseAlerts)
 
     async def close(self) -> None:
         """Let connections go."""
@@ -81,12 +85,16 @@ class Ports(Struct, frozen=True):
 
 
 async def open_ports(settings: Settings) -> Ports:
-    """The production ports. Raises DatabaseUnavailable."""
+    """The production ports. Raises DatabaseUnavailable, SettingsRefused."""
+    try:
+        alerts = AppriseAlerts(settings.alert_targets.split())
+    except TargetInvalid as invalid:
+        raise SettingsRefused(f"{PREFIX}ALERT_TARGETS: {invalid}") from None
     database = await open_database(settings.database_dsn, connections_max=settings.database_connections_max)
     allowed = partial(address_allowed, loopback=settings.webhooks_to_loopback)
     http = AiohttpClient(address_allowed=allowed, ca_file=settings.ca_file or None)
     clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
-    return Ports(database, http, SystemNames(), clock, SystemEntropy())
+    return Ports(database, http, SystemNames(), clock, SystemEntropy(), alerts)
 
 
 def build(settings: Settings, ports: Ports) -> Service:
@@ -148,13 +156,14 @@ def build(settings: Settings, ports: Ports) -> Service:
     )
 
     keeper = backlog_keeper(database, clock)
+    alerter = Alerter(database, ports.alerts, clock, command="tallystick gateway dead-letters")
     expiry = Expiry(carrying, database, clock, entropy)
     inquirer = Inquirer(carrying, calling, database, clock)
     reaper = KeyReaper(idempotency, clock)
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
     operated = [route for time in sandbox for route in clock_routes(time)]
     operators = operator_api("gateway", operated, database, clock, entropy)
-    workers: tuple[Worker, ...] = (deliveries, keeper, expiry, inquirer, reaper, *sandbox)
+    workers: tuple[Worker, ...] = (deliveries, keeper, alerter, expiry, inquirer, reaper, *sandbox)
     return Service(_mounted(wire, operators, _pages(checkout, settings, ports)), workers)
 
 

@@ -80,6 +80,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             extra={"unit": "deliveries per second"},
         ),
     ] = RATE_PER_S
+    alert_targets: Annotated[
+        str,
+        Meta(
+            description="Who is told of dead letters: addresses as apprise reads them (mailtos://…, slack://…), "
+            "separated by spaces. A secret."
+        ),
+    ] = ""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least important lines that are logged.")
     ] = "info"

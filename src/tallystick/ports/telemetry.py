@@ -1,4 +1,4 @@
-"""The telemetry port: structured logs, with a scrubber as the last line of defence (RULES §12).
+"""The telemetry port: structured logs, with a scrubber as the last line of defence (RULES §12), and counters (§13).
 
 Every line of both services, and of the libraries they use, goes through one chain: context, traceback, scrubber, JSON.
 What looks like a card number (13 to 19 digits that begin as a brand's numbers do and pass the Luhn check) never leaves.
@@ -11,8 +11,15 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, TextIO
 
 import structlog
+from prometheus_client import Counter
 
 from tallystick.ports.clock import Clock
+
+DEAD_LETTERS = Counter(
+    "tallystick_dead_letters",
+    "Deliveries whose tries are exhausted, by whose fault it is: that of the endpoint, or ours.",
+    ["fault"],
+)
 
 REMOVED = "[card number removed]"
 MASKED = "[secret removed]"

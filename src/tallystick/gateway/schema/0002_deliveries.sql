@@ -36,3 +36,17 @@ CREATE INDEX delivery_undelivered ON delivery (owner_id, message) WHERE state IN
 
 -- Rotation: until when the secrets behind the first one sign too; null: for as long as they stand there.
 ALTER TABLE webhook_endpoint ADD COLUMN older_secrets_until timestamptz;
+
+-- That an endpoint's deliveries become dead letters is told once for each reason, however many there are and whoever works.
+CREATE TABLE dead_letter_alert (
+    owner_id  text COLLATE "C" NOT NULL,
+    livemode  boolean NOT NULL,
+    endpoint  text COLLATE "C" NOT NULL,
+    reason    text NOT NULL,
+    delivery  text COLLATE "C" NOT NULL,            -- the first of them
+    tries     int NOT NULL DEFAULT 0 CHECK (tries >= 0), -- to tell it
+    due_at    timestamptz,                          -- when it is to be told; null: it was
+    raised_at timestamptz NOT NULL,
+    PRIMARY KEY (owner_id, livemode, endpoint, reason)
+);
+CREATE INDEX dead_letter_alert_due ON dead_letter_alert (due_at) WHERE due_at IS NOT NULL;

@@ -167,3 +167,32 @@ UPDATE delivery d
    SET state = 'due', reason = NULL, due_at = greatest(d.due_at, $3::timestamptz)
   FROM unnest($1::text[], $2::text[]) AS chosen(owner_id, id)
  WHERE (d.owner_id, d.id) = (chosen.owner_id, chosen.id) AND d.state NOT IN ('delivered', 'dead', 'due');
+
+-- raise_alerts
+-- Note that deliveries to endpoints became dead letters, for reasons that were not told yet.
+INSERT INTO dead_letter_alert (owner_id, livemode, endpoint, reason, delivery, due_at, raised_at)
+SELECT a.owner_id, a.livemode, a.endpoint, a.reason, a.delivery, a.raised_at, a.raised_at
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
+       AS a(owner_id, livemode, endpoint, reason, delivery, raised_at)
+    ON CONFLICT (owner_id, livemode, endpoint, reason) DO NOTHING;
+
+-- due_alerts
+-- What is to be told of dead letters, the oldest first, read without a lock.
+SELECT a.owner_id, a.livemode, a.endpoint, a.reason, a.delivery, a.tries, a.raised_at
+  FROM dead_letter_alert a
+ WHERE a.due_at <= $1::timestamptz
+ ORDER BY a.due_at, a.owner_id, a.livemode, a.endpoint, a.reason
+ LIMIT $2::int;
+
+-- claim_alert
+-- Take an alert to tell it, unless somebody else took it meanwhile; should we die, it is told again at the lease's end.
+UPDATE dead_letter_alert
+   SET due_at = $6::timestamptz, tries = tries + 1
+ WHERE owner_id = $1::text AND livemode = $2::boolean AND endpoint = $3::text AND reason = $4::text
+   AND tries = $5::int AND due_at IS NOT NULL;
+
+-- record_alert
+-- Note that an alert was told, or when it is told again.
+UPDATE dead_letter_alert
+   SET due_at = $6::timestamptz
+ WHERE owner_id = $1::text AND livemode = $2::boolean AND endpoint = $3::text AND reason = $4::text AND tries = $5::int;

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from tallystick.kernel.batching import Batcher
-from tallystick.kernel.delivery import health, keeper, queue
+from tallystick.kernel.delivery import alerting, health, keeper, queue
 from tallystick.kernel.delivery.pacing import Buckets
 from tallystick.kernel.delivery.protocol import (
     Claimed,
@@ -32,11 +32,12 @@ from tallystick.kernel.delivery.protocol import (
     tried,
     without_sending,
 )
-from tallystick.kernel.delivery.states import BROKEN, DEAD
+from tallystick.kernel.delivery.states import BROKEN, DEAD, OUR_FAULTS
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable, SerializationFailed, Transaction
 from tallystick.ports.entropy import Entropy
 from tallystick.ports.http import Exchange, Http, HttpRequest, NotSent
+from tallystick.ports.telemetry import DEAD_LETTERS
 
 log = logging.getLogger(__name__)
 
@@ -254,13 +255,21 @@ class Dispatcher:
 
     async def _record(self, results: Sequence[Result]) -> Sequence[bool]:
         """Write results down, many in one commit, together with what they told of their endpoints."""
-        if not any(result.verdict.gone or result.is_news for result in results):
+        if not any(result.verdict.gone or result.is_news or result.verdict.state == DEAD for result in results):
             counted = await queue.record(self._database, results)
         else:
             async with self._database.transaction() as tx:
                 counted = await queue.record(tx, results)
-                await self._learn(tx, [result for result in results if _id(result) in counted])
+                written = [result for result in results if _id(result) in counted]
+                await alerting.raise_alerts(tx, written)
+                await self._learn(tx, written)
+            self._count([result for result in written if result.verdict.state == DEAD])
         return [_id(result) in counted for result in results]
+
+    def _count(self, dead: Sequence[Result]) -> None:
+        for result in dead:
+            fault = "ours" if result.verdict.reason in OUR_FAULTS else "endpoint"
+            DEAD_LETTERS.labels(fault=fault).inc()
 
     async def _learn(self, tx: Transaction, results: Sequence[Result]) -> None:
         """What was told of endpoints: those of a 410 are disabled, and all have their health."""

@@ -1,0 +1,56 @@
+"""The alert port: tells people that something needs them, by mail, Slack, PagerDuty or whatever else apprise speaks.
+
+A target is one of apprise's addresses (`mailtos://…`, `slack://…`, `pagerduty://…`); it holds credentials and is never
+logged. apprise blocks, so it works in a thread, where it bounds its own connections; we bound the whole.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+log = logging.getLogger(__name__)
+
+DEADLINE_S: Final = 30.0
+"""For all targets together, which are told side by side."""
+
+
+class Alerts(Protocol):
+    """Tells people."""
+
+    async def tell(self, title: str, text: str) -> bool:
+        """Send an alert to every target. Gives whether all have it; it may be told again where not."""
+        ...
+
+
+class TargetInvalid(ValueError):
+    """An address that apprise cannot read. The text does not show it."""
+
+
+class AppriseAlerts:
+    """Alerts to the targets of the configuration; without any, all of them have it at once."""
+
+    def __init__(self, targets: Sequence[str] = ()) -> None:
+        self._targets: Any = None
+        if not targets:
+            return
+        import apprise  # much code, which nobody loads who has nobody to tell
+
+        self._targets = apprise.Apprise()
+        for place, target in enumerate(targets, start=1):
+            if not self._targets.add(target):
+                raise TargetInvalid(f"alert target {place} is no address that apprise can read")
+
+    async def tell(self, title: str, text: str) -> bool:
+        """Raises nothing: what went wrong is logged, without the target."""
+        if self._targets is None:
+            return True
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return bool(await asyncio.to_thread(self._notify, title, text))
+        except Exception as error:
+            log.warning("an alert could not be sent: %s", type(error).__name__)
+            return False
+
+    def _notify(self, title: str, text: str) -> Any:
+        return self._targets.notify(title=title, body=text, notify_type="failure")
