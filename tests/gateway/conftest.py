@@ -17,6 +17,7 @@ from tallystick.gateway.checkout.worker import Expiry
 from tallystick.gateway.payments.calling import Calling
 from tallystick.gateway.payments.carrying import Carrying
 from tallystick.gateway.payments.commands import Payments
+from tallystick.gateway.payments.completing import Completion
 from tallystick.gateway.payments.inquiring import Inquirer, Inquiries
 from tallystick.gateway.payments.parameters import (
     CancelIntent,
@@ -31,6 +32,7 @@ from tallystick.gateway.refunds.parameters import CreateRefund
 from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
 from tallystick.gateway.stripe_wire.reading import Reading
 from tallystick.kernel.idempotency import Claim, ClaimRequest, Idempotency, Scope
+from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.identifiers import new_owner_id
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Statement
@@ -125,6 +127,8 @@ class Core:
         self.payments = Payments(self.carrying, inquiries, self.bank, database, clock, self.entropy)
         self.refunds = Refunds(self.carrying, inquiries, database, clock, self.entropy)
         self.inquirer = Inquirer(self.carrying, calling, database, clock)
+        completion = Completion(self.carrying, inquiries, self.idempotency, database, clock, self.entropy)
+        self.completer = Completer(self.idempotency, completion.resume, clock)
         self.checkout = Checkout(
             self.carrying, self.bank, database, clock, self.entropy, pages_url=PAGES_URL, ttl_min_s=60
         )

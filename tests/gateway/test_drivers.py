@@ -50,5 +50,5 @@ async def test_a_payments_life_through_psycopg(core_over: Callable[[Database], C
     assert (await core.intent(late["id"]))["status"] == "canceled"
 
     claim = await core.claim("k")
-    assert claim.generation == 1
+    assert claim.generation >= 1
     assert len(await core.rows("SELECT id FROM ledger_transaction")) == 3

@@ -22,10 +22,12 @@ from tallystick.kernel.idempotency import (
     fingerprint,
     parse_key,
 )
+from tallystick.kernel.idempotency.engine import first_generation
 from tallystick.ports.database import Database
 
 AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LATER = AT + timedelta(seconds=61)
+FIRST = first_generation(AT)
 
 
 def a_call(key: str = "basket-17", owner: str = "acct_a", mode: str = "test", fields: object = 1) -> ClaimRequest:
@@ -49,7 +51,7 @@ def engine(gateway_database: Database) -> Idempotency:
 
 
 async def test_a_new_key_executes(engine: Idempotency) -> None:
-    assert await claim_one(engine, a_call()) == Claim(Scope("acct_a", "test", "basket-17"), 1)
+    assert await claim_one(engine, a_call()) == Claim(Scope("acct_a", "test", "basket-17"), FIRST)
 
 
 async def test_a_finished_key_replays_the_same_status_and_bytes(
@@ -119,7 +121,7 @@ async def test_an_abandoned_key_is_resumed_at_its_recovery_point(
     assert isinstance(claim, Claim)
     async with gateway_database.transaction() as tx:
         await engine.record(tx, [(claim, "order:ord_1:1")])
-    assert await claim_one(engine, a_call(), LATER) == Claim(claim.scope, 2, "order:ord_1:1")
+    assert await claim_one(engine, a_call(), LATER) == Claim(claim.scope, FIRST + 1, "order:ord_1:1")
     assert isinstance(await claim_one(engine, a_call(), LATER), InUse)
 
 
@@ -149,7 +151,7 @@ async def test_a_suspended_key_resumes_at_once(engine: Idempotency) -> None:
     claim = await claim_one(engine, a_call())
     assert isinstance(claim, Claim)
     await engine.suspend([claim], AT)
-    assert await claim_one(engine, a_call()) == Claim(claim.scope, 2)
+    assert await claim_one(engine, a_call()) == Claim(claim.scope, FIRST + 1)
 
 
 async def test_old_finished_keys_are_reaped_and_unfinished_ones_never(
@@ -161,7 +163,7 @@ async def test_old_finished_keys_are_reaped_and_unfinished_ones_never(
     assert await engine.reap(AT + timedelta(hours=73)) == 1
     assert isinstance(await claim_one(engine, a_call("done"), AT + timedelta(hours=73)), Claim)
     taken = await claim_one(engine, a_call("running"), AT + timedelta(hours=73))
-    assert taken == Claim(Scope("acct_a", "test", "running"), 2)
+    assert taken == Claim(Scope("acct_a", "test", "running"), FIRST + 1)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from tallystick.gateway.payments import api as payments_api
 from tallystick.gateway.payments.calling import Calling
 from tallystick.gateway.payments.carrying import Carrying
 from tallystick.gateway.payments.commands import Payments
+from tallystick.gateway.payments.completing import Completion
 from tallystick.gateway.payments.inquiring import Inquirer, Inquiries
 from tallystick.gateway.payments.work import Commits
 from tallystick.gateway.refunds import api as refunds_api
@@ -45,6 +46,7 @@ from tallystick.kernel.backoff import schedule_of
 from tallystick.kernel.delivery.alerting import Alerter
 from tallystick.kernel.delivery.protocol import Limits
 from tallystick.kernel.idempotency import Idempotency
+from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
@@ -159,11 +161,13 @@ def build(settings: Settings, ports: Ports) -> Service:
     alerter = Alerter(database, ports.alerts, clock, command="tallystick gateway dead-letters")
     expiry = Expiry(carrying, database, clock, entropy)
     inquirer = Inquirer(carrying, calling, database, clock)
+    completion = Completion(carrying, inquiries, idempotency, database, clock, entropy)
+    completer = Completer(idempotency, completion.resume, clock)
     reaper = KeyReaper(idempotency, clock)
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
     operated = [route for time in sandbox for route in clock_routes(time)]
     operators = operator_api("gateway", operated, database, clock, entropy)
-    workers: tuple[Worker, ...] = (deliveries, keeper, alerter, expiry, inquirer, reaper, *sandbox)
+    workers: tuple[Worker, ...] = (deliveries, keeper, alerter, expiry, inquirer, completer, reaper, *sandbox)
     return Service(_mounted(wire, operators, _pages(checkout, settings, ports)), workers)
 
 

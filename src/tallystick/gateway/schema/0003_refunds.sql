@@ -74,3 +74,6 @@ ANALYZE refund;
 SAVEPOINT shown;
 TRUNCATE refund;
 RELEASE SAVEPOINT shown;
+
+-- For those who end what was abandoned, and those who drop what is old. Nothing that changes a key touches it.
+CREATE INDEX idempotency_key_created ON idempotency_key (created_at);

@@ -8,6 +8,7 @@ from tallystick.kernel.idempotency.engine import (
     LeaseLost,
     Mismatch,
     Replay,
+    Running,
     Scope,
 )
 from tallystick.kernel.idempotency.key import KeyInvalid, fingerprint, parse_key
@@ -21,6 +22,7 @@ __all__ = [
     "LeaseLost",
     "Mismatch",
     "Replay",
+    "Running",
     "Scope",
     "fingerprint",
     "parse_key",

@@ -11,7 +11,7 @@ over, its finish fails.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
@@ -64,6 +64,15 @@ class Mismatch(Struct, frozen=True):
     """The key belongs to another call: other fields, or another route."""
 
 
+class Running(Struct, frozen=True):
+    """A call that has not ended: whether somebody is at it, the lease says."""
+
+    scope: Scope
+    generation: int
+    lease_until: datetime
+    created_at: datetime
+
+
 ClaimOutcome = Claim | Replay | InUse | Mismatch
 
 
@@ -85,14 +94,16 @@ class Idempotency:
         for request in requests:
             first.setdefault(request.scope, request)
         lease_until = at + timedelta(seconds=self._lease_s)
+        generation = first_generation(at)
         inserted = await self._database.rows(
             SQL.claim_new,
             *_scopes(first),
             [request.fingerprint for request in first.values()],
             at,
             lease_until,
+            generation,
         )
-        won = {_scope(row): Claim(_scope(row), 1) for row in inserted}
+        won = {_scope(row): Claim(_scope(row), generation) for row in inserted}
         others = {
             request.scope
             for request in requests
@@ -171,9 +182,46 @@ class Idempotency:
         if claims:
             await self._database.execute(SQL.suspend, *_held(claims), at)
 
+    async def oldest_at(self) -> datetime | None:
+        """When the oldest key was claimed; None where there is none."""
+        [row] = await self._database.rows(SQL.oldest_key)
+        oldest_at: datetime | None = row["created_at"]
+        return oldest_at
+
+    async def running(
+        self, since: datetime, until: datetime, keys_max: int, *, after: Scope | None = None
+    ) -> list[Running]:
+        """Calls that were begun from `since` on (of that instant: those `after` one) and before `until`, and have not
+        ended; oldest first."""
+        place = (after.owner_id, after.mode, after.key) if after is not None else ("", "", "")
+        rows = await self._database.rows(SQL.running_keys, since, *place, until, keys_max)
+        return [Running(_scope(row), row["generation"], row["lease_until"], row["created_at"]) for row in rows]
+
+    async def take_over(self, seen: Sequence[Running], at: datetime) -> list[Claim]:
+        """Become the holder of those whose lease has ended and that nobody else took; in the order of their scopes."""
+        ordered = sorted(seen, key=lambda one: one.scope)
+        taken = await self._database.rows(
+            SQL.take_over,
+            *_scopes([one.scope for one in ordered]),
+            [one.generation for one in ordered],
+            at,
+            at + timedelta(seconds=self._lease_s),
+        )
+        claims = [Claim(_scope(row), row["generation"], row["recovery"]) for row in taken]
+        return sorted(claims, key=lambda claim: claim.scope)
+
     async def reap(self, at: datetime) -> int:
         """Drop finished keys past their time, at most REAPED_MAX; how many there were."""
         return await self._database.execute(SQL.reap, at - timedelta(seconds=KEPT_S), REAPED_MAX)
+
+
+def first_generation(at: datetime) -> int:
+    """The generation with which a key begins: one that was free for a while begins above all that it has had, so that
+    a holder who slept through that time still has lost it."""
+    return int((at - _FIRST_DAY).total_seconds()) if at > _FIRST_DAY else 1
+
+
+_FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class _Known:

@@ -2,7 +2,7 @@
 -- Claim the keys that nobody holds yet; those that exist are left alone and not returned.
 -- NOT EXISTS looks first because ON CONFLICT waits for the open transaction of a holder that is just finishing.
 INSERT INTO idempotency_key (owner_id, mode, key, fingerprint, state, generation, lease_until, created_at)
-SELECT c.owner_id, c.mode, c.key, c.fingerprint, 'running', 1, $6::timestamptz, $5::timestamptz
+SELECT c.owner_id, c.mode, c.key, c.fingerprint, 'running', $7::int, $6::timestamptz, $5::timestamptz
   FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS c(owner_id, mode, key, fingerprint)
  WHERE NOT EXISTS (SELECT FROM idempotency_key k WHERE (k.owner_id, k.mode, k.key) = (c.owner_id, c.mode, c.key))
  ORDER BY c.owner_id, c.mode, c.key
@@ -67,3 +67,17 @@ DELETE FROM idempotency_key k
          ORDER BY owner_id, mode, key
          LIMIT $2::int) AS old
  WHERE (k.owner_id, k.mode, k.key) = (old.owner_id, old.mode, old.key) AND k.state = 'done';
+
+-- oldest_key
+-- When the oldest key was claimed.
+SELECT min(k.created_at) AS created_at FROM idempotency_key k;
+
+-- running_keys
+-- Keys of a span of time whose calls have not ended, with the point at which each can be resumed. By the index on
+-- `created_at`, which no later change of a key touches: one on `state` would have every finish write to all indexes.
+SELECT k.owner_id, k.mode, k.key, k.generation, k.lease_until, k.created_at
+  FROM idempotency_key k
+ WHERE k.created_at >= $1::timestamptz AND (k.created_at, k.owner_id, k.mode, k.key) > ($1::timestamptz, $2::text, $3::text, $4::text)
+   AND k.created_at < $5::timestamptz AND k.state = 'running'
+ ORDER BY k.created_at, k.owner_id, k.mode, k.key
+ LIMIT $6::int;
