@@ -82,6 +82,8 @@ OWNER_NOT_FIRST: dict[str, str] = {
     "gateway/payments due_requests": "a worker looks for what is due of all owners",
     "kernel/delivery due_alerts": "the alerter tells what is to be told of all owners",
     "kernel/delivery due_keeps": "the keeper looks for backlogs of all owners",
+    "kernel/idempotency oldest_key": "the completer looks for what was abandoned by all owners",
+    "kernel/idempotency running_keys": "the completer looks for what was abandoned by all owners",
     "kernel/operators find_operator_key": "operators belong to the installation",
     "kernel/operators insert_operator_key": "operators belong to the installation",
     "kernel/operators list_operator_keys": "operators belong to the installation",
