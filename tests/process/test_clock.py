@@ -1,6 +1,7 @@
 """Time on demand, as somebody uses it who tests an integration: days of retries and expiry within seconds."""
 
 import asyncio
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ async def test_three_days_of_retries_and_an_order_that_expires(
             assert len(database.execute(TRIES, [delivery]).fetchall()) == 3, "at once, after a minute, after five more"
             await processes.json("gateway", "clock", "advance", "4d", *data_dir)
             tries = [at for (at,) in database.execute(TRIES, [delivery])]
-            waits_s = [(after - before).total_seconds() for before, after in zip(tries, tries[1:], strict=False)]
+            waits_s = [(after - before).total_seconds() for before, after in pairwise(tries)]
             nominal_s = [60, 300, 3_600, 14_400, 43_200, 86_400, 86_400]
             assert len(waits_s) == len(nominal_s)
             assert all(0.8 * n - 1 <= wait <= 1.2 * n + 700 for n, wait in zip(nominal_s, waits_s, strict=True)), (
