@@ -8,7 +8,8 @@ import pytest
 
 from tallystick.gateway.checkout.commands import Challenge, Declined, Paid
 from tallystick.gateway.stripe_wire import errors
-from tallystick.ports.database import Database, SynchronousDatabase
+from tallystick.ports.database import Database
+from tallystick.ports.synchronous import SynchronousDatabase
 
 Core = Any
 

@@ -14,10 +14,10 @@ from tallystick.ports.database import (
     DatabaseUnavailable,
     Statement,
     StatementRefused,
-    SynchronousDatabase,
     open_database,
     parse_statements,
 )
+from tallystick.ports.synchronous import SynchronousDatabase
 
 AT = datetime(2026, 11, 23, 12, 34, 56, 789012, tzinfo=UTC)
 

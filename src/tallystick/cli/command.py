@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tallystick import __version__
-from tallystick.cli import database, demo, gateway, merchant, order, serve
+from tallystick.cli import database, demo, gateway, merchant, order, serve, simulate
 from tallystick.cli.failures import STOPPED, explain
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.add_typer(database.app, name="database")
 app.add_typer(order.app, name="order")
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
+app.command("simulate")(simulate.simulate)
 
 
 def _show_version(wanted: bool) -> None:

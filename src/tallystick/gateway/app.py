@@ -17,6 +17,7 @@ from tallystick.gateway.cards.commands import Cards
 from tallystick.gateway.checkout import api as checkout_api
 from tallystick.gateway.checkout.commands import Checkout
 from tallystick.gateway.checkout.worker import Expiry
+from tallystick.gateway.invariants.rules import OWNERS, RULES
 from tallystick.gateway.pages.answers import Answers
 from tallystick.gateway.pages.assets import read_assets
 from tallystick.gateway.pages.bank import Bank
@@ -39,18 +40,16 @@ from tallystick.gateway.stripe_wire.reads import Reads
 from tallystick.gateway.stripe_wire.routing import Routes
 from tallystick.gateway.stripe_wire.wire import Wire
 from tallystick.gateway.webhooks import api as webhooks_api
-from tallystick.gateway.webhooks.dead_letters import DeadLetters
-from tallystick.gateway.webhooks.endpoints import Endpoints
-from tallystick.gateway.webhooks.operating import operator_routes
+from tallystick.gateway.webhooks.endpoints import Endpoints, Names
 from tallystick.gateway.webhooks.worker import backlog_keeper, dispatcher
 from tallystick.kernel.addresses import address_allowed
 from tallystick.kernel.backoff import schedule_of
 from tallystick.kernel.delivery.alerting import Alerter
 from tallystick.kernel.delivery.protocol import Limits
-from tallystick.kernel.delivery.redrive import Redriver, Redrives
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.idempotency.worker import KeyReaper
+from tallystick.kernel.invariants.worker import Invariants
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.sandbox.api import clock_routes
@@ -77,7 +76,7 @@ class Ports(Struct, frozen=True):
 
     database: Database
     http: Http
-    names: SystemNames
+    names: Names
     clock: Clock
     entropy: Entropy
     alerts: Alerts = field(default_factory=AppriseAlerts)
@@ -161,8 +160,6 @@ def build(settings: Settings, ports: Ports) -> Service:
     )
 
     keeper = backlog_keeper(database, clock)
-    letters = DeadLetters(database)
-    redrives, redriver = Redrives(database, letters, clock, entropy), Redriver(database, letters, clock)
     alerter = Alerter(database, ports.alerts, clock, command="tallystick gateway dead-letters")
     expiry = Expiry(carrying, database, clock, entropy)
     inquirer = Inquirer(carrying, calling, database, clock)
@@ -170,14 +167,18 @@ def build(settings: Settings, ports: Ports) -> Service:
     completer = Completer(idempotency, completion.resume, clock)
     reaper = KeyReaper(idempotency, clock)
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
-    operated = [
-        *operator_routes(database, letters, redrives, clock, entropy),
-        *(route for time in sandbox for route in clock_routes(time)),
-    ]
+    operated = [route for time in sandbox for route in clock_routes(time)]
     operators = operator_api("gateway", operated, database, clock, entropy)
-    backlogs = (keeper, redriver, alerter)
-    workers: tuple[Worker, ...] = (deliveries, *backlogs, expiry, inquirer, completer, reaper, *sandbox)
-    return Service(_mounted(wire, operators, _pages(checkout, settings, ports)), workers)
+    workers: tuple[Worker, ...] = (deliveries, keeper, alerter, expiry, inquirer, completer, reaper, *sandbox)
+    return Service(
+        _mounted(wire, operators, _pages(checkout, settings, ports)), (*workers, *_checks(settings, database, clock))
+    )
+
+
+def _checks(settings: Settings, database: Database, clock: Clock) -> list[Worker]:
+    """What looks whether everything is true that must always be."""
+    every_s = settings.invariants_every_s
+    return [Invariants(database, clock, RULES, OWNERS, every_s=every_s)] if every_s else []
 
 
 def _pages(checkout: Checkout, settings: Settings, ports: Ports) -> Asgi:

@@ -16,6 +16,7 @@ from tallystick.kernel.batching import QueueFull
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.identifiers import new_id
+from tallystick.kernel.invariants.worker import Invariants
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.sandbox.api import clock_routes
@@ -46,6 +47,7 @@ from tallystick.merchant.intake.commands import Intake
 from tallystick.merchant.intake.connections import WebhookConnections
 from tallystick.merchant.intake.endpoint import PATH_PREFIX, WebhookEndpoint
 from tallystick.merchant.intake.inbox import InboxWorker
+from tallystick.merchant.invariants.rules import OWNERS, RULES
 from tallystick.merchant.orders.api import order_routes
 from tallystick.merchant.polling.commands import Poller
 from tallystick.merchant.requests import BODY_BYTES_MAX, authenticate
@@ -140,7 +142,9 @@ def build(settings: Settings, ports: Ports) -> Service:
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
     operated = [*inbox_routes(database, inbox, clock), *(route for time in sandbox for route in clock_routes(time))]
     operators = operator_api("merchant", operated, database, clock, entropy)
-    workers: tuple[Worker, ...] = (attempts, sweeper, inbox, backfill, reaper, *sandbox)
+    every_s = settings.invariants_every_s
+    invariants = [Invariants(database, clock, RULES, OWNERS, every_s=every_s)] if every_s else []
+    workers: tuple[Worker, ...] = (attempts, sweeper, inbox, backfill, reaper, *invariants, *sandbox)
     return Service(_mounted(cast(Asgi, api), operators, webhooks), workers)
 
 

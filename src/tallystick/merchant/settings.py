@@ -56,6 +56,15 @@ class Settings(Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="Whether operators may move the service's time forward. For test money only."),
     ] = False
+    invariants_every_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="The pause between two checks of what must always be true; 0: never. Violations are logged.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 300
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least important lines that are logged.")
     ] = "info"

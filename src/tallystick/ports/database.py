@@ -1,5 +1,5 @@
 """The database port: hand-written statements on PostgreSQL, through asyncpg in production and psycopg in the
-simulation.
+simulation (`synchronous.py`).
 
 The SQL text is the same for both drivers: `$1` parameters with explicit casts. What differs between the drivers is
 evened out here: `jsonb` travels as text both ways, `timestamptz` as aware UTC datetimes, errors as the tree below.
@@ -13,16 +13,13 @@ evened out here: `jsonb` travels as text both ways, `timestamptz` as aware UTC d
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import asyncpg
-import psycopg
 from msgspec import Struct
-from psycopg.rows import dict_row
-from psycopg.types.string import StrDumperUnknown, TextLoader
 
 from tallystick.ports.connections import Connections
 
@@ -314,77 +311,3 @@ def _named(error: Exception) -> DatabaseError:
     if isinstance(error, asyncpg.PostgresError) and not isinstance(error, _UNAVAILABLE):
         return StatementRefused(error.sqlstate or "?????")
     return DatabaseUnavailable(type(error).__name__)
-
-
-class SynchronousTransaction:
-    """A transaction on a psycopg connection; its methods are coroutines that never wait."""
-
-    def __init__(self, connection: "psycopg.Connection[dict[str, Any]]") -> None:
-        self._connection = connection
-
-    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
-        with (
-            _psycopg_errors(),
-            psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor,
-        ):
-            cursor.execute(statement.text.encode(), parameters)
-            return cursor.fetchall() if cursor.description else []
-
-    async def execute(self, statement: Statement, *parameters: Any) -> int:
-        with (
-            _psycopg_errors(),
-            psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor,
-        ):
-            cursor.execute(statement.text.encode(), parameters)
-            return max(cursor.rowcount, 0)
-
-
-class SynchronousDatabase:
-    """The simulation's database: the same statements through psycopg in the loop's own thread (DESIGN §8)."""
-
-    def __init__(self, dsn: str) -> None:
-        with _psycopg_errors():
-            self._connection: psycopg.Connection[dict[str, Any]] = psycopg.connect(
-                dsn,
-                autocommit=True,
-                row_factory=dict_row,
-                options="-c timezone=UTC -c jit=off",
-            )
-        adapters = self._connection.adapters
-        adapters.register_loader("jsonb", TextLoader)
-        adapters.register_loader("json", TextLoader)
-        adapters.register_dumper(str, StrDumperUnknown)
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        with _psycopg_errors(), self._connection.transaction():
-            yield SynchronousTransaction(self._connection)
-
-    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
-        return await SynchronousTransaction(self._connection).rows(statement, *parameters)
-
-    async def execute(self, statement: Statement, *parameters: Any) -> int:
-        return await SynchronousTransaction(self._connection).execute(statement, *parameters)
-
-    async def close(self) -> None:
-        self._connection.close()
-
-
-@contextmanager
-def _psycopg_errors() -> Any:
-    try:
-        yield
-    except psycopg.IntegrityError as error:
-        raise ConstraintViolated(error.diag.constraint_name or "unnamed") from error
-    except (
-        psycopg.errors.SerializationFailure,
-        psycopg.errors.DeadlockDetected,
-        psycopg.errors.LockNotAvailable,
-    ) as error:
-        raise SerializationFailed(type(error).__name__) from error
-    except psycopg.OperationalError as error:
-        raise DatabaseUnavailable(type(error).__name__) from error
-    except UnicodeEncodeError as error:
-        raise StatementRefused("22021") from error
-    except psycopg.Error as error:
-        raise StatementRefused(error.sqlstate or "?????") from error

@@ -11,8 +11,9 @@ import pytest
 
 from tallystick.gateway.stripe_wire.objects import API_VERSION
 from tallystick.gateway.webhooks.events import Happening, record
-from tallystick.ports.database import Database, SynchronousDatabase
+from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
+from tallystick.ports.synchronous import SynchronousDatabase
 
 AT = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
 ENTROPY = SystemEntropy()

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from functools import cache
 from pathlib import Path
 
 from msgspec import Struct
@@ -52,6 +53,7 @@ class Assets(Struct, frozen=True):
         return (self.style, self.script, self.icon)
 
 
+@cache
 def read_assets() -> Assets:
     """Read all of them from the package."""
     return Assets(

@@ -1,6 +1,7 @@
 """The pages as bytes: what a template needs to know, and nothing that it must not show. Templates are read once."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -70,19 +71,26 @@ class Challenged(Struct, frozen=True):
     card: str
 
 
+@cache
+def _templates(assets: Assets) -> jinja2.Environment:
+    """The templates, compiled once in a process, however often the gateway is built in it."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        auto_reload=False,
+    )
+    environment.globals.update(assets=assets, advice=wording.ADVICE, LINES_SHOWN_MAX=LINES_SHOWN_MAX)
+    return environment
+
+
 class Views:
-    """The templates, compiled once."""
+    """The pages that can be shown."""
 
     def __init__(self, assets: Assets) -> None:
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-            autoescape=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            undefined=jinja2.StrictUndefined,
-            auto_reload=False,
-        )
-        environment.globals.update(assets=assets, advice=wording.ADVICE, LINES_SHOWN_MAX=LINES_SHOWN_MAX)
+        environment = _templates(assets)
         self._form = environment.get_template("pay.html")
         self._notice = environment.get_template("notice.html")
         self._challenge = environment.get_template("challenge.html")

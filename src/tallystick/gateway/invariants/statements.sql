@@ -1,0 +1,103 @@
+-- owners
+-- The accounts whose rules are checked, in pages: the next ones after an id.
+SELECT a.account_id AS owner_id FROM account a WHERE a.account_id > $1::text ORDER BY a.account_id LIMIT $2::int;
+
+-- one_charge_for_a_payment
+-- At most one approved charge, and what was captured of it is what the payment received.
+SELECT p.id AS subject, 'received ' || p.amount_received || ', captured ' || sum(c.amount_captured) || ' by ' || count(*) AS detail
+  FROM payment_intent p
+  JOIN charge c ON (c.account_id, c.livemode, c.payment_intent) = (p.account_id, p.livemode, p.id)
+ WHERE p.account_id = $1::text AND p.id >= $2::text AND c.state = 'approved'
+ GROUP BY p.account_id, p.livemode, p.id, p.amount_received
+HAVING count(*) > 1 OR sum(c.amount_captured) <> p.amount_received
+ ORDER BY p.id;
+
+-- money_has_a_payment
+-- A charge that stands approved belongs to a payment that says so, or was voided.
+SELECT c.id AS subject, c.state || ', its payment is ' || p.status AS detail
+  FROM payment_intent p
+  JOIN charge c ON (c.account_id, c.livemode, c.payment_intent) = (p.account_id, p.livemode, p.id)
+ WHERE p.account_id = $1::text AND p.id >= $2::text AND c.state = 'approved' AND c.voided_at IS NULL
+   AND p.status NOT IN ('succeeded', 'requires_capture')
+ ORDER BY c.id;
+
+-- payment_has_money
+-- A payment that succeeded has an approved charge and received something.
+SELECT p.id AS subject, 'succeeded with ' || p.amount_received AS detail
+  FROM payment_intent p
+ WHERE p.account_id = $1::text AND p.id >= $2::text AND p.status = 'succeeded'
+   AND (p.amount_received = 0 OR NOT EXISTS (
+        SELECT FROM charge c
+         WHERE (c.account_id, c.livemode, c.payment_intent) = (p.account_id, p.livemode, p.id) AND c.state = 'approved'))
+ ORDER BY p.id;
+
+-- sessions_and_payments_agree
+-- A session is open, complete or expired as its payment says.
+SELECT s.id AS subject, s.status || ' and ' || s.payment_status || ', its payment is ' || p.status AS detail
+  FROM payment_intent p
+  JOIN checkout_session s ON (s.account_id, s.livemode, s.id) = (p.account_id, p.livemode, p.checkout_session)
+ WHERE p.account_id = $1::text AND p.id >= $2::text
+   AND CASE s.status WHEN 'open' THEN p.status IN ('succeeded', 'canceled', 'requires_capture')
+                     WHEN 'expired' THEN p.status <> 'canceled'
+                     ELSE p.status NOT IN ('succeeded', 'requires_capture', 'canceled') END
+ ORDER BY s.id;
+
+-- no_payment_leaves_its_end
+-- What has succeeded was not canceled before or after, and has succeeded once.
+SELECT e.object_id AS subject, string_agg(e.type, ' ' ORDER BY e.id) AS detail
+  FROM event e
+ WHERE e.account_id = $1::text AND e.id >= $2::text AND e.type IN ('payment_intent.succeeded', 'payment_intent.canceled')
+ GROUP BY e.account_id, e.livemode, e.object_id
+HAVING count(*) > 1
+ ORDER BY e.object_id;
+
+-- ledger_follows_payments
+-- What the ledger owes the merchant for a payment's charges, captures and voids is what they captured and did not give back.
+SELECT p.id AS subject, 'ledger ' || l.owed || ', captured ' || c.captured AS detail
+  FROM payment_intent p
+ CROSS JOIN LATERAL (
+        SELECT coalesce(sum(leg.amount), 0) AS owed
+          FROM ledger_transaction t, unnest(t.accounts, t.amounts) AS leg(account, amount)
+         WHERE (t.account_id, t.livemode, t.payment_intent) = (p.account_id, p.livemode, p.id)
+           AND t.kind IN ('charge', 'capture', 'void') AND leg.account = 'merchant_pending') AS l
+ CROSS JOIN LATERAL (
+        SELECT coalesce(sum(c.amount_captured), 0) AS captured
+          FROM charge c
+         WHERE (c.account_id, c.livemode, c.payment_intent) = (p.account_id, p.livemode, p.id)
+           AND c.state IN ('approved', 'reversing')) AS c
+ WHERE p.account_id = $1::text AND p.id >= $2::text AND l.owed <> -c.captured
+ ORDER BY p.id;
+
+-- ledger_sums_to_zero
+-- Every transaction of the ledger takes from somewhere what it gives.
+SELECT t.id AS subject, t.kind || ' sums to ' || ledger_sum(t.amounts) AS detail
+  FROM ledger_transaction t
+ WHERE t.account_id = $1::text AND t.id >= $2::text AND ledger_sum(t.amounts) <> 0
+ ORDER BY t.id;
+
+-- every_event_is_delivered_held_or_dead
+-- No delivery has been due for an hour without anybody who tries it.
+SELECT d.id AS subject, 'of ' || d.message || ' is due since ' || d.due_at || ' after ' || d.tries || ' tries' AS detail
+  FROM delivery d
+ WHERE d.owner_id = $1::text AND d.id >= $2::text AND d.state = 'due'
+   AND greatest(d.due_at, coalesce(d.lease_until, d.due_at)) < $3::timestamptz - interval '1 hour'
+ ORDER BY d.id;
+
+-- no_call_stays_unfinished
+-- No idempotency key that reached outside is still running a day after its lease.
+SELECT k.key AS subject, 'running since ' || k.created_at AS detail
+  FROM idempotency_key k
+ WHERE k.owner_id = $1::text AND k.key >= $2::text AND k.state = 'running' AND k.recovery IS NOT NULL
+   AND k.lease_until < $3::timestamptz - interval '1 day'
+ ORDER BY k.mode, k.key;
+
+-- payments_for_comparison
+-- Every payment that names an order, for whoever compares both halves.
+SELECT p.id AS intent, p.metadata->>'order_id' AS order_id, (p.metadata->>'attempt')::int AS attempt, p.status,
+       p.amount_received AS received,
+       EXISTS (SELECT FROM charge c
+                WHERE (c.account_id, c.livemode, c.payment_intent) = (p.account_id, p.livemode, p.id)
+                  AND c.state IN ('created', 'sent', 'unknown', 'reversing')) AS busy
+  FROM payment_intent p
+ WHERE p.account_id = $1::text AND p.id >= $2::text AND p.metadata->>'order_id' IS NOT NULL
+ ORDER BY p.id;

@@ -1,0 +1,38 @@
+"""The merchant's own rules, and what it tells to be compared with the gateway's half."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from tallystick.kernel.invariants.rules import Owed, Rule
+from tallystick.ports.database import Statements
+
+SQL = Statements.beside(__file__)
+
+RULES: Final = (
+    Rule(SQL.paid_by_an_attempt, "ord", owned=True),
+    Rule(SQL.paid_twice_is_overpaid, "ord", owned=True),
+    Rule(SQL.ended_orders_have_ended_attempts, "ord", owned=True),
+    Rule(SQL.paid_never_goes_back, "ord", owned=True),
+    Rule(SQL.the_timeline_tells_the_state, "ord", owned=True),
+    Rule(SQL.no_claim_outlives_its_lease, "ord", owned=True, timed=True),
+    Rule(SQL.no_attempt_is_forgotten, "ord", owned=True),
+)
+OWNERS: Final = SQL.owners
+ORDERS: Final = Rule(SQL.orders_for_comparison, "ord", owned=True)
+
+
+def owed(rows: Iterable[Mapping[str, Any]]) -> list[Owed]:
+    """The orders that `ORDERS` gives."""
+    return [
+        Owed(
+            order=row["order_id"],
+            state=row["state"],
+            amount=row["amount_minor"],
+            overpaid=row["overpaid"],
+            explained=row["attention"] is not None,
+            intents=msgspec.json.decode(row["intents"]),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,67 @@
+"""Who knows the truth from outside: what callers were told and shoppers saw, held against what the services say."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tallystick.kernel.invariants.rules import Violation
+from tallystick.ports.database import Statements
+from tallystick.simulation.database import VirtualServer
+from tallystick.simulation.installation import Shop
+
+SQL = Statements.beside(__file__)
+
+
+class Auditor:
+    """Keeps what was told, and compares in the end."""
+
+    def __init__(self) -> None:
+        self._orders: dict[tuple[str, str], str] = {}
+        self._ttl_s: dict[str, float] = {}
+        self._differing: list[Violation] = []
+        self._seen_paid: dict[str, None] = {}
+        self._intents: dict[tuple[str, str], str] = {}
+
+    def order_answered(self, shop: Shop, key: str, fields: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        """A call to place an order was answered with an order. The same key has one answer, whoever asks."""
+        order_id = answer["id"]
+        known = self._orders.setdefault((shop.merchant_id, key), order_id)
+        if known != order_id:
+            self._differing.append(Violation("one_key_one_order", f"{known} and {order_id}", "one key made two orders"))
+        if answer["amount"] != fields["amount"]:
+            self._differing.append(Violation("order_as_asked", order_id, "the order's amount is another one"))
+        self._ttl_s[order_id] = fields["expires_in_s"]
+
+    def ttl_s(self, order_id: str) -> float:
+        """How long the order may be paid."""
+        return self._ttl_s[order_id]
+
+    def saw_paid(self, order_id: str) -> None:
+        """A shopper was shown that the order is paid."""
+        self._seen_paid[order_id] = None
+
+    def intent_ended(self, shop: Shop, intent: Mapping[str, Any]) -> None:
+        """A caller of the gateway's API was told how a payment ended."""
+        self._intents[shop.account_id, intent["id"]] = intent["status"]
+
+    @property
+    def orders(self) -> int:
+        """Orders that somebody was told of, and payments made without one."""
+        return len(self._orders) + len(self._intents)
+
+    def compare(self, gateway: VirtualServer, merchant: VirtualServer) -> Iterator[Violation]:
+        """What the services say now, against what they said before."""
+        yield from self._differing
+        states = {row["order_id"]: row["state"] for row in merchant.control.run(SQL.order_states, ())[0]}
+        for order_id in self._orders.values():
+            if order_id not in states:
+                yield Violation("answered_is_kept", order_id, "an order that a caller was told of is not there")
+        for order_id in self._seen_paid:
+            if states.get(order_id) != "PAID":
+                yield Violation("seen_paid_is_paid", order_id, f"its shopper saw it paid, it is {states.get(order_id)}")
+        statuses = {
+            (row["account_id"], row["id"]): row["status"] for row in gateway.control.run(SQL.intent_statuses, ())[0]
+        }
+        for (account_id, intent), status in self._intents.items():
+            if statuses.get((account_id, intent)) != status:
+                now = statuses.get((account_id, intent))
+                yield Violation("answered_is_kept", intent, f"a caller was told {status}, it is {now}")

@@ -1,0 +1,349 @@
+"""The database port of the simulated world: real SQL on a real PostgreSQL, in the loop's own thread.
+
+Every node has several logical connections, so transactions of one and of several nodes interleave. Nothing may wait in
+the server, where it would stop the only thread: `lock_timeout` is a millisecond, a statement that runs into it goes
+back to its savepoint and is run again in virtual time, when some transaction has ended. Here are made the faults of
+statements, commits and connections.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from tallystick.ports.database import (
+    SESSION_SETTINGS,
+    DatabaseUnavailable,
+    Record,
+    SerializationFailed,
+    Statement,
+    Transaction,
+)
+from tallystick.ports.synchronous import SynchronousConnection
+from tallystick.simulation.nodes import LOOK
+from tallystick.simulation.order import any_order
+
+if TYPE_CHECKING:
+    from tallystick.simulation.nodes import Node
+    from tallystick.simulation.world import World
+
+CONNECTIONS_MAX: Final = 6  # of one node: fewer than in production, so that they are contended for
+LOCK_WAIT_MAX_S: Final = 30.0  # as the production port's statement timeout
+IDLE_IN_TRANSACTION_S: Final = 30.0  # as the production port's setting: a stopped process does not hold locks for ever
+LATENCY_SHARE: Final = 0.35
+LATENCY_S: Final = (0.0001, 0.006)
+SETTINGS: Final = SESSION_SETTINGS | {
+    "lock_timeout": "1",
+    "synchronous_commit": "off",
+    "statement_timeout": "60000",
+    "idle_in_transaction_session_timeout": "0",
+}
+
+
+class Session:
+    """One connection of the pool, and what the simulation knows of its transaction."""
+
+    __slots__ = ("connection", "in_transaction", "lost", "number")
+
+    def __init__(self, connection: SynchronousConnection) -> None:
+        self.connection = connection
+        self.in_transaction = False
+        self.lost = False
+        self.number = 0  # of its transaction
+
+
+class VirtualServer:
+    """One database of the simulated world, kept over seeds. `world` is the seed that uses it at present."""
+
+    def __init__(self, dsn: str, name: str) -> None:
+        self.name = name
+        self._dsn = dsn
+        self.control = SynchronousConnection(dsn, SETTINGS | {"lock_timeout": "10000"})
+        self._idle: list[Session] = []
+        self.world: World
+        self.open: dict[Session, None] = {}
+        self.waiting: set[Session] = set()
+        self.down_until_s = 0.0
+        self._ended: list[asyncio.Future[None]] = []
+
+    def begin_seed(self, world: "World") -> None:
+        assert not self.open
+        self.world, self.down_until_s = world, 0.0
+        self.waiting.clear()
+        self._ended = []
+
+    @property
+    def down(self) -> bool:
+        return self.world.loop.now_s < self.down_until_s
+
+    def restart(self, down_s: float) -> None:
+        """Every connection breaks, what was not committed is rolled back, and for a while nobody can connect."""
+        self.down_until_s = self.world.loop.now_s + down_s
+        for session in list(self.open):
+            self.lose(session)
+
+    def session(self) -> Session:
+        """A connection in which nothing is going on."""
+        if self._idle:
+            session = self._idle.pop()
+            session.lost = False
+            return session
+        return Session(SynchronousConnection(self._dsn, SETTINGS))
+
+    def give_back(self, session: Session) -> None:
+        if session.in_transaction:
+            self.end(session, commit=False)
+        self._idle.append(session)
+
+    def begin(self, session: Session) -> None:
+        session.connection.simple(b"BEGIN")
+        session.in_transaction = True
+        session.number += 1
+        self.open[session] = None
+
+    def end(self, session: Session, *, commit: bool) -> None:
+        """COMMIT or ROLLBACK, and wake those who wait for a lock."""
+        tag = session.connection.simple(b"COMMIT" if commit else b"ROLLBACK")
+        assert tag == "COMMIT" or not commit, "nobody goes on in a transaction after an error"
+        session.in_transaction = False
+        del self.open[session]
+        self.waiting.discard(session)
+        if commit:
+            self.changed()
+        waiting, self._ended = self._ended, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def changed(self) -> None:
+        self.world.commits += 1
+        self.world.idling.changed(self.name)
+
+    def lose(self, session: Session) -> None:
+        """The connection breaks: the server rolls back."""
+        session.lost = True
+        if session.in_transaction:
+            self.end(session, commit=False)
+
+    def end_idle(self, session: Session, number: int) -> None:
+        """Break a connection that is still in the transaction `number`."""
+        if session.in_transaction and session.number == number:
+            self.lose(session)
+
+    async def some_transaction_ended(self) -> None:
+        """Until one of the transactions that are open now has ended, and with it its locks."""
+        future: asyncio.Future[None] = self.world.loop.create_future()
+        self._ended.append(future)
+        await future
+
+
+class VirtualDatabase:
+    """The database port of one process."""
+
+    def __init__(self, server: VirtualServer, node: "Node") -> None:
+        self._server = server
+        self._node = node
+        self._world = node.world
+        self._held: dict[Session, None] = {}
+        self._queue: list[asyncio.Future[None]] = []
+        self.statements = 0
+        node.databases.append(self)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        session = await self._take()
+        try:
+            self._server.begin(session)
+            yield VirtualTransaction(self, session)
+            await self._commit(session)
+        finally:
+            self._give_back(session)
+
+    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
+        records, _ = await self._alone(statement, parameters)
+        return records
+
+    async def execute(self, statement: Statement, *parameters: Any) -> int:
+        _, touched = await self._alone(statement, parameters)
+        return touched
+
+    async def close(self) -> None:
+        self.cut()
+
+    def stalled(self) -> None:
+        """The process has stopped: after a while the server ends the transactions that it left open."""
+        for session in self._held:
+            if session.in_transaction:
+                self._world.loop.call_later(IDLE_IN_TRANSACTION_S, self._server.end_idle, session, session.number)
+
+    def cut(self) -> None:
+        """The process is gone: the server rolls back whatever it had open."""
+        for session in list(self._held):
+            self._server.lose(session)
+
+    async def _take(self) -> Session:
+        await self._node.awake()
+        if self._server.down:
+            await asyncio.sleep(0.05)
+            raise DatabaseUnavailable("CannotConnectNowError")
+        while len(self._held) >= CONNECTIONS_MAX:
+            future: asyncio.Future[None] = self._world.loop.create_future()
+            self._queue.append(future)
+            await future
+            await self._node.awake()
+        session = self._server.session()
+        self._held[session] = None
+        return session
+
+    def _give_back(self, session: Session) -> None:
+        del self._held[session]
+        self._server.give_back(session)
+        while self._queue:
+            future = self._queue.pop(0)
+            if not future.done():
+                future.set_result(None)
+                break
+
+    async def _alone(self, statement: Statement, parameters: tuple[Any, ...]) -> tuple[Sequence[Record], int]:
+        """One statement with a commit of its own."""
+        session = await self._take()
+        try:
+            fault = self._world.faults.commit() if not _only_reads(statement) else None
+            if fault in ("crash_before_commit", "commit_unknown_undone"):
+                self._strike(fault, statement.name)
+            result = await self.run(session, statement, parameters)
+            if not _only_reads(statement) and result[1]:
+                self._server.changed()
+            if fault is not None:
+                self._strike(fault, statement.name)
+            return result
+        finally:
+            self._give_back(session)
+
+    async def _commit(self, session: Session) -> None:
+        await self._pace()
+        self._check(session)
+        fault = self._world.faults.commit()
+        if fault in ("crash_before_commit", "commit_unknown_undone"):
+            self._strike(fault, "COMMIT")
+        self._server.end(session, commit=True)
+        self._world.trace("commit", self._node.name)
+        if fault is not None:
+            self._strike(fault, "COMMIT")
+        await self._node.awake()
+
+    async def run(
+        self, session: Session, statement: Statement, parameters: tuple[Any, ...]
+    ) -> tuple[Sequence[Record], int]:
+        """One statement, with everything that may befall it."""
+        await self._pace()
+        self._check(session)
+        fault = self._world.faults.statement()
+        if fault == "serialization_failure" and _only_reads(statement):
+            fault = None  # what takes no lock is in nobody's way
+        if fault is not None and fault != "crash_after_statement":
+            if fault == "connection_lost":
+                self._server.lose(session)
+            self._strike(fault, statement.name)
+        records, touched = await self._send(session, statement, parameters)
+        world = self._world
+        world.statements += 1
+        world.trace("sql", self._node.name, statement.name, str(touched))
+        if (look := LOOK.get()) is not None:
+            look.statements += 1
+            look.rows += touched
+        if fault is not None:
+            self._strike(fault, statement.name)
+        await self._node.awake()
+        if len(records) > 1:
+            records = any_order(statement, records, world.chance)
+        return records, touched
+
+    async def _send(
+        self, session: Session, statement: Statement, parameters: tuple[Any, ...]
+    ) -> tuple[Sequence[Record], int]:
+        """Run it, again as long as others hold a lock that it needs."""
+        server, since_s = self._server, self._world.loop.now_s
+        while True:
+            others = len(server.open) - session.in_transaction
+            guarded = bool(others) and session.in_transaction
+            if guarded:
+                session.connection.simple(b"SAVEPOINT s")
+            try:
+                result = session.connection.run(statement, parameters)
+            except SerializationFailed as error:
+                if str(error) != "LockNotAvailable":
+                    raise
+            else:
+                if guarded:
+                    session.connection.simple(b"RELEASE s")
+                return result
+            assert others, "nobody else could hold the lock"
+            if guarded:
+                session.connection.simple(b"ROLLBACK TO s; RELEASE s")
+            await self._wait_for_lock(session, statement, since_s)
+
+    async def _wait_for_lock(self, session: Session, statement: Statement, since_s: float) -> None:
+        server, world = self._server, self._world
+        world.trace("waits", self._node.name, statement.name)
+        world.lock_waits += 1
+        if session.in_transaction:
+            server.waiting.add(session)
+            if len(server.waiting) == len(server.open):
+                server.waiting.discard(session)
+                raise SerializationFailed("DeadlockDetectedError")
+        try:
+            await server.some_transaction_ended()
+        finally:
+            server.waiting.discard(session)
+        await asyncio.sleep(world.chance.random() * 0.001)
+        await self._node.awake()
+        self._check(session)
+        if world.loop.now_s - since_s > LOCK_WAIT_MAX_S:
+            raise DatabaseUnavailable("QueryCanceledError")
+
+    async def _pace(self) -> None:
+        """A statement takes a moment, in which others may come first."""
+        world = self._world
+        if world.chance.random() < LATENCY_SHARE:
+            low, high = LATENCY_S
+            await asyncio.sleep(low + (high - low) * world.chance.random())
+        await self._node.awake()
+
+    def _check(self, session: Session) -> None:
+        if session.lost:
+            raise DatabaseUnavailable("ConnectionDoesNotExistError")
+
+    def _strike(self, fault: str, where: str) -> None:
+        """Make the fault. Raises what the code sees of it."""
+        world = self._world
+        world.faults.made(fault)
+        world.tell(self._node.name, f"{fault.replace('_', ' ')}: {where}")
+        if fault.startswith("crash"):
+            world.crash(self._node)
+            raise asyncio.CancelledError
+        if fault == "serialization_failure":
+            raise SerializationFailed("SerializationError")
+        raise DatabaseUnavailable("ConnectionDoesNotExistError")
+
+
+class VirtualTransaction:
+    """A transaction of one process."""
+
+    __slots__ = ("_database", "_session")
+
+    def __init__(self, database: VirtualDatabase, session: Session) -> None:
+        self._database = database
+        self._session = session
+
+    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
+        records, _ = await self._database.run(self._session, statement, parameters)
+        return records
+
+    async def execute(self, statement: Statement, *parameters: Any) -> int:
+        _, touched = await self._database.run(self._session, statement, parameters)
+        return touched
+
+
+def _only_reads(statement: Statement) -> bool:
+    return statement.text.lstrip().startswith("SELECT") and " FOR " not in statement.text

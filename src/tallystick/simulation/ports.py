@@ -1,0 +1,70 @@
+"""Clock, entropy, secrets and names of the simulated world."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from tallystick.ports.secrets import SecretMissing
+
+if TYPE_CHECKING:
+    from tallystick.simulation.nodes import Node
+
+EPOCH: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+PUBLIC_ADDRESS: Final = "93.184.216.34"
+
+
+class VirtualClock:
+    """What a node sees of time: the loop's, put wrong by the node's skew."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+
+    def now(self) -> datetime:
+        return EPOCH + timedelta(microseconds=round((self._node.world.loop.now_s + self._node.skew_s) * 1e6))
+
+    def monotonic_s(self) -> float:
+        return self._node.world.loop.now_s
+
+    async def sleep(self, seconds: float) -> None:
+        node = self._node
+        await node.awake()
+        if not await node.world.idling.rested(node, seconds):
+            await asyncio.sleep(seconds)
+        await node.awake()
+
+
+class SeededEntropy:
+    """Ids, secrets and jitter out of the seed."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+
+    def token_bytes(self, count: int) -> bytes:
+        return self._chance.randbytes(count)
+
+    def uniform(self, low: float, high: float) -> float:
+        return low + (high - low) * self._chance.random()
+
+
+class KeptSecrets:
+    """Secrets by reference, as a vault would keep them."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def read(self, reference: str) -> str:
+        if reference not in self.values:
+            raise SecretMissing(f"no secret {reference}")
+        return self.values[reference]
+
+
+class PublicNames:
+    """Every name has a public address."""
+
+    async def addresses_of(self, host: str) -> Sequence[str]:
+        return [PUBLIC_ADDRESS]
+
+    def close(self) -> None:
+        """There is nothing to close."""

@@ -1,0 +1,79 @@
+"""One process that runs seeds: `python -m tallystick.simulation.process`. Writes a line of JSON for each.
+
+What it shall do stands in the environment, so that no DSN is in a process list. A seed with a violation is run again
+with its story kept; that it then leaves the same trace is checked as well.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tallystick.kernel.invariants.rules import Violation
+from tallystick.simulation.seeds import SeedReport, Seeds
+
+VARIABLE: Final = "TALLYSTICK_SIMULATION"
+ORDERS_MIN: Final = 3
+"""A seed with fewer orders, or without a fault, proves nothing and does not count."""
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """Which seeds: `first`, `first + step`, … until `count` of them have counted, or just those of `seeds`."""
+
+    gateway_dsn: str
+    merchant_dsn: str
+    first: int = 1
+    step: int = 1
+    count: int = 0
+    seeds: tuple[int, ...] = ()
+    scenario: str | None = None
+    long: bool = False
+    story: bool = False
+
+    def __repr__(self) -> str:
+        return f"Job(first={self.first}, count={self.count})"
+
+
+def counts(report: SeedReport) -> bool:
+    """Whether a seed had enough of everything to prove something."""
+    return report.orders >= ORDERS_MIN and report.faults > 0
+
+
+def run(job: Job) -> Iterator[SeedReport]:
+    """The reports of a job, one by one."""
+    seeds = Seeds(job.gateway_dsn, job.merchant_dsn)
+    counted, seed = 0, job.first
+    while counted < job.count:
+        report = _told(seeds, job, seed)
+        counted += counts(report)
+        seed += job.step
+        yield report
+    for seed in job.seeds:
+        yield _told(seeds, job, seed)
+
+
+def _told(seeds: Seeds, job: Job, seed: int) -> SeedReport:
+    report = seeds.run(seed, scenario=job.scenario, long=job.long, recording=job.story)
+    if not report.violations or job.story:
+        return report
+    again = seeds.run(seed, scenario=job.scenario, long=job.long, recording=True)
+    if again.trace != report.trace:
+        differs = Violation("a_seed_replays", str(seed), f"{report.trace[:12]}, then {again.trace[:12]}")
+        return replace(again, violations=(*report.violations, differs))
+    return again
+
+
+def main() -> None:
+    """Run the job in the environment."""
+    job = msgspec.json.decode(os.environ.pop(VARIABLE), type=Job)
+    for report in run(job):
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

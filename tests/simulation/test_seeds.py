@@ -1,0 +1,79 @@
+"""Seeds of the simulated world: nothing lost, nothing charged twice, and every seed replays (RULES §14, DESIGN §8)."""
+
+import os
+import subprocess
+import sys
+
+import msgspec
+import pytest
+
+from tallystick.simulation.databases import databases
+from tallystick.simulation.process import VARIABLE, Job
+from tallystick.simulation.running import Total, regressions, run_seeds
+from tallystick.simulation.scenario import SCENARIOS
+from tallystick.simulation.seeds import SeedReport
+
+PROOF_SEEDS = 2_000
+PROOF_LONG_SEEDS = 5
+FAULT_TIMES_MIN = 200  # of each kind in a proof: "hundreds of times"
+
+
+def assert_nothing_violated(total: Total) -> None:
+    assert [(report.seed, report.scenario, list(map(str, report.violations))) for report in total.violated] == []
+
+
+async def test_short_seeds_of_every_scenario_hold(postgres_dsn: str) -> None:
+    for scenario in sorted(SCENARIOS):
+        total = await run_seeds(count=1, first=500, scenario=scenario, dsn=postgres_dsn)
+        assert_nothing_violated(total)
+        assert total.counted == 1
+        assert total.faults.total() > 0
+
+
+async def test_seeds_that_once_found_a_fault_hold(postgres_dsn: str) -> None:
+    for seed, scenario in regressions():
+        long, named = scenario == "long", None if scenario in ("any", "long") else scenario
+        total = await run_seeds(seeds=(seed,), scenario=named, long=long, dsn=postgres_dsn)
+        assert_nothing_violated(total)
+
+
+def test_a_seed_is_the_same_story_in_every_process(postgres_dsn: str) -> None:
+    """Whatever the hashes of texts, the addresses of objects and the order of what a process did before."""
+    first = reports(postgres_dsn, seeds=(501, 502, 503), hash_seed="1")
+    second = reports(postgres_dsn, seeds=(503, 501, 502), hash_seed="2")
+    assert {report.seed: report.trace for report in first} == {report.seed: report.trace for report in second}
+    assert len({report.trace for report in first}) == 3
+
+
+def test_keeping_the_story_changes_nothing(postgres_dsn: str) -> None:
+    (silent,) = reports(postgres_dsn, seeds=(504,), hash_seed="0")
+    (told,) = reports(postgres_dsn, seeds=(504,), hash_seed="0", story=True)
+    assert told.trace == silent.trace
+    assert len(told.story) > 20 > len(silent.story) == 0
+
+
+def reports(postgres_dsn: str, *, seeds: tuple[int, ...], hash_seed: str, story: bool = False) -> list[SeedReport]:
+    with databases(1, postgres_dsn) as [pair]:
+        job = Job(gateway_dsn=pair["gateway"], merchant_dsn=pair["merchant"], seeds=seeds, story=story)
+        ran = subprocess.run(
+            [sys.executable, "-m", "tallystick.simulation.process"],
+            env=os.environ | {VARIABLE: msgspec.json.encode(job).decode(), "PYTHONHASHSEED": hash_seed},
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=120,
+        )
+    return [msgspec.json.decode(line, type=SeedReport) for line in ran.stdout.splitlines()]
+
+
+@pytest.mark.proof
+async def test_thousands_of_short_seeds_hold_and_make_every_fault_often(postgres_dsn: str) -> None:
+    total = await run_seeds(count=PROOF_SEEDS, processes=os.cpu_count() or 1, dsn=postgres_dsn)
+    assert_nothing_violated(total)
+    assert total.counted >= PROOF_SEEDS
+    assert {kind: times for kind, times in total.faults.items() if times < FAULT_TIMES_MIN} == {}
+
+
+@pytest.mark.proof
+async def test_long_seeds_hold(postgres_dsn: str) -> None:
+    total = await run_seeds(count=PROOF_LONG_SEEDS, long=True, processes=os.cpu_count() or 1, dsn=postgres_dsn)
+    assert_nothing_violated(total)
