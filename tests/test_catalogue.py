@@ -26,6 +26,7 @@ OWNERLESS = {
     "gateway api_key": "key directory: the hash of a key finds its owner",
     "gateway sandbox_clock": "one row: the sandbox has one time",
     "merchant sandbox_clock": "one row: the sandbox has one time",
+    "gateway redrive": "a job of operators, which may span owners",
     "gateway operator_key": "operators belong to the installation: the hash of a key finds its holder",
     "merchant operator_key": "operators belong to the installation: the hash of a key finds its holder",
 }

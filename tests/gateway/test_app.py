@@ -25,10 +25,14 @@ def test_health_and_readiness(run_gateway: Run, client: Any) -> None:
         name = conninfo_to_dict(gateway.dsn)["dbname"]
         with psycopg.connect(gateway.dsn, dbname="postgres", autocommit=True) as connection:
             connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            for _ in range(50):  # a worker's connection may just be coming up
+                connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+                if api.get("/readyz").status == 503:
+                    break
             assert (api.get("/healthz").status, api.get("/readyz").status) == (200, 503)
             connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
-        assert api.get("/readyz").status == 200
+        # A connection that was cut may be tried once more; the next call has a new one.
+        assert 200 in [api.get("/readyz").status for _ in range(10)]
 
 
 def test_what_is_neither_wire_nor_page_is_not_there(run_gateway: Run, client: Any) -> None:

@@ -40,12 +40,15 @@ from tallystick.gateway.stripe_wire.reads import Reads
 from tallystick.gateway.stripe_wire.routing import Routes
 from tallystick.gateway.stripe_wire.wire import Wire
 from tallystick.gateway.webhooks import api as webhooks_api
+from tallystick.gateway.webhooks.dead_letters import DeadLetters
 from tallystick.gateway.webhooks.endpoints import Endpoints, Names
+from tallystick.gateway.webhooks.operating import operator_routes
 from tallystick.gateway.webhooks.worker import backlog_keeper, dispatcher
 from tallystick.kernel.addresses import address_allowed
 from tallystick.kernel.backoff import schedule_of
 from tallystick.kernel.delivery.alerting import Alerter
 from tallystick.kernel.delivery.protocol import Limits
+from tallystick.kernel.delivery.redrive import Redriver, Redrives
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.idempotency.worker import KeyReaper
@@ -160,6 +163,8 @@ def build(settings: Settings, ports: Ports) -> Service:
     )
 
     keeper = backlog_keeper(database, clock)
+    letters = DeadLetters(database)
+    redrives, redriver = Redrives(database, letters, clock, entropy), Redriver(database, letters, clock)
     alerter = Alerter(database, ports.alerts, clock, command="tallystick gateway dead-letters")
     expiry = Expiry(carrying, database, clock, entropy)
     inquirer = Inquirer(carrying, calling, database, clock)
@@ -167,9 +172,13 @@ def build(settings: Settings, ports: Ports) -> Service:
     completer = Completer(idempotency, completion.resume, clock)
     reaper = KeyReaper(idempotency, clock)
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
-    operated = [route for time in sandbox for route in clock_routes(time)]
+    operated = [
+        *operator_routes(database, letters, redrives, clock, entropy),
+        *(route for time in sandbox for route in clock_routes(time)),
+    ]
     operators = operator_api("gateway", operated, database, clock, entropy)
-    workers: tuple[Worker, ...] = (deliveries, keeper, alerter, expiry, inquirer, completer, reaper, *sandbox)
+    backlogs = (keeper, redriver, alerter)
+    workers: tuple[Worker, ...] = (deliveries, *backlogs, expiry, inquirer, completer, reaper, *sandbox)
     return Service(
         _mounted(wire, operators, _pages(checkout, settings, ports)), (*workers, *_checks(settings, database, clock))
     )

@@ -14,6 +14,8 @@ SELECT coalesce(bool_or(due.due_at <= $1::timestamptz), false) AS busy, min(due.
         UNION ALL
         (SELECT h.slowed_until FROM endpoint_health h WHERE h.slowed_until > $1::timestamptz ORDER BY h.slowed_until LIMIT 1)
         UNION ALL
+        (SELECT r.due_at FROM redrive r WHERE r.state = 'running' ORDER BY r.due_at LIMIT 1)
+        UNION ALL
         (SELECT h.keep_at FROM endpoint_health h WHERE h.keep_at IS NOT NULL ORDER BY h.keep_at LIMIT 1)
         UNION ALL
         (SELECT s.expires_at FROM checkout_session s WHERE s.status = 'open' ORDER BY s.expires_at LIMIT 1)

@@ -50,3 +50,26 @@ CREATE TABLE dead_letter_alert (
     PRIMARY KEY (owner_id, livemode, endpoint, reason)
 );
 CREATE INDEX dead_letter_alert_due ON dead_letter_alert (due_at) WHERE due_at IS NOT NULL;
+
+-- Dead letters in the order of their dying: what operators look through and redrive.
+CREATE INDEX delivery_dead ON delivery (finished_at, owner_id, id) WHERE state = 'dead';
+
+-- A redrive: dead letters that are to be delivered after all, so many a second. An operator's job, which may span owners.
+CREATE TABLE redrive (
+    id          text COLLATE "C" PRIMARY KEY,
+    state       text NOT NULL CHECK (state IN ('running', 'done', 'canceled')),
+    filter      jsonb NOT NULL,                     -- which dead letters: kernel/delivery/redrive.Filter
+    rate_max    int NOT NULL CHECK (rate_max >= 1), -- deliveries a second
+    matched     int NOT NULL CHECK (matched >= 0),  -- how many there were when it was made
+    redriven    int NOT NULL DEFAULT 0 CHECK (redriven >= 0),
+    -- The last dead letter that was looked at; it goes on behind it.
+    last_at     timestamptz,
+    last_owner  text COLLATE "C",
+    last_id     text COLLATE "C",
+    generation  int NOT NULL DEFAULT 0,
+    due_at      timestamptz NOT NULL,
+    created_by  text NOT NULL,
+    created_at  timestamptz NOT NULL,
+    finished_at timestamptz
+);
+CREATE INDEX redrive_due ON redrive (due_at, id) WHERE state = 'running';

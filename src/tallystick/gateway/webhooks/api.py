@@ -10,6 +10,7 @@ from tallystick.gateway.stripe_wire.reading import SQL
 from tallystick.gateway.stripe_wire.reads import Reads
 from tallystick.gateway.stripe_wire.routing import Route
 from tallystick.gateway.stripe_wire.writes import Answers
+from tallystick.gateway.webhooks.dead_letters import type_pattern
 from tallystick.gateway.webhooks.parameters import CreateEndpoint, ListEndpoints, ListEvents, RollSecret, UpdateEndpoint
 
 EVENT = "event"
@@ -49,9 +50,4 @@ def routes(endpoints: Endpoints, reads: Reads) -> list[Route]:
 def _event_filters(paging: Any) -> tuple[list[str] | None, bool | None]:
     """Patterns of types (`payment_intent.*` means all of a kind), and whether all webhooks were delivered."""
     types = paging.types if paging.types is not None else [paging.type] if paging.type is not None else None
-    return ([_pattern(type) for type in types] if types is not None else None), paging.delivery_success
-
-
-def _pattern(type: str) -> str:
-    """A type as LIKE reads it: `*` stands for anything, and what LIKE would read otherwise stands for itself."""
-    return type.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").replace("*", "%")
+    return ([type_pattern(type) for type in types] if types is not None else None), paging.delivery_success

@@ -96,3 +96,57 @@ UPDATE webhook_endpoint e
        AS new(account_id, livemode, id, secret, until)
  WHERE (e.account_id, e.livemode, e.id) = (new.account_id, new.livemode, new.id) AND e.deleted_at IS NULL
 RETURNING e.account_id, e.livemode, e.id;
+
+-- page_of_dead_letters
+-- Dead letters that fit what is given, the last to die first, behind one of them ($11 to $13).
+SELECT d.owner_id, d.livemode, d.id, d.message, d.endpoint, d.reason, d.tries, d.created_at, d.finished_at, e.type, w.url
+  FROM delivery d
+  LEFT JOIN event e ON (e.account_id, e.livemode, e.id) = (d.owner_id, d.livemode, d.message)
+  LEFT JOIN webhook_endpoint w ON (w.account_id, w.livemode, w.id) = (d.owner_id, d.livemode, d.endpoint)
+ WHERE d.state = 'dead' AND (d.finished_at, d.owner_id, d.id) < ($11::timestamptz, $12::text, $13::text)
+   AND ($1::text IS NULL OR d.owner_id = $1::text) AND ($2::boolean IS NULL OR d.livemode = $2::boolean)
+   AND ($3::text IS NULL OR d.endpoint = $3::text) AND ($4::text IS NULL OR e.type LIKE $4::text)
+   AND ($5::text IS NULL OR d.reason = $5::text)
+   AND ($6::boolean IS NULL OR $6::boolean = (coalesce(d.reason, '') = ANY ($7::text[])))
+   AND ($8::timestamptz IS NULL OR d.finished_at >= $8::timestamptz)
+   AND ($9::timestamptz IS NULL OR d.finished_at < $9::timestamptz)
+   AND ($10::text IS NULL OR d.id = $10::text)
+ ORDER BY d.finished_at DESC, d.owner_id DESC, d.id DESC
+ LIMIT $14::int;
+
+-- next_dead_letters
+-- Dead letters that fit what is given, the first to die first, behind one of them ($11 to $13).
+SELECT d.owner_id, d.livemode, d.id, d.endpoint, d.finished_at
+  FROM delivery d
+  LEFT JOIN event e ON (e.account_id, e.livemode, e.id) = (d.owner_id, d.livemode, d.message)
+ WHERE d.state = 'dead' AND (d.finished_at, d.owner_id, d.id) > ($11::timestamptz, $12::text, $13::text)
+   AND ($1::text IS NULL OR d.owner_id = $1::text) AND ($2::boolean IS NULL OR d.livemode = $2::boolean)
+   AND ($3::text IS NULL OR d.endpoint = $3::text) AND ($4::text IS NULL OR e.type LIKE $4::text)
+   AND ($5::text IS NULL OR d.reason = $5::text)
+   AND ($6::boolean IS NULL OR $6::boolean = (coalesce(d.reason, '') = ANY ($7::text[])))
+   AND ($8::timestamptz IS NULL OR d.finished_at >= $8::timestamptz)
+   AND ($9::timestamptz IS NULL OR d.finished_at < $9::timestamptz)
+   AND ($10::text IS NULL OR d.id = $10::text)
+ ORDER BY d.finished_at, d.owner_id, d.id
+ LIMIT $14::int;
+
+-- count_dead_letters
+-- How many dead letters fit what is given.
+SELECT count(*)::int AS letters
+  FROM delivery d
+  LEFT JOIN event e ON (e.account_id, e.livemode, e.id) = (d.owner_id, d.livemode, d.message)
+ WHERE d.state = 'dead'
+   AND ($1::text IS NULL OR d.owner_id = $1::text) AND ($2::boolean IS NULL OR d.livemode = $2::boolean)
+   AND ($3::text IS NULL OR d.endpoint = $3::text) AND ($4::text IS NULL OR e.type LIKE $4::text)
+   AND ($5::text IS NULL OR d.reason = $5::text)
+   AND ($6::boolean IS NULL OR $6::boolean = (coalesce(d.reason, '') = ANY ($7::text[])))
+   AND ($8::timestamptz IS NULL OR d.finished_at >= $8::timestamptz)
+   AND ($9::timestamptz IS NULL OR d.finished_at < $9::timestamptz)
+   AND ($10::text IS NULL OR d.id = $10::text);
+
+-- attempts_of_delivery
+-- Every try of a delivery, the first one first.
+SELECT a.number, a.started_at, a.duration_ms, a.status, a.reason, a.answer
+  FROM delivery_attempt a
+ WHERE a.owner_id = $1::text AND a.delivery = $2::text
+ ORDER BY a.number;

@@ -196,3 +196,61 @@ UPDATE dead_letter_alert
 UPDATE dead_letter_alert
    SET due_at = $6::timestamptz
  WHERE owner_id = $1::text AND livemode = $2::boolean AND endpoint = $3::text AND reason = $4::text AND tries = $5::int;
+
+-- rearm_alerts
+-- Should deliveries to these endpoints die again, that is told again.
+DELETE FROM dead_letter_alert a
+ USING unnest($1::text[], $2::boolean[], $3::text[]) AS e(owner_id, livemode, endpoint)
+ WHERE (a.owner_id, a.livemode, a.endpoint) = (e.owner_id, e.livemode, e.endpoint);
+
+-- redrive_deliveries
+-- Let dead letters be due again, with all their tries before them; the tries that were made stay in the record.
+UPDATE delivery d
+   SET state = 'due', due_at = $3::timestamptz, tries = 0, reason = NULL, finished_at = NULL, generation = d.generation + 1
+  FROM unnest($1::text[], $2::text[]) AS chosen(owner_id, id)
+ WHERE (d.owner_id, d.id) = (chosen.owner_id, chosen.id) AND d.state NOT IN ('delivered', 'due', 'held');
+
+-- insert_redrive
+-- A new redrive, which begins at once.
+INSERT INTO redrive (id, state, filter, rate_max, matched, due_at, created_by, created_at)
+VALUES ($1::text, 'running', $2::jsonb, $3::int, $4::int, $6::timestamptz, $5::text, $6::timestamptz);
+
+-- find_redrive
+-- One redrive as it stands.
+SELECT r.id, r.state, r.filter, r.rate_max, r.matched, r.redriven, r.created_by, r.created_at, r.finished_at
+  FROM redrive r
+ WHERE r.id = $1::text;
+
+-- list_redrives
+-- The newest redrives first; their ids are in the order of their making.
+SELECT r.id, r.state, r.filter, r.rate_max, r.matched, r.redriven, r.created_by, r.created_at, r.finished_at
+  FROM redrive r
+ ORDER BY r.id DESC
+ LIMIT $1::int;
+
+-- cancel_redrive
+-- Stop a redrive that is running.
+UPDATE redrive
+   SET state = 'canceled', finished_at = $2::timestamptz, generation = generation + 1
+ WHERE id = $1::text AND state = 'running';
+
+-- due_redrives
+-- Redrives whose next step is due, read without a lock.
+SELECT r.id, r.generation, r.filter, r.rate_max, r.redriven, r.last_at, r.last_owner, r.last_id
+  FROM redrive r
+ WHERE r.state = 'running' AND r.due_at <= $1::timestamptz
+ ORDER BY r.due_at, r.id
+ LIMIT $2::int;
+
+-- claim_redrive
+-- Lock a redrive for its next step, and say when the one after is due; nothing where somebody else has taken it.
+UPDATE redrive
+   SET generation = generation + 1, due_at = $3::timestamptz
+ WHERE id = $1::text AND generation = $2::int AND state = 'running';
+
+-- record_redrive
+-- How far a redrive has come.
+UPDATE redrive
+   SET redriven = redriven + $2::int, last_at = $3::timestamptz, last_owner = $4::text, last_id = $5::text,
+       state = $6::text, finished_at = $7::timestamptz
+ WHERE id = $1::text;
