@@ -26,6 +26,7 @@ from tallystick.gateway.payments.parameters import (
     CreateIntent,
     UpdateIntent,
 )
+from tallystick.gateway.payments.resolving import Resolving
 from tallystick.gateway.payments.work import Commits
 from tallystick.gateway.refunds.commands import Refunds
 from tallystick.gateway.refunds.parameters import CreateRefund
@@ -126,6 +127,7 @@ class Core:
         inquiries = Inquiries(calling, database)
         self.payments = Payments(self.carrying, inquiries, self.bank, database, clock, self.entropy)
         self.refunds = Refunds(self.carrying, inquiries, database, clock, self.entropy)
+        self.resolving = Resolving(self.carrying, calling, database, clock, self.entropy)
         self.inquirer = Inquirer(self.carrying, calling, database, clock)
         completion = Completion(self.carrying, inquiries, self.idempotency, database, clock, self.entropy)
         self.completer = Completer(self.idempotency, completion.resume, clock)

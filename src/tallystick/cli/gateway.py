@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tallystick.cli import clock, dead_letters, operators
+from tallystick.cli import clock, dead_letters, operators, unknown_outcomes
 from tallystick.cli.showing import AsJson, show
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(dead_letters.endpoints, name="endpoints")
 app.add_typer(operators.commands("gateway", _dsn), name="operators")
 app.add_typer(clock.commands("gateway"), name="clock")
+app.add_typer(unknown_outcomes.app, name="unknown-outcomes")
 
 
 class Mode(StrEnum):
@@ -96,6 +97,21 @@ def set_origins(
     registered = origin or []
     asyncio.run(set_account_origins(read(os.environ), account, registered))
     show(as_json, {"account": account, "origins": registered}, *(registered or ["None any more."]))
+
+
+@accounts.command("captures")
+def set_captures(
+    account: Annotated[str, typer.Argument(help="acct_…")],
+    several: Annotated[bool, typer.Option("--several/--single", help="Whether final_capture=false is taken.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say whether an account may capture what was authorised in several parts, or once."""
+    from tallystick.cli.installing import set_account_captures
+    from tallystick.gateway.settings import read
+
+    asyncio.run(set_account_captures(read(os.environ), account, several))
+    words = "may capture in several parts" if several else "captures once"
+    show(as_json, {"account": account, "several_captures": several}, f"{account} {words}.")
 
 
 def _pair(pair: "KeyPair") -> dict[str, str]:

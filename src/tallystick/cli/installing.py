@@ -60,6 +60,12 @@ async def set_account_origins(settings: GatewaySettings, account_id: str, origin
         await gateway_accounts.set_origins(database, account_id, origins)
 
 
+async def set_account_captures(settings: GatewaySettings, account_id: str, several: bool) -> None:
+    """Whether an account may capture a charge in parts. Raises AccountRefused, DatabaseUnavailable."""
+    async with _opened(settings.database_dsn) as database:
+        await gateway_accounts.set_several_captures(database, account_id, several)
+
+
 async def create_operator_key(dsn: str, name: str) -> operator_keys.NewOperatorKey:
     """A new operator key of the service whose database this is. Raises OperatorRefused, DatabaseUnavailable."""
     async with _opened(dsn) as database:

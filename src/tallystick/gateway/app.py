@@ -30,6 +30,8 @@ from tallystick.gateway.payments.carrying import Carrying
 from tallystick.gateway.payments.commands import Payments
 from tallystick.gateway.payments.completing import Completion
 from tallystick.gateway.payments.inquiring import Inquirer, Inquiries
+from tallystick.gateway.payments.operating import unknown_outcome_routes
+from tallystick.gateway.payments.resolving import Resolving
 from tallystick.gateway.payments.work import Commits
 from tallystick.gateway.refunds import api as refunds_api
 from tallystick.gateway.refunds.commands import Refunds
@@ -174,6 +176,7 @@ def build(settings: Settings, ports: Ports) -> Service:
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
     operated = [
         *operator_routes(database, letters, redrives, clock, entropy),
+        *unknown_outcome_routes(Resolving(carrying, calling, database, clock, entropy)),
         *(route for time in sandbox for route in clock_routes(time)),
     ]
     operators = operator_api("gateway", operated, database, clock, entropy)

@@ -145,6 +145,12 @@ async def set_origins(database: Database, account_id: str, origins: Sequence[str
         raise AccountRefused(f"there is no account {account_id[:40]}")
 
 
+async def set_several_captures(database: Database, account_id: str, allowed: bool) -> None:
+    """Whether an account may capture a charge in parts, `final_capture=false` (RULES §3). Raises AccountRefused."""
+    if not await database.execute(SQL.set_several_captures, account_id, allowed):
+        raise AccountRefused(f"there is no account {account_id[:40]}")
+
+
 def hash_of(key: str) -> bytes:
     """What is stored of a key. A plain hash will do: a key is 128 random bits, not a password."""
     return hashlib.sha256(key.encode()).digest()

@@ -41,6 +41,12 @@ UPDATE account
    SET origins = $2::text[]
  WHERE account_id = $1::text;
 
+-- set_several_captures
+-- Whether an account may capture a charge in parts.
+UPDATE account
+   SET several_captures = $2::boolean
+ WHERE account_id = $1::text;
+
 -- adopt_api_version
 -- The first Stripe-Version that an account sends is the version of its webhook endpoints.
 UPDATE account

@@ -186,6 +186,13 @@ def reversal_begun(payment: Payment, answer: inputs.ReversalBegun, at: datetime)
     return Decision(payment=payment.having(charge))
 
 
+def never_arrived(charge_id: str) -> inputs.Declined:
+    """What is told of a charge that the acquirer, or a person with evidence, says was never made."""
+    return inputs.Declined(
+        charge_id=charge_id, code=PROCESSING_ERROR, decline_code=PROCESSING_ERROR, message=NEVER_ARRIVED
+    )
+
+
 def charge_not_sent(payment: Payment, answer: inputs.ChargeNotSent, at: datetime) -> Decision | Refusal:
     """Nothing reached the bank: the charge is given up, the card stays, and the payment may be confirmed again."""
     charge = payment.charge(answer.charge_id)

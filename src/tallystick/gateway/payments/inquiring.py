@@ -129,12 +129,7 @@ class Inquirer:
         given_up = await self._tell_charge(charge, inputs.ReversalBegun(charge_id=charge.id))
         if given_up.refusal is not None or not await self._calling.reverse(charge):
             return None
-        return inputs.Declined(
-            charge_id=charge.id,
-            code=charging.PROCESSING_ERROR,
-            decline_code=charging.PROCESSING_ERROR,
-            message=charging.NEVER_ARRIVED,
-        )
+        return charging.never_arrived(charge.id)
 
     async def _tell_charge(self, charge: Charge, told: inputs.Input) -> Outcome:
         key = (charge.account_id, charge.livemode, charge.payment_intent)

@@ -279,3 +279,33 @@ UPDATE refund f
        AS n(account_id, livemode, id, old_status, old_version, status, failure_reason, reference)
  WHERE (f.account_id, f.livemode, f.id) = (n.account_id, n.livemode, n.id)
    AND f.status = n.old_status AND f.version = n.old_version;
+
+-- unknown_outcomes
+-- What nobody knows the outcome of, behind an account and id, of one account where one is named: charges, captures, voids and
+-- refunds; all, or those that a person must look at.
+WITH u AS MATERIALIZED (
+    SELECT c.account_id, c.livemode, c.id, 'charge' AS kind, c.payment_intent, c.id AS charge, c.amount, c.currency,
+           c.created_at, coalesce(c.due_at, c.created_at) AS due_at, c.inquiries, c.case_at
+      FROM charge c
+     WHERE c.state IN ('created', 'sent', 'unknown') AND coalesce(c.due_at, c.created_at) < timestamptz 'infinity'
+       AND c.state = 'unknown'
+     UNION ALL
+    SELECT r.account_id, r.livemode, r.id, r.kind, r.payment_intent, r.charge, r.amount, c.currency, r.created_at,
+           coalesce(r.due_at, r.created_at), r.inquiries, r.case_at
+      FROM acquirer_request r
+      JOIN charge c ON (c.account_id, c.livemode, c.id) = (r.account_id, r.livemode, r.charge)
+     WHERE r.state IN ('created', 'sent', 'unknown') AND coalesce(r.due_at, r.created_at) < timestamptz 'infinity'
+       AND r.state = 'unknown'
+)
+SELECT u.account_id, u.livemode, u.id, u.kind, u.payment_intent, u.charge, u.amount, u.currency, u.created_at, u.due_at,
+       u.inquiries, u.case_at
+  FROM u
+ WHERE (u.account_id, u.id) > ($1::text, $2::text) AND ($3::text IS NULL OR u.account_id = $3::text)
+   AND (NOT $4::boolean OR u.case_at IS NOT NULL)
+ ORDER BY u.account_id, u.id
+ LIMIT $5::int;
+
+-- insert_resolution
+-- Keep what an operator decided about an unknown outcome, and on which evidence.
+INSERT INTO outcome_resolution (account_id, livemode, id, object, outcome, reference, evidence, operator, created_at)
+VALUES ($1::text, $2::boolean, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::timestamptz);

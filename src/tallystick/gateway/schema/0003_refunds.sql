@@ -15,11 +15,6 @@ CREATE INDEX charge_due ON charge ((coalesce(due_at, created_at)), account_id, i
     WHERE state IN ('created', 'sent', 'unknown');
 CREATE INDEX acquirer_request_due ON acquirer_request ((coalesce(due_at, created_at)), account_id, id)
     WHERE state IN ('created', 'sent', 'unknown');
--- The cases that wait for an operator.
-CREATE INDEX charge_case ON charge (account_id, livemode, id) WHERE case_at IS NOT NULL AND state IN ('created', 'sent', 'unknown');
-CREATE INDEX acquirer_request_case ON acquirer_request (account_id, livemode, id)
-    WHERE case_at IS NOT NULL AND state IN ('created', 'sent', 'unknown');
-
 -- What operators decided about outcomes that nobody could learn, and on which evidence. Append-only.
 CREATE TABLE outcome_resolution (
     account_id text COLLATE "C" NOT NULL,
