@@ -61,6 +61,8 @@ class GatewayStandIn:
         self.called = asyncio.Event()
         self.busy: set[str] = set()
         self.events: list[dict[str, Any]] = []
+        self.refunds: list[dict[str, Any]] = []
+        self.refunds_are = "succeeded"
         self._by_key: dict[tuple[str, str], tuple[str, dict[str, Any], int]] = {}
         self._numbers = itertools.count(1)
 
@@ -126,6 +128,8 @@ class GatewayStandIn:
         return web.json_response(body, status=status)
 
     def _do(self, request: web.Request, fields: dict[str, str]) -> tuple[dict[str, Any], int]:
+        if request.path.startswith("/v1/payment_intents/"):
+            return self._payment(request.match_info["id"]), 200
         if request.path == "/v1/events":
             return self._events(request.query), 200
         if request.method == "GET" and "id" not in request.match_info:
@@ -137,7 +141,10 @@ class GatewayStandIn:
             if known[0] != repr(fields):
                 return {"error": {"type": "idempotency_error", "message": "Other parameters."}}, 400
             return known[1], known[2]
-        done = self._expire(request.match_info["id"]) if "id" in request.match_info else (self._create(fields), 200)
+        if request.path == "/v1/refunds":
+            done = self._refund(fields)
+        else:
+            done = self._expire(request.match_info["id"]) if "id" in request.match_info else (self._create(fields), 200)
         self._by_key[request.path, request.headers["Idempotency-Key"]] = (repr(fields), *done)
         return done
 
@@ -162,6 +169,36 @@ class GatewayStandIn:
             "client_secret": f"{id}_secret_x" if fields["ui_mode"] == "embedded_page" else None,
         }
         return dict(self.sessions[id])
+
+    def _payment(self, id: str) -> dict[str, Any]:
+        """A payment with its charge expanded."""
+        [intent] = [
+            one["payment_intent"] for one in self.sessions.values() if (one["payment_intent"] or {}).get("id") == id
+        ]
+        given_back = sum(
+            one["amount"] for one in self.refunds if one["payment_intent"] == id and one["status"] != "failed"
+        )
+        charge = {"id": intent.get("latest_charge"), "amount_captured": intent["amount_received"]}
+        return {**intent, "latest_charge": {**charge, "object": "charge", "amount_refunded": given_back}}
+
+    def _refund(self, fields: dict[str, str]) -> tuple[dict[str, Any], int]:
+        charge = self._payment(fields["payment_intent"])["latest_charge"]
+        left = charge["amount_captured"] - charge["amount_refunded"]
+        amount = int(fields.get("amount", left))
+        if not 0 < amount <= left:
+            error = {"type": "invalid_request_error", "code": "charge_already_refunded", "message": "Too much."}
+            return {"error": error}, 400
+        refund = {
+            "id": f"re_{next(self._numbers)}",
+            "object": "refund",
+            "amount": amount,
+            "currency": "eur",
+            "status": self.refunds_are,
+            "payment_intent": fields["payment_intent"],
+            "metadata": {"order_id": fields["metadata[order_id]"], "attempt": fields["metadata[attempt]"]},
+        }
+        self.refunds.append(refund)
+        return dict(refund), 200
 
     def _events(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Events, the newest first, two a page."""
@@ -209,10 +246,27 @@ class Stage:
 
     async def place(self, key: str | None = None, **fields: Any) -> tuple[int, dict[str, Any]]:
         """`POST /v1/orders`; status and body."""
-        fields = {"amount": 2500, "currency": "EUR"} | fields
+        return await self.post("/v1/orders", {"amount": 2500, "currency": "EUR"} | fields, key)
+
+    async def post(self, path: str, fields: Any = None, key: str | None = None) -> tuple[int, dict[str, Any]]:
+        """A keyed call; status and body."""
         headers = self.headers(**{"Idempotency-Key": key or f"key-{next(self._keys)}"})
-        async with self.client.post(f"{self.url}/v1/orders", json=fields, headers=headers) as answer:
+        async with self.client.post(f"{self.url}{path}", json=fields, headers=headers) as answer:
             return answer.status, await answer.json(content_type=None)
+
+    async def close(self, order: dict[str, Any], reason: str = "expired") -> None:
+        """The order's newest attempt ends at the gateway, which tells it."""
+        session = self.gateway.sessions[order["attempts"][-1]["checkout_session"]]
+        session |= {"status": "expired", "url": None}
+        assert await self.tell("checkout.session.expired", session) == 200
+
+    async def pay(self, order: dict[str, Any], number: int = 1) -> dict[str, Any]:
+        """The shopper pays an attempt, and the gateway tells it; the payment."""
+        session = self.gateway.sessions[order["attempts"][number - 1]["checkout_session"]]
+        self.gateway.pay(session)
+        assert await self.tell("payment_intent.succeeded", session["payment_intent"]) == 200
+        intent: dict[str, Any] = session["payment_intent"]
+        return intent
 
     async def get(self, path: str, **headers: str) -> tuple[int, Any]:
         async with self.client.get(
@@ -290,6 +344,8 @@ async def gateway_stand_in() -> AsyncIterator[GatewayStandIn]:
     application = web.Application()
     application.router.add_post("/v1/checkout/sessions", gateway.answer)
     application.router.add_get("/v1/events", gateway.answer)
+    application.router.add_get("/v1/payment_intents/{id}", gateway.answer)
+    application.router.add_post("/v1/refunds", gateway.answer)
     application.router.add_get("/v1/checkout/sessions", gateway.answer)
     application.router.add_get("/v1/checkout/sessions/{id}", gateway.answer)
     application.router.add_post("/v1/checkout/sessions/{id}/expire", gateway.answer)

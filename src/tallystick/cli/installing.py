@@ -100,6 +100,18 @@ async def set_merchant_origins(settings: MerchantSettings, merchant_id: str, ret
         await merchants.set_return_origins(database, merchant_id=merchant_id, return_origins=return_origins)
 
 
+async def set_merchant_late_policy(settings: MerchantSettings, merchant_id: str, policy: str) -> None:
+    """What is done with a merchant's late money. Raises AccountRefused, DatabaseUnavailable."""
+    async with _opened(settings.database_dsn) as database:
+        await merchants.set_late_policy(database, merchant_id=merchant_id, policy=policy)
+
+
+async def set_merchant_stock_hook(settings: MerchantSettings, merchant_id: str, url: str | None) -> str | None:
+    """Where a merchant's stock is asked; the new secret that signs it. Raises AccountRefused, DatabaseUnavailable."""
+    async with _opened(settings.database_dsn) as database:
+        return await merchants.set_stock_hook(database, SystemEntropy(), merchant_id=merchant_id, url=url)
+
+
 async def add_gateway_connection(
     settings: MerchantSettings,
     merchant_id: str | None,

@@ -96,6 +96,46 @@ def set_origins(
     show(as_json, {"merchant": merchant, "return_origins": registered}, *(registered or ["None any more."]))
 
 
+class LatePolicy(StrEnum):
+    """What is done with money that came after the goods were let go."""
+
+    ACCEPT = "accept"
+    ACCEPT_IF_AVAILABLE = "accept_if_available"
+    REFUND = "refund"
+
+
+@accounts.command("late-policy")
+def set_late_policy(
+    merchant: Annotated[str, typer.Argument(help="mer_…")],
+    policy: Annotated[LatePolicy, typer.Argument(help="accept_if_available asks the stock hook.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what is done with late money: kept, kept if the goods are still there, or given back."""
+    from tallystick.cli.installing import set_merchant_late_policy
+    from tallystick.merchant.settings import read
+
+    asyncio.run(set_merchant_late_policy(read(os.environ), merchant, str(policy)))
+    show(as_json, {"merchant": merchant, "late_policy": str(policy)}, f"{merchant}: {policy}")
+
+
+@accounts.command("stock-hook")
+def set_stock_hook(
+    merchant: Annotated[str, typer.Argument(help="mer_…")],
+    url: Annotated[str | None, typer.Option(help="The shop's address; left out: no hook any more.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say where the shop's stock is asked whether goods are there, and told that they are let go.
+
+    Prints the secret that signs the calls, once, as Standard Webhooks has them.
+    """
+    from tallystick.cli.installing import set_merchant_stock_hook
+    from tallystick.merchant.settings import read
+
+    secret = asyncio.run(set_merchant_stock_hook(read(os.environ), merchant, url))
+    told = {"merchant": merchant, "stock_url": url, "secret": secret}
+    show(as_json, told, *([f"{url}", f"  {secret}"] if url else ["No stock is asked any more."]))
+
+
 @connections.command("add")
 def add_connection(
     gateway: Annotated[Adapter, typer.Option(help="The wire: `stripe` for our own gateway and for Stripe.")],

@@ -183,6 +183,7 @@ def _environment(dsns: Dsns, ports: tuple[int, int, int], tls: Tls | None) -> di
         "GATEWAY_WEBHOOKS_TO_LOOPBACK": "true",
         "GATEWAY_SANDBOX_CLOCK": "true",
         "MERCHANT_SANDBOX_CLOCK": "true",
+        "MERCHANT_SHOPS_ON_LOOPBACK": "true",
         "MERCHANT_DATABASE_DSN": dsns.merchant,
     }
     for name, port in zip(("GATEWAY", "MERCHANT", "SHOP"), ports, strict=True):

@@ -4,6 +4,7 @@ out.
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -12,8 +13,8 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
+from tallystick.kernel.addresses import address_allowed
 from tallystick.kernel.batching import QueueFull
-from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.invariants.worker import Invariants
@@ -48,8 +49,13 @@ from tallystick.merchant.intake.connections import WebhookConnections
 from tallystick.merchant.intake.endpoint import PATH_PREFIX, WebhookEndpoint
 from tallystick.merchant.intake.inbox import InboxWorker
 from tallystick.merchant.invariants.rules import OWNERS, RULES
+from tallystick.merchant.keyed import Keyed
+from tallystick.merchant.late_money.stock import Stock
+from tallystick.merchant.late_money.worker import ErrandWorker
 from tallystick.merchant.orders.api import order_routes
+from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.polling.commands import Poller
+from tallystick.merchant.refunds.commands import Refunds
 from tallystick.merchant.requests import BODY_BYTES_MAX, authenticate
 from tallystick.merchant.returning.api import ReturnPage, return_routes
 from tallystick.merchant.settings import Settings
@@ -77,18 +83,22 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class Ports(Struct, frozen=True):
-    """The outside world as the service sees it."""
+    """The outside world as the service sees it. `shops` is guarded: it calls strangers' addresses (RULES §12); None
+    where nothing is to be kept apart.
+    """
 
     database: Database
     http: Http
     secrets: Secrets
     clock: Clock
     entropy: Entropy
+    shops: Http | None = None
 
     async def close(self) -> None:
         """Let connections go."""
-        if isinstance(self.http, AiohttpClient):
-            await self.http.close()
+        for http in (self.http, self.shops):
+            if isinstance(http, AiohttpClient):
+                await http.close()
         await self.database.close()
 
 
@@ -97,7 +107,9 @@ async def open_ports(settings: Settings) -> Ports:
     database = await open_database(settings.database_dsn, connections_max=settings.database_connections_max)
     http = AiohttpClient(ca_file=settings.ca_file or None)
     clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
-    return Ports(database, http, LocalSecrets(), clock, SystemEntropy())
+    allowed = partial(address_allowed, loopback=settings.shops_on_loopback)
+    shops = AiohttpClient(address_allowed=allowed, ca_file=settings.ca_file or None)
+    return Ports(database, http, LocalSecrets(), clock, SystemEntropy(), shops)
 
 
 def build(settings: Settings, ports: Ports) -> Service:
@@ -107,27 +119,31 @@ def build(settings: Settings, ports: Ports) -> Service:
     directory = Directory(database, clock)
 
     terms = Terms(settings.origin, settings.order_ttl_s, settings.declines_max)
-    checkout = Checkout(database, gateways, directory, clock, entropy, terms)
-    poller = Poller(database, gateways, directory, clock)
+    outbox = Outbox(entropy)
+    keyed = Keyed(database, clock)
+    checkout = Checkout(database, gateways, directory, clock, entropy, terms, keyed, outbox)
+    refunds = Refunds(database, gateways, directory, clock, keyed, outbox)
+    poller = Poller(database, gateways, directory, clock, outbox)
     returning = ReturnPage(database, directory, poller, clock)
-    intake = Intake(database, clock)
+    intake = Intake(database, clock, outbox)
     webhooks = WebhookEndpoint(
         intake,
         WebhookConnections(database, ports.secrets, clock),
         {name: gateway.read_event for name, gateway in gateways.items()},
         clock,
     )
-    attempts = AttemptWorker(database, gateways, directory, clock, entropy)
+    attempts = AttemptWorker(database, gateways, directory, clock, entropy, outbox)
     sweeper = Sweeper(database, clock)
-    inbox = InboxWorker(database, gateways, clock, entropy)
+    inbox = InboxWorker(database, gateways, clock, entropy, outbox)
+    errands = ErrandWorker(database, gateways, directory, Stock(ports.shops or ports.http), clock, entropy, outbox)
     backfill = BackfillWorker(database, intake, gateways, directory, clock, entropy)
-    reaper = KeyReaper(Idempotency(database), clock)
+    reaper = KeyReaper(keyed.idempotency, clock)
 
     api = Litestar(
         route_handlers=[
             Router(
                 "/",
-                route_handlers=[*order_routes(checkout, database), *case_routes(database)],
+                route_handlers=[*order_routes(checkout, refunds, database), *case_routes(database)],
                 guards=[authenticate(directory)],
             ),
             *return_routes(returning),
@@ -144,7 +160,7 @@ def build(settings: Settings, ports: Ports) -> Service:
     operators = operator_api("merchant", operated, database, clock, entropy)
     every_s = settings.invariants_every_s
     invariants = [Invariants(database, clock, RULES, OWNERS, every_s=every_s)] if every_s else []
-    workers: tuple[Worker, ...] = (attempts, sweeper, inbox, backfill, reaper, *invariants, *sandbox)
+    workers: tuple[Worker, ...] = (attempts, sweeper, inbox, backfill, errands, reaper, *invariants, *sandbox)
     return Service(_mounted(cast(Asgi, api), operators, webhooks), workers)
 
 

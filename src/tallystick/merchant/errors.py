@@ -8,6 +8,8 @@ Problem
   NotFound                  404  no such thing, or not yours
   MethodNotAllowed          405
   KeyInUse                  409  the same call is being executed right now
+  NotPayable                409  the order is paid, or can still be paid
+  NotRefundable             409  there is no money to give back, or not so much
   TooLarge                  413
   MediaTypeRefused          415
   FieldsRefused             422  readable, and not what the route takes
@@ -150,6 +152,19 @@ class KeyInUse(Problem):
 
     status, code, title = 409, "idempotency_key_in_use", "The same call is being executed right now"
     default_detail = "Wait as long as Retry-After says, then repeat the call with the same key."
+
+
+class NotPayable(Problem):
+    """The order is paid, or can still be paid."""
+
+    status, code, title = 409, "order_not_payable", "This order cannot be paid again as it stands"
+    default_detail = "Only an order that is FAILED, EXPIRED or CANCELED can be tried again."
+
+
+class NotRefundable(Problem):
+    """There is no money to give back, or not so much."""
+
+    status, code, title = 409, "order_not_refundable", "So much of this order's money cannot be given back"
 
 
 class TooLarge(Problem):

@@ -14,8 +14,9 @@ from tallystick.merchant.cases.api import CasePage, CasesQuery
 from tallystick.merchant.cases.cases import Case
 from tallystick.merchant.checkout.request import CreateOrder
 from tallystick.merchant.errors import PROBLEM_JSON, ProblemBody
-from tallystick.merchant.orders.api import OrdersQuery, TimelineQuery
+from tallystick.merchant.orders.api import OrdersQuery, PayAgain, TimelineQuery
 from tallystick.merchant.orders.view import OrderPage, OrderView, TimelinePage
+from tallystick.merchant.refunds.commands import CreateRefund, RefundView
 
 Json = dict[str, Any]
 
@@ -38,7 +39,19 @@ class Health(msgspec.Struct, frozen=True):
 
 def document(origin: str) -> Json:
     """The description of the API as it is served at `origin`."""
-    models = (CreateOrder, OrderView, OrderPage, TimelinePage, Case, CasePage, ProblemBody, Health)
+    models = (
+        CreateOrder,
+        OrderView,
+        OrderPage,
+        TimelinePage,
+        PayAgain,
+        CreateRefund,
+        RefundView,
+        Case,
+        CasePage,
+        ProblemBody,
+        Health,
+    )
     _, schemas = msgspec.json.schema_components(models, ref_template="#/components/schemas/{name}")
     schemas["CreateOrder"]["oneOf"] = _EITHER_AMOUNT_OR_LINES
     return {
@@ -61,6 +74,8 @@ def _paths() -> Json:
         "/v1/orders": {"post": _place_order(), "get": _list_orders()},
         "/v1/orders/{order_id}": {"get": _show_order(order_id)},
         "/v1/orders/{order_id}/timeline": {"get": _show_timeline(order_id)},
+        "/v1/orders/{order_id}/attempts": {"post": _pay_again(order_id)},
+        "/v1/orders/{order_id}/refunds": {"post": _refund(order_id)},
         "/v1/cases": {"get": _list_cases()},
         "/v1/cases/{case_id}": {"get": _show_case()},
         "/return/{order_id}": {"get": _return_page(order_id)},
@@ -75,10 +90,11 @@ def _place_order() -> Json:
         "Place an order",
         "Stores the order as PENDING, opens a checkout at the gateway and says where to send the shopper. "
         "Send either `amount` or `line_items`.",
-        [_parameter("header", "Idempotency-Key", _KEY_SCHEMA, "Unique to what you mean to do.", required=True)],
+        [_KEY],
         {"201": _answer("The order, ready to be paid.", OrderView) | {"links": _LINKS}},
         (400, 401, 409, 413, 415, 422, 500, 502, 503),
         body=CreateOrder,
+        examples=_ORDER_EXAMPLES,
     )
 
 
@@ -104,6 +120,37 @@ def _show_timeline(order_id: Json) -> Json:
         [order_id, *_query(TimelineQuery)],
         {"200": _answer("A page of the timeline.", TimelinePage)},
         (401, 404, 422, 500, 503),
+    )
+
+
+def _pay_again(order_id: Json) -> Json:
+    return _operation(
+        "payAgain",
+        "Pay again",
+        "Opens a new checkout for an order that is FAILED, EXPIRED or CANCELED: it is PENDING again.",
+        [order_id, _KEY],
+        {"201": _answer("The order, ready to be paid.", OrderView)},
+        (400, 401, 404, 409, 413, 415, 422, 500, 502, 503),
+        body=PayAgain,
+        examples={"again": {"summary": "Nothing needs to be said", "value": {}}},
+        body_required=False,
+    )
+
+
+def _refund(order_id: Json) -> Json:
+    return _operation(
+        "refundOrder",
+        "Give money back",
+        "Refunds a paid order, in part or what is left of it. What becomes of it later is shown with the order.",
+        [order_id, _KEY],
+        {"201": _answer("The refund.", RefundView)},
+        (400, 401, 404, 409, 413, 415, 422, 500, 502, 503),
+        body=CreateRefund,
+        examples={
+            "part": {"summary": "A part", "value": {"amount": 700}},
+            "rest": {"summary": "What is left", "value": {}},
+        },
+        body_required=False,
     )
 
 
@@ -172,6 +219,11 @@ _ORDER_EXAMPLES: Final[Json] = {
     },
 }
 
+_REFUND_EXAMPLES: Final[Json] = {
+    "part": {"summary": "A part", "value": {"amount": 700}},
+    "rest": {"summary": "All that is left", "value": {}},
+}
+
 _LINKS: Final[Json] = {
     name: {"operationId": name, "parameters": {"path.order_id": "$response.body#/id"}}
     for name in ("showOrder", "showTimeline", "returnPage")
@@ -179,11 +231,19 @@ _LINKS: Final[Json] = {
 
 _KEY_SCHEMA: Final[Json] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~][ -~]*$"}
 
+_KEY: Final[Json] = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "schema": _KEY_SCHEMA,
+    "description": "Unique to what you mean to do.",
+    "required": True,
+}
+
 _PROBLEMS: Final = {
     400: "The request cannot be read, or its Idempotency-Key cannot be used.",
     401: "No API key that we know.",
     404: "No such thing, or not yours.",
-    409: "The same call is being executed right now; see Retry-After.",
+    409: "Not as the order stands; or the same call is being executed right now, see Retry-After.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "Readable, and refused: see errors.",
@@ -202,6 +262,8 @@ def _operation(
     problems: tuple[int, ...],
     *,
     body: type | None = None,
+    examples: Json | None = None,
+    body_required: bool = True,
     public: bool = False,
 ) -> Json:
     operation: Json = {
@@ -213,8 +275,8 @@ def _operation(
         "responses": answers | {str(status): _problem(status) for status in problems},
     }
     if body is not None:
-        content = {"schema": _reference(body), "examples": _ORDER_EXAMPLES}
-        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+        content = {"schema": _reference(body), "examples": examples}
+        operation["requestBody"] = {"required": body_required, "content": {"application/json": content}}
     return operation
 
 

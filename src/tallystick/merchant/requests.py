@@ -53,12 +53,15 @@ def idempotency_key(request: Call) -> str:
     return key
 
 
-async def body(request: Call, type: type[Type]) -> tuple[Type, Any]:
-    """The body as `type`, and as it was sent. Raises MediaTypeRefused, Malformed and FieldsRefused."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise MediaTypeRefused
+async def body(request: Call, type: type[Type], default: bytes = b"") -> tuple[Type, Any]:
+    """The body as `type`, and as it was sent; `default` where none was sent. Raises MediaTypeRefused, Malformed and
+    FieldsRefused."""
     raw = await request.body()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not raw and default:
+        raw = default
+    elif media_type != "application/json":
+        raise MediaTypeRefused
     try:
         return msgspec.json.decode(raw, type=type), msgspec.json.decode(raw)
     except msgspec.ValidationError as error:

@@ -52,6 +52,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=1, le=10, description="Failed charges after which an attempt is given up.", extra={"unit": "charges"}),
     ] = 3
+    shops_on_loopback: Annotated[
+        bool,
+        Meta(description="Whether notifications and stock hooks may go to this machine. For development only."),
+    ] = False
     sandbox_clock: Annotated[
         bool,
         Meta(description="Whether operators may move the service's time forward. For test money only."),

@@ -12,4 +12,6 @@ SELECT coalesce(bool_or(due.due_at <= $1::timestamptz), false) AS busy, min(due.
         UNION ALL
         (SELECT i.due_at FROM inbox i WHERE i.due_at IS NOT NULL ORDER BY i.due_at LIMIT 1)
         UNION ALL
+        (SELECT e.due_at FROM errand e WHERE e.due_at IS NOT NULL ORDER BY e.due_at LIMIT 1)
+        UNION ALL
         (SELECT w.due_at FROM connection_watch w WHERE w.due_at IS NOT NULL ORDER BY w.due_at LIMIT 1)) AS due;

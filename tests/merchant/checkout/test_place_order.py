@@ -30,6 +30,7 @@ async def test_an_order_is_pending_and_leads_to_the_gateways_page(stage: Stage) 
             "checkout_session": stage.gateway.session["id"],
             "payment_intent": None,
             "charges": [],
+            "refunds": [],
         }
     ]
     created, expires = (datetime.fromisoformat(order[name]) for name in ("created_at", "expires_at"))

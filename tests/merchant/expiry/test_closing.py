@@ -7,6 +7,7 @@ from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.expiry import worker
 from tallystick.merchant.expiry.worker import AttemptWorker
 from tallystick.merchant.gateways.stripe import StripeGateway
+from tallystick.merchant.orders.outbox import Outbox
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Record, Statement
 from tallystick.ports.entropy import SystemEntropy
@@ -17,7 +18,9 @@ Stage = Any
 def a_worker(stage: Stage) -> AttemptWorker:
     clock, entropy = SystemClock(), SystemEntropy()
     gateway = StripeGateway(stage.http, stage.secrets, clock, entropy)
-    return AttemptWorker(stage.database, {"stripe": gateway}, Directory(stage.database, clock), clock, entropy)
+    return AttemptWorker(
+        stage.database, {"stripe": gateway}, Directory(stage.database, clock), clock, entropy, Outbox(entropy)
+    )
 
 
 async def declined(stage: Stage, times: int = 3) -> tuple[str, dict[str, Any]]:

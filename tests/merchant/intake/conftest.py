@@ -18,8 +18,10 @@ from tallystick.merchant.gateways.stripe_objects import read_event
 from tallystick.merchant.intake.commands import Intake
 from tallystick.merchant.intake.connections import WebhookConnections
 from tallystick.merchant.intake.endpoint import WebhookEndpoint
+from tallystick.merchant.orders.outbox import Outbox
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Record, Statement
+from tallystick.ports.entropy import SystemEntropy
 from tallystick.ports.secrets import SecretMissing
 
 MERCHANT = "mer_0123456789abcdef"
@@ -58,7 +60,7 @@ class Shop:
         self.database = database
         self.secrets = FixedSecrets()
         self.clock = MovableClock()
-        self.intake = Intake(database, self.clock)
+        self.intake = Intake(database, self.clock, Outbox(SystemEntropy()))
         self.connections = WebhookConnections(database, self.secrets, self.clock)
         self.endpoint = WebhookEndpoint(self.intake, self.connections, {"stripe": read_event}, self.clock)
         self.url = ""

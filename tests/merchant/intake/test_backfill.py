@@ -9,6 +9,7 @@ from tallystick.merchant.gateways.stripe import StripeGateway
 from tallystick.merchant.intake import backfill
 from tallystick.merchant.intake.backfill import BackfillWorker, Wanted, want_backfills
 from tallystick.merchant.intake.commands import Intake
+from tallystick.merchant.orders.outbox import Outbox
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Record, Statement
 from tallystick.ports.entropy import SystemEntropy
@@ -19,7 +20,7 @@ Stage = Any
 def a_worker(stage: Stage) -> BackfillWorker:
     clock, entropy = SystemClock(), SystemEntropy()
     gateways = {"stripe": StripeGateway(stage.http, stage.secrets, clock, entropy)}
-    directory, intake = Directory(stage.database, clock), Intake(stage.database, clock)
+    directory, intake = Directory(stage.database, clock), Intake(stage.database, clock, Outbox(entropy))
     return BackfillWorker(stage.database, intake, gateways, directory, clock, entropy)
 
 
@@ -93,7 +94,9 @@ async def test_a_look_that_tells_more_than_the_webhooks_starts_it(stage: Stage) 
     await stage.database.execute(due, SystemClock().now(), looked)
     clock, entropy = SystemClock(), SystemEntropy()
     gateways = {"stripe": StripeGateway(stage.http, stage.secrets, clock, entropy)}
-    attempts = AttemptWorker(stage.database, gateways, Directory(stage.database, clock), clock, entropy)
+    attempts = AttemptWorker(
+        stage.database, gateways, Directory(stage.database, clock), clock, entropy, Outbox(entropy)
+    )
     assert await attempts.run_once() == 1
     assert await states(stage, others) == {"PENDING"}
     worker = a_worker(stage)

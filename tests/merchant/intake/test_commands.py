@@ -16,11 +16,14 @@ from tallystick.merchant.orders import apply
 from tallystick.merchant.orders.apply import apply_facts
 from tallystick.merchant.orders.facts import ChargeSeen
 from tallystick.merchant.orders.learning import Learnt
+from tallystick.merchant.orders.outbox import Outbox
 from tallystick.ports.database import SerializationFailed, open_database
+from tallystick.ports.entropy import SystemEntropy
 
 Shop = Any
 Payment = Callable[..., bytes]
 
+OUTBOX = Outbox(SystemEntropy())
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 MERCHANT = "mer_0123456789abcdef"
 CONNECTION = "con_0123456789abcdef" + "0" * 25
@@ -49,13 +52,15 @@ async def test_several_processes_and_another_writer_lose_nothing(shop: Shop, mer
     async def process(number: int) -> None:
         mine = rng.sample(webhooks, len(webhooks))  # every process gets every webhook, in an order of its own
         for start in range(0, len(mine), 20):
-            await take_in(processes[number], mine[start : start + 20], AT)
+            await take_in(processes[number], mine[start : start + 20], AT, OUTBOX)
 
     async def poller() -> None:
         for number in range(60):
             fact = ChargeSeen(f"ch_polled_{number}", "failed", "expired_card")
             async with processes[0].transaction() as tx:
-                await apply_facts(tx, [Learnt(MERCHANT, rng.choice(orders), 1, fact, "poll", f"poll_{number}")], AT)
+                await apply_facts(
+                    tx, [Learnt(MERCHANT, rng.choice(orders), 1, fact, "poll", f"poll_{number}")], AT, OUTBOX
+                )
 
     await asyncio.gather(*map(process, range(3)), poller())
 
@@ -88,7 +93,7 @@ async def test_a_batch_whose_order_changed_meanwhile_saves_the_others_first(
 
     saving = apply.save
     monkeypatch.setattr(commands, "save", meddling)
-    await take_in(shop.database, [a_failed_charge(1, contested), a_failed_charge(2, quiet)], AT)
+    await take_in(shop.database, [a_failed_charge(1, contested), a_failed_charge(2, quiet)], AT, OUTBOX)
     assert [sorted(round) for round in rounds] == [sorted([contested, quiet]), [contested]]
     assert {row["state"] for row in (await shop.inbox()).values()} == {"applied"}
     assert [line["reference"] for line in await shop.timeline(contested)] == ["evt_00001"]
@@ -106,7 +111,7 @@ async def test_an_order_that_never_stands_still_is_given_up_and_its_webhook_not_
     saving = apply.save
     monkeypatch.setattr(commands, "save", meddling)
     with pytest.raises(SerializationFailed):
-        await take_in(shop.database, [a_failed_charge(1, contested)], AT)
+        await take_in(shop.database, [a_failed_charge(1, contested)], AT, OUTBOX)
     assert await shop.inbox() == {}
     assert await shop.timeline(contested) == []
 
@@ -122,8 +127,8 @@ async def test_one_batch_may_hold_everything_at_once(shop: Shop, payment: Paymen
         b'{"id": "evt_unread", "type": "charge.failed", "data": {"object": {"id": 5}}}',
     ]
     webhooks = [Webhook(MERCHANT, CONNECTION, raw, read_event(raw)) for raw in raws]
-    await take_in(shop.database, [*webhooks, a_failed_charge(1, order)], AT)
-    await take_in(shop.database, [*webhooks, a_failed_charge(1, order)], AT)
+    await take_in(shop.database, [*webhooks, a_failed_charge(1, order)], AT, OUTBOX)
+    await take_in(shop.database, [*webhooks, a_failed_charge(1, order)], AT, OUTBOX)
     assert {id: row["state"] for id, row in (await shop.inbox()).items()} == {
         "evt_paid": "applied",
         "evt_stray": "parked",

@@ -9,6 +9,7 @@ from tallystick.kernel.operators.keys import create_key
 from tallystick.merchant.gateways.stripe import StripeGateway
 from tallystick.merchant.intake import commands
 from tallystick.merchant.intake.inbox import InboxWorker
+from tallystick.merchant.orders.outbox import Outbox
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Record, Statement
 from tallystick.ports.entropy import SystemEntropy
@@ -19,7 +20,7 @@ Stage = Any
 def a_worker(stage: Stage) -> InboxWorker:
     clock, entropy = SystemClock(), SystemEntropy()
     gateway = StripeGateway(stage.http, stage.secrets, clock, entropy)
-    return InboxWorker(stage.database, {"stripe": gateway}, clock, entropy)
+    return InboxWorker(stage.database, {"stripe": gateway}, clock, entropy, Outbox(entropy))
 
 
 async def the_row(stage: Stage) -> Record:

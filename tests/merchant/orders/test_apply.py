@@ -29,6 +29,7 @@ from tallystick.merchant.orders.facts import (
     decode_facts,
 )
 from tallystick.merchant.orders.learning import Learnt, OrderKey
+from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.orders.view import order_view
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import ConstraintViolated, Database, SerializationFailed, Statement
@@ -69,7 +70,7 @@ def about(key: OrderKey, fact: AnyFact, attempt: int = 1, **more: Any) -> Learnt
 
 async def learn(database: Database, *learnt: Learnt) -> Applied:
     async with database.transaction() as tx:
-        return await apply_facts(tx, learnt, AT + timedelta(minutes=1))
+        return await apply_facts(tx, learnt, AT + timedelta(minutes=1), Outbox(SystemEntropy()))
 
 
 async def the_row(database: Database, key: OrderKey) -> dict[str, Any]:

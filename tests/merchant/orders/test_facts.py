@@ -20,6 +20,7 @@ from tallystick.merchant.orders.facts import (
     Kept,
     RefundSeen,
     Released,
+    Returned,
     SessionOpened,
     SessionRefused,
     Succeeded,
@@ -238,6 +239,7 @@ some_facts: st.SearchStrategy[AnyFact] = st.one_of(
     ),
     st.builds(SessionRefused, code=st.just("amount_too_small")),
     st.builds(Released),
+    st.builds(Returned, refund=st.sampled_from(["re_1", "re_2"])),
     st.builds(Kept),
     st.builds(FulfilmentDecided, decision=st.sampled_from(["allowed", "refused"])),
 )

@@ -1,5 +1,6 @@
 """Making merchants, API keys and connections: what the command line calls. Raises AccountRefused for what cannot be."""
 
+import base64
 import hashlib
 from collections.abc import Sequence
 from ipaddress import ip_address
@@ -22,6 +23,7 @@ API_KEY_PREFIX = "tsk"
 NAME_CHARACTERS_MAX = 200
 WEBHOOK_SECRETS_MAX = 4  # two during a rotation; more only make every verification slower
 GATEWAYS = ("stripe",)
+LATE_POLICIES = ("accept", "accept_if_available", "refund")
 SIGNATURE_SCHEMES: tuple[str, ...] = get_args(SignatureScheme)
 
 
@@ -118,6 +120,28 @@ async def add_connection(
     if not inserted:
         raise AccountRefused(f"there is no merchant {merchant_id}")
     return connection_id
+
+
+async def set_late_policy(database: Database, *, merchant_id: str, policy: str) -> None:
+    """What is done with money that came late: RULES §4, fulfilment."""
+    if policy not in LATE_POLICIES:
+        raise AccountRefused(f"late policy must be one of: {', '.join(LATE_POLICIES)}")
+    if not await database.execute(SQL.set_late_policy, merchant_id, policy):
+        raise AccountRefused(f"there is no merchant {merchant_id}")
+
+
+async def set_stock_hook(database: Database, entropy: Entropy, *, merchant_id: str, url: str | None) -> str | None:
+    """Where the shop's stock is asked and told, with a new secret that signs it, shown once; None for no hook."""
+    secret = new_webhook_secret(entropy) if url is not None else None
+    address = check_gateway_url(url) if url is not None else None
+    if not await database.execute(SQL.set_stock_hook, merchant_id, address, secret):
+        raise AccountRefused(f"there is no merchant {merchant_id}")
+    return secret
+
+
+def new_webhook_secret(entropy: Entropy) -> str:
+    """A signing secret as Standard Webhooks has them: `whsec_` and base64 of 32 random bytes."""
+    return f"whsec_{base64.b64encode(entropy.token_bytes(32)).decode()}"
 
 
 async def list_merchants(database: Database, *, after: str = "", rows_max: int) -> list[str]:

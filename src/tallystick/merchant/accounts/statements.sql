@@ -7,6 +7,14 @@ VALUES ($1::text, $2::text, $3::text[], $4::timestamptz);
 -- Replace the origins that a merchant's return addresses may point to.
 UPDATE merchant SET return_origins = $2::text[] WHERE merchant_id = $1::text;
 
+-- set_late_policy
+-- What is done with a merchant's late money.
+UPDATE merchant SET late_policy = $2::text WHERE merchant_id = $1::text;
+
+-- set_stock_hook
+-- Where a merchant's stock is asked and told, and the secret that signs it.
+UPDATE merchant SET stock_url = $2::text, stock_secret = $3::text WHERE merchant_id = $1::text;
+
 -- insert_api_key
 -- A new API key of an existing merchant; only its hash is kept.
 INSERT INTO api_key (merchant_id, key_hash, last4, created_at)

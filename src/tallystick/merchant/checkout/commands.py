@@ -9,67 +9,51 @@ key at the gateway, so the same session. No transaction is open while the gatewa
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from tallystick.kernel.batching import Batcher, QueueFull
-from tallystick.kernel.idempotency import (
-    Claim,
-    ClaimRequest,
-    Idempotency,
-    InUse,
-    LeaseLost,
-    Mismatch,
-    Replay,
-    Scope,
-    fingerprint,
-)
+from tallystick.kernel.batching import Batcher
+from tallystick.kernel.idempotency import Claim
 from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
 from tallystick.merchant.accounts.directory import Directory, Merchant
-from tallystick.merchant.checkout.drafts import FIRST_ATTEMPT, SQL, Draft, Terms, draft_order, insert_orders
+from tallystick.merchant.checkout.drafts import (
+    FIRST_ATTEMPT,
+    SQL,
+    Draft,
+    Terms,
+    draft_attempt,
+    draft_order,
+    insert_attempt,
+    insert_orders,
+)
 from tallystick.merchant.checkout.request import CreateOrder, check
 from tallystick.merchant.errors import (
-    DatabaseDown,
-    FieldsRefused,
     GatewayMisconfigured,
     GatewayRefused,
     GatewayUnreachable,
-    KeyInUse,
-    KeyUsedOtherwise,
-    NotChargeable,
+    NotFound,
+    NotPayable,
     OutcomeUnknown,
-    Overloaded,
     Problem,
 )
 from tallystick.merchant.gateways.port import Connection, Gateway
 from tallystick.merchant.gateways.stripe import MISCONFIGURED
+from tallystick.merchant.keyed import Answer, Keyed, Sent
 from tallystick.merchant.orders.apply import SQL as ORDERS
 from tallystick.merchant.orders.apply import apply_facts
-from tallystick.merchant.orders.facts import (
-    AnyFact,
-    SessionRefused,
-)
+from tallystick.merchant.orders.facts import AnyFact, Attempted, SessionRefused
 from tallystick.merchant.orders.learning import Learnt, OrderKey
+from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.orders.view import order_view
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable
+from tallystick.ports.database import Database
 from tallystick.ports.entropy import Entropy
 
 ROUTE: Final = "/v1/orders"
-MODE: Final = "live"  # the merchant's API has one mode; the table serves both services
 UNREACHABLE_RETRY_AFTER_S: Final = 5
-OVERLOADED_RETRY_AFTER_S: Final = 1
-
-
-class Answer(Struct, frozen=True):
-    """What the caller gets: the same bytes again when it repeats the call."""
-
-    status: int
-    body: bytes
-    replayed: bool = False
+PAYABLE_AGAIN: Final = ("FAILED", "EXPIRED", "CANCELED")  # RULES §4
 
 
 class OpenCall(Struct, frozen=True):
@@ -103,6 +87,8 @@ class Checkout:
         clock: Clock,
         entropy: Entropy,
         terms: Terms,
+        keyed: Keyed,
+        outbox: Outbox,
     ) -> None:
         self._database = database
         self._gateways = gateways
@@ -110,43 +96,34 @@ class Checkout:
         self._clock = clock
         self._entropy = entropy
         self._terms = terms
-        self._idempotency = Idempotency(database)
-        self._claims: Batcher[ClaimRequest, Claim | Replay | InUse | Mismatch] = Batcher(self._claim)
+        self._keyed = keyed
+        self._idempotency = keyed.idempotency
+        self._outbox = outbox
         self._drafts: Batcher[tuple[Claim, Draft], None] = Batcher(self._store)
         self._conclusions: Batcher[Conclusion, Answer] = Batcher(self._conclude)
 
     async def place(self, merchant: Merchant, key: str, request: CreateOrder, fields: Any) -> Answer:
         """Place the order once for this key; `fields` is the body as it was sent. Raises Problem."""
-        try:
-            return await self._place(merchant, key, request, fields)
-        except QueueFull:
-            raise Overloaded(retry_after_s=OVERLOADED_RETRY_AFTER_S) from None
-        except DatabaseUnavailable:
-            raise DatabaseDown(retry_after_s=OVERLOADED_RETRY_AFTER_S) from None
 
-    async def _place(self, merchant: Merchant, key: str, request: CreateOrder, fields: Any) -> Answer:
-        scope = Scope(merchant.merchant_id, MODE, key)
-        claim = await self._claims.submit(ClaimRequest(scope, fingerprint("POST", ROUTE, fields)))
-        match claim:
-            case Replay(status, body):
-                return Answer(status, body, replayed=True)
-            case InUse(retry_after_s):
-                raise KeyInUse(retry_after_s=retry_after_s)
-            case Mismatch():
-                raise KeyUsedOtherwise
-        try:
+        async def work(claim: Claim) -> Answer:
             call = await (self._recall(claim) if claim.recovery else self._begin(claim, merchant, request))
             return await self._conclusions.submit(await self._open(claim, call))
-        except (FieldsRefused, NotChargeable):
-            await self._idempotency.release([claim])
-            raise
-        except LeaseLost:
-            raise KeyInUse(retry_after_s=OVERLOADED_RETRY_AFTER_S) from None
-        except Exception:
-            # Nobody works on it any more: the next call with this key resumes at once instead of waiting for the lease.
-            with suppress(DatabaseError):
-                await self._idempotency.suspend([claim], self._clock.now())
-            raise
+
+        return await self._keyed.once(Sent(merchant.merchant_id, key, ROUTE, fields), work)
+
+    async def pay_again(self, merchant: Merchant, key: str, order_id: str, fields: Any) -> Answer:
+        """Open a new attempt of an order that was not paid, once for this key. Raises Problem."""
+
+        async def work(claim: Claim) -> Answer:
+            call = await (self._recall(claim) if claim.recovery else self._begin_again(claim, merchant, order_id))
+            return await self._conclusions.submit(await self._open(claim, call))
+
+        return await self._keyed.once(Sent(merchant.merchant_id, key, f"{ROUTE}/{order_id}/attempts", fields), work)
+
+    async def resume(self, claim: Claim) -> Answer:
+        """Bring a call to its end whose caller never came back: it was recorded before the gateway was called. Raises
+        Problem where that may succeed later."""
+        return await self._conclusions.submit(await self._open(claim, await self._recall(claim)))
 
     async def _begin(self, claim: Claim, merchant: Merchant, request: CreateOrder) -> OpenCall:
         """Check what is wanted and store it. Raises FieldsRefused and NotChargeable before anything is stored."""
@@ -156,14 +133,36 @@ class Checkout:
         await self._drafts.submit((claim, draft))
         return OpenCall(draft.key, FIRST_ATTEMPT, draft.wanted.connection, draft.open_key, draft.open_request)
 
+    async def _begin_again(self, claim: Claim, merchant: Merchant, order_id: str) -> OpenCall:
+        """Store the next attempt of an order that may be paid again. Raises NotFound, NotPayable and FieldsRefused."""
+        key = OrderKey(merchant.merchant_id, order_id)
+        at = self._clock.now()
+        async with self._database.transaction() as tx:
+            rows = await tx.rows(SQL.lock_order, *key)
+            if not rows:
+                raise NotFound
+            row = rows[0]
+            if row["state"] not in PAYABLE_AGAIN:
+                raise NotPayable(f"The order is {row['state']}.", order=order_id)
+            connection = merchant.connection(row["connection_id"])
+            if connection is None:
+                raise NotPayable("The order's connection to its gateway is disabled.", order=order_id)
+            draft = draft_attempt(key, row, self._terms, self._gateways[connection.gateway], at)
+            await self._idempotency.record(tx, [(claim, f"{order_id}:{draft.number}")])
+            await insert_attempt(tx, draft)
+            learnt = Learnt(*key, draft.number, Attempted(), "merchant", claim.scope.key)
+            await apply_facts(tx, [learnt], at, self._outbox)
+        return OpenCall(key, draft.number, connection, draft.open_key, draft.open_request)
+
     async def _recall(self, claim: Claim) -> OpenCall:
-        """The call of an order that an earlier holder of the key stored."""
+        """The call of an attempt that an earlier holder of the key stored."""
         assert claim.recovery is not None
-        order = OrderKey(claim.scope.owner_id, claim.recovery)
-        row = (await self._database.rows(SQL.load_attempt, *order, FIRST_ATTEMPT))[0]
+        order_id, _, number = claim.recovery.partition(":")
+        order, attempt = OrderKey(claim.scope.owner_id, order_id), int(number or FIRST_ATTEMPT)
+        row = (await self._database.rows(SQL.load_attempt, *order, attempt))[0]
         connection = await self._directory.connection(order.merchant_id, row["connection_id"])
         assert connection is not None, "connections are disabled, never deleted"
-        return OpenCall(order, FIRST_ATTEMPT, connection, row["open_key"], row["open_request"])
+        return OpenCall(order, attempt, connection, row["open_key"], row["open_request"])
 
     async def _open(self, claim: Claim, call: OpenCall) -> Conclusion:
         """Open the session at the gateway. Raises Problem where the same call may succeed later."""
@@ -184,10 +183,7 @@ class Checkout:
             case Unknown():
                 raise OutcomeUnknown(order=order_id, retry_after_s=UNREACHABLE_RETRY_AFTER_S)
 
-    # --- the three batches -------------------------------------------------------------------------------------------
-
-    async def _claim(self, requests: Sequence[ClaimRequest]) -> Sequence[Claim | Replay | InUse | Mismatch]:
-        return await self._idempotency.claim(requests, self._clock.now())
+    # --- the two batches ---------------------------------------------------------------------------------------------
 
     async def _store(self, begun: Sequence[tuple[Claim, Draft]]) -> Sequence[None]:
         """Orders and attempts, with the recovery point of the calls that make them, in one commit."""
@@ -204,7 +200,7 @@ class Checkout:
             for fact in each.facts
         ]
         async with self._database.transaction() as tx:
-            await apply_facts(tx, learnt, self._clock.now())
+            await apply_facts(tx, learnt, self._clock.now(), self._outbox)
             orders = [each.order for each in conclusions]
             rows = await tx.rows(
                 ORDERS.find_orders, [key.merchant_id for key in orders], [key.order_id for key in orders]

@@ -12,15 +12,15 @@ from msgspec import Struct
 from tallystick.kernel.columns import columns
 from tallystick.kernel.identifiers import new_id, owned_id
 from tallystick.merchant.accounts.directory import Merchant
-from tallystick.merchant.checkout.request import Wanted
+from tallystick.merchant.checkout.request import Wanted, title_of
 from tallystick.merchant.errors import NotChargeable
 from tallystick.merchant.expiry.steps import next_look_at
-from tallystick.merchant.gateways.port import AmountRefused, Gateway, Opening
+from tallystick.merchant.gateways.port import AmountRefused, Gateway, Item, Opening, UiMode
 from tallystick.merchant.orders.facts import NO_FACTS, Attempted, encode
 from tallystick.merchant.orders.learning import OrderKey
 from tallystick.merchant.orders.merge import merge
-from tallystick.merchant.orders.view import LineItem
-from tallystick.ports.database import Statements, Transaction
+from tallystick.merchant.orders.view import LineItem, decode_line_items
+from tallystick.ports.database import Record, Statements, Transaction
 from tallystick.ports.entropy import Entropy
 
 SQL = Statements.beside(__file__)
@@ -61,22 +61,10 @@ def draft_order(
 ) -> Draft:
     """The order that is stored for `wanted`, with the call that will open its session. Raises NotChargeable."""
     order_id = owned_id(ORDER_PREFIX, merchant.merchant_id, at, entropy)
-    gateway_ttl_s = min(max(wanted.ttl_s, GATEWAY_TTL_MIN_S) + GATEWAY_TTL_MARGIN_S, GATEWAY_TTL_MAX_S)
-    return_to = f"{terms.public_url}/return/{order_id}"
-    opening = Opening(
-        order_id=order_id,
-        attempt=FIRST_ATTEMPT,
-        currency=wanted.currency,
-        items=wanted.items,
-        ui_mode=wanted.ui_mode,
-        return_to=return_to,
-        cancel_to=f"{return_to}?from=cancel",
-        expires_at=at + timedelta(seconds=gateway_ttl_s),
+    opening = opening_of(
+        order_id, FIRST_ATTEMPT, wanted.currency, wanted.items, wanted.ui_mode, wanted.ttl_s, terms, at
     )
-    try:
-        open_request = gateway.plan_session(opening)
-    except AmountRefused as refused:
-        raise NotChargeable(str(refused), code=refused.code) from None
+    open_request = _planned(gateway, opening)
     return Draft(
         key=OrderKey(merchant.merchant_id, order_id),
         wanted=wanted,
@@ -87,6 +75,85 @@ def draft_order(
         gateway_expires_at=opening.expires_at,
         open_key=f"order:{order_id}:{FIRST_ATTEMPT}",
         open_request=open_request,
+    )
+
+
+class AttemptDraft(Struct, frozen=True):
+    """A further attempt of an order, with everything that is stored before the gateway is called."""
+
+    key: OrderKey
+    number: int
+    created_at: datetime
+    expires_at: datetime
+    gateway_expires_at: datetime
+    open_key: str
+    open_request: bytes
+
+
+def draft_attempt(key: OrderKey, row: Record, terms: Terms, gateway: Gateway, at: datetime) -> AttemptDraft:
+    """The next attempt of the order in `row`, with the call that will open its session. Raises NotChargeable."""
+    number = row["attempt_newest"] + 1
+    if row["line_items"] is not None:
+        lines = decode_line_items(row["line_items"])
+        items = tuple(Item(line.name, line.amount, line.quantity) for line in lines)
+    else:
+        items = (Item(title_of(row["reference"]), row["amount_minor"], 1),)
+    opening = opening_of(key.order_id, number, row["currency"], items, row["ui_mode"], row["ttl_s"], terms, at)
+    return AttemptDraft(
+        key=key,
+        number=number,
+        created_at=at,
+        expires_at=at + timedelta(seconds=row["ttl_s"]),
+        gateway_expires_at=opening.expires_at,
+        open_key=f"order:{key.order_id}:{number}",
+        open_request=_planned(gateway, opening),
+    )
+
+
+def opening_of(
+    order_id: str,
+    attempt: int,
+    currency: str,
+    items: tuple[Item, ...],
+    ui_mode: UiMode,
+    ttl_s: int,
+    terms: Terms,
+    at: datetime,
+) -> Opening:
+    """What an attempt's session is opened for."""
+    gateway_ttl_s = min(max(ttl_s, GATEWAY_TTL_MIN_S) + GATEWAY_TTL_MARGIN_S, GATEWAY_TTL_MAX_S)
+    return_to = f"{terms.public_url}/return/{order_id}"
+    return Opening(
+        order_id=order_id,
+        attempt=attempt,
+        currency=currency,
+        items=items,
+        ui_mode=ui_mode,
+        return_to=return_to,
+        cancel_to=f"{return_to}?from=cancel",
+        expires_at=at + timedelta(seconds=gateway_ttl_s),
+    )
+
+
+def _planned(gateway: Gateway, opening: Opening) -> bytes:
+    try:
+        return gateway.plan_session(opening)
+    except AmountRefused as refused:
+        raise NotChargeable(str(refused), code=refused.code) from None
+
+
+async def insert_attempt(tx: Transaction, draft: AttemptDraft) -> None:
+    """Store a further attempt; the order lives as long as it."""
+    await tx.execute(
+        SQL.insert_attempt,
+        *draft.key,
+        draft.number,
+        draft.open_key,
+        draft.open_request,
+        draft.gateway_expires_at,
+        next_look_at(draft.created_at, draft.expires_at, draft.created_at),
+        draft.created_at,
+        draft.expires_at,
     )
 
 

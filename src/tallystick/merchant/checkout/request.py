@@ -133,9 +133,14 @@ def _amount(request: CreateOrder, errors: list[FieldError]) -> int:
     return total
 
 
+def title_of(reference: str | None) -> str:
+    """What shoppers read of an order that has no lines."""
+    return f"Order {reference}" if reference else "Order"
+
+
 def _items(request: CreateOrder, amount_minor: int) -> tuple[Item, ...]:
     if request.line_items is None:
-        return (Item(f"Order {request.reference}" if request.reference else "Order", amount_minor, 1),)
+        return (Item(title_of(request.reference), amount_minor, 1),)
     return tuple(Item(position.name, position.amount, position.quantity) for position in request.line_items)
 
 

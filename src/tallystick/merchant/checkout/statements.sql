@@ -36,3 +36,24 @@ SELECT p.merchant_id, p.order_id, p.connection_id, p.customer_id, p.reference, p
 SELECT a.merchant_id, a.order_id, a.number, a.connection_id, a.state, a.open_key, a.open_request, a.checkout_session
   FROM attempt a
  WHERE a.merchant_id = $1::text AND a.order_id = $2::text AND a.number = $3::int;
+
+-- lock_order
+-- An order that is to be paid again, locked: as it stands, and what its next session is opened for.
+SELECT o.merchant_id, o.order_id, o.connection_id, o.state, o.attempt_newest, o.amount_minor, o.currency, o.line_items, o.reference,
+       o.ui_mode, o.ttl_s
+  FROM orders o
+ WHERE o.merchant_id = $1::text AND o.order_id = $2::text
+ ORDER BY o.merchant_id, o.order_id
+   FOR NO KEY UPDATE OF o;
+
+-- insert_attempt
+-- A further attempt of an order, which lives as long as it.
+WITH renewed AS (
+    UPDATE orders o
+       SET expires_at = $9::timestamptz, due_at = NULL
+     WHERE o.merchant_id = $1::text AND o.order_id = $2::text
+    RETURNING o.merchant_id, o.order_id, o.connection_id
+)
+INSERT INTO attempt (merchant_id, order_id, number, connection_id, open_key, open_request, gateway_expires_at, due_at, created_at)
+SELECT r.merchant_id, r.order_id, $3::int, r.connection_id, $4::text, $5::bytea, $6::timestamptz, $7::timestamptz, $8::timestamptz
+  FROM renewed r;

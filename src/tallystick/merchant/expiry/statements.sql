@@ -40,8 +40,9 @@ SELECT o.due_at, o.merchant_id, o.order_id, o.version
  LIMIT $5::int;
 
 -- expire_orders
--- End orders that nobody tried to pay, with a line in the timeline of each; those that changed meanwhile are left alone. Gives the
--- orders that were ended. They are locked in id order, one by one through the index.
+-- End orders that nobody tried to pay, with a line in the timeline of each, and an errand where the shop's stock is told of it.
+-- Those that changed meanwhile are left alone. Gives the orders that were ended. They are locked in id order, one by one through
+-- the index.
 WITH held AS MATERIALIZED (
     SELECT u.*
       FROM (SELECT * FROM unnest($2::text[], $3::text[], $4::bigint[]) AS s(merchant_id, order_id, version)
@@ -60,5 +61,11 @@ WITH held AS MATERIALIZED (
     INSERT INTO timeline (merchant_id, order_id, number, at, source, attempt, fact, state_before, state_after)
     SELECT h.merchant_id, h.order_id, h.version + 1, $1::timestamptz, 'expiry', 0, $6::jsonb, 'PENDING', 'EXPIRED'
       FROM held h
+), errands AS (
+    INSERT INTO errand (merchant_id, order_id, kind, attempt, due_at, created_at)
+    SELECT h.merchant_id, h.order_id, 'release', 0, $1::timestamptz, $1::timestamptz
+      FROM held h
+      JOIN merchant m ON m.merchant_id = h.merchant_id
+     WHERE m.stock_url IS NOT NULL
 )
 SELECT h.merchant_id, h.order_id FROM held h ORDER BY h.merchant_id, h.order_id;

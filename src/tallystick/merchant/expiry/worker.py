@@ -35,6 +35,7 @@ from tallystick.merchant.orders.facts import (
     Succeeded,
 )
 from tallystick.merchant.orders.learning import Learnt, Source
+from tallystick.merchant.orders.outbox import Outbox
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Statements
 from tallystick.ports.entropy import Entropy
@@ -74,7 +75,9 @@ class AttemptWorker:
         directory: Directory,
         clock: Clock,
         entropy: Entropy,
+        outbox: Outbox,
     ) -> None:
+        self._outbox = outbox
         self._database = database
         self._gateways = gateways
         self._directory = directory
@@ -191,7 +194,7 @@ class AttemptWorker:
         ]
         async with self._database.transaction() as tx:
             at = self._clock.now()
-            applied = await apply_facts(tx, learnt, at)
+            applied = await apply_facts(tx, learnt, at, self._outbox)
             await want_backfills(tx, _untold(applied, outcomes), at)
             await tx.execute(SQL.reschedule, *columns(6, sorted(map(_again, outcomes))))
         return [None] * len(outcomes)

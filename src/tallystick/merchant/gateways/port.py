@@ -69,6 +69,23 @@ class Told(Struct, frozen=True):
 Answer = Done[Told] | Refused | NotSent | Unknown
 
 
+class Refunding(Struct, frozen=True):
+    """What is given back of an attempt's payment: an amount, or all that is left where it is None."""
+
+    order_id: str
+    attempt: int
+    intent: str
+    currency: str
+    amount_minor: int | None = None
+
+
+class Payment(Struct, frozen=True):
+    """How a payment stands at the gateway: facts, and how much of its money is there to be given back."""
+
+    facts: tuple[AnyFact, ...]
+    refundable_minor: int
+
+
 class EventRead(Struct, frozen=True):
     """An event as the intake needs it.
 
@@ -144,4 +161,16 @@ class Gateway(Protocol):
         self, connection: Connection, created_from: datetime, after: str | None
     ) -> Done[EventPage] | Refused | NotSent | Unknown:
         """A page of the events since `created_from`, those behind the event `after` where one is given."""
+        ...
+
+    async def look_up_payment(self, connection: Connection, intent: str) -> Done[Payment] | Refused | NotSent | Unknown:
+        """How a payment stands, before anything is done about its money."""
+        ...
+
+    def plan_refund(self, refunding: Refunding) -> bytes:
+        """The request that gives money back, to be stored before it is sent. Raises AmountRefused. Pure."""
+        ...
+
+    async def refund(self, connection: Connection, planned: bytes, key: str) -> Answer:
+        """Give back what was planned; the same key gives it back once."""
         ...

@@ -17,14 +17,26 @@ import msgspec
 from msgspec import Struct
 
 from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
-from tallystick.merchant.gateways.port import AmountRefused, Answer, Connection, EventPage, EventRead, Opening, Told
+from tallystick.merchant.gateways.port import (
+    AmountRefused,
+    Answer,
+    Connection,
+    EventPage,
+    EventRead,
+    Opening,
+    Payment,
+    Refunding,
+    Told,
+)
 from tallystick.merchant.gateways.stripe_currencies import to_wire
 from tallystick.merchant.gateways.stripe_objects import (
     SessionPage,
     decode_object,
     decode_sessions,
     is_of,
+    payment_of,
     read_event,
+    told_by_refund,
     told_by_session,
 )
 from tallystick.ports.clock import Clock
@@ -130,6 +142,16 @@ class StripeGateway:
                 return Unknown("the listing did not end in time")
             query = [("limit", PAGE_OBJECTS), *bounds, ("starting_after", page.value.data[-1].id)]
 
+    async def look_up_payment(self, connection: Connection, intent: str) -> Done[Payment] | Refused | NotSent | Unknown:
+        path = f"/v1/payment_intents/{quote(intent, safe='')}?expand[]=latest_charge"
+        return await self._exchange(connection, "GET", path, b"", None, _read_payment, ANSWER_BYTES_MAX)
+
+    def plan_refund(self, refunding: Refunding) -> bytes:
+        return urlencode(list(_refund_parameters(refunding))).encode()
+
+    async def refund(self, connection: Connection, planned: bytes, key: str) -> Answer:
+        return await self._exchange(connection, "POST", "/v1/refunds", planned, key, _read_refund, ANSWER_BYTES_MAX)
+
     async def list_events(
         self, connection: Connection, created_from: datetime, after: str | None
     ) -> Done[EventPage] | Refused | NotSent | Unknown:
@@ -213,6 +235,15 @@ def _session_parameters(opening: Opening) -> Iterator[tuple[str, str]]:
         yield "return_url", opening.return_to
 
 
+def _refund_parameters(refunding: Refunding) -> Iterator[tuple[str, str]]:
+    """The parameters of `POST /v1/refunds`; without an amount all that is left is given back."""
+    yield "payment_intent", refunding.intent
+    if refunding.amount_minor is not None:
+        yield "amount", str(to_wire(refunding.amount_minor, refunding.currency))
+    yield "metadata[order_id]", refunding.order_id
+    yield "metadata[attempt]", str(refunding.attempt)
+
+
 def _read_answer(
     exchange: Exchange, read: Callable[[bytes], Done[Value] | Unknown]
 ) -> Done[Value] | Refused | NotSent | Unknown:
@@ -235,6 +266,25 @@ def _read_session(body: bytes) -> Done[Told] | Unknown:
         if session.object != "checkout.session":
             return Unknown("the answer is no checkout session")
         return Done(told_by_session(session))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Unknown("the answer cannot be read")
+    except AmountRefused as refused:
+        return Unknown(str(refused))
+
+
+def _read_payment(body: bytes) -> Done[Payment] | Unknown:
+    try:
+        return Done(payment_of(decode_object(body)))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Unknown("the answer cannot be read")
+    except AmountRefused as refused:
+        return Unknown(str(refused))
+
+
+def _read_refund(body: bytes) -> Done[Told] | Unknown:
+    try:
+        facts = told_by_refund(decode_object(body))
+        return Done(Told(facts)) if facts else Unknown("the answer is no refund")
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Unknown("the answer cannot be read")
     except AmountRefused as refused:

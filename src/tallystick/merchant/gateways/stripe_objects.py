@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from tallystick.merchant.gateways.port import AmountRefused, EventMalformed, EventRead, Told
+from tallystick.merchant.gateways.port import AmountRefused, EventMalformed, EventRead, Payment, Told
 from tallystick.merchant.gateways.stripe_currencies import from_wire
 from tallystick.merchant.orders.facts import (
     AnyFact,
@@ -64,7 +64,11 @@ DISPUTE_STATUSES: dict[str | None, tuple[DisputeStatus, DisputeOutcome | None]] 
 
 
 class _Reference(Struct, frozen=True):
+    """A charge where it was expanded; an id alone otherwise."""
+
     id: str
+    amount_captured: int | None = None
+    amount_refunded: int | None = None
 
 
 class _PaymentError(Struct, frozen=True):
@@ -164,6 +168,20 @@ def told_by_session(session: Object) -> Told:
         return Told((opened, *_session(session)))
     closed = tuple(fact for fact in _session(session) if isinstance(fact, Closed))
     return Told((opened, *_payment_intent(intent), *closed))
+
+
+def payment_of(intent: Object) -> Payment:
+    """How a retrieved payment intent stands, its latest charge expanded. Raises AmountRefused."""
+    charge = intent.latest_charge
+    if intent.status != "succeeded" or not isinstance(charge, _Reference):
+        return Payment(_payment_intent(intent), 0)
+    captured = _minor(charge.amount_captured, intent.currency)
+    return Payment(_payment_intent(intent), max(captured - _minor(charge.amount_refunded, intent.currency), 0))
+
+
+def told_by_refund(refund: Object) -> tuple[AnyFact, ...]:
+    """What an answered refund says; nothing where it is none. Raises AmountRefused."""
+    return _refund(refund) if refund.object == "refund" else ()
 
 
 def is_of(session: Object, order_id: str, attempt: int) -> bool:

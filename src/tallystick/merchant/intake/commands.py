@@ -21,6 +21,7 @@ from tallystick.merchant.gateways.port import EventRead
 from tallystick.merchant.orders.apply import SQL as ORDERS
 from tallystick.merchant.orders.apply import decide_batch, loaded, save
 from tallystick.merchant.orders.learning import Learnt, LoadedOrder, OrderKey
+from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.orders.rows import InboxState, WebhookRow
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseUnavailable, SerializationFailed, Statements
@@ -78,9 +79,10 @@ class _Seen(Struct, frozen=True):
 class Intake:
     """Where verified webhooks are handed in. Concurrent ones share a commit."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, outbox: Outbox) -> None:
         self._database = database
         self._clock = clock
+        self._outbox = outbox
         self._batches: Batcher[Webhook, None] = Batcher(
             self._take_in,
             items_max=BATCH_ITEMS_MAX,
@@ -105,7 +107,7 @@ class Intake:
             await self._store_failed(webhook, type(error).__name__)
 
     async def _take_in(self, webhooks: Sequence[Webhook]) -> Sequence[None]:
-        await take_in(self._database, webhooks, self._clock.now())
+        await take_in(self._database, webhooks, self._clock.now(), self._outbox)
         return [None] * len(webhooks)
 
     async def _store_failed(self, webhook: Webhook, error: str) -> None:
@@ -113,20 +115,20 @@ class Intake:
         await save(self._database, (), at, [_row(webhook, 1, None, "failed", at, error)], [webhook.raw])
 
 
-async def take_in(database: Database, webhooks: Sequence[Webhook], at: datetime) -> None:
+async def take_in(database: Database, webhooks: Sequence[Webhook], at: datetime, outbox: Outbox) -> None:
     """Store the webhooks that are new and merge what they tell. What is stored is committed, also where this raises.
 
     Raises SerializationFailed when the orders of some changed again and again.
     """
     left = list({webhook.key: webhook for webhook in webhooks}.values())
     for _ in range(ROUNDS_MAX):
-        left = await _round(database, left, at)
+        left = await _round(database, left, at, outbox)
         if not left:
             return
     raise SerializationFailed("orders of webhooks keep changing")
 
 
-async def _round(database: Database, webhooks: Sequence[Webhook], at: datetime) -> list[Webhook]:
+async def _round(database: Database, webhooks: Sequence[Webhook], at: datetime, outbox: Outbox) -> list[Webhook]:
     """Store what can be stored now; gives the webhooks whose order changed meanwhile."""
     named = await named_by_intent(database, webhooks)
     seen, orders = await _look_up(database, webhooks, named)
@@ -138,7 +140,14 @@ async def _round(database: Database, webhooks: Sequence[Webhook], at: datetime) 
         known = bool(each.learnt) and id(each.learnt[0]) not in unknown
         order_place = changed.get(_order_of(each)) if known else None
         rows.append(_row(each.webhook, place, order_place, _state(each.webhook.event, known), at))
-    saved = await save(database, applied.changes, at, rows, [each.webhook.raw for each in seen])
+    raws = [each.webhook.raw for each in seen]
+    following = outbox.following(applied.changes)
+    if following:
+        async with database.transaction() as tx:
+            saved = await save(tx, applied.changes, at, rows, raws)
+            await outbox.store(tx, [each for each in following if each.key in saved], at)
+    else:
+        saved = await save(database, applied.changes, at, rows, raws)
     if len(saved) == len(applied.changes):
         return []
     return [each.webhook for each in seen if each.learnt and (key := _order_of(each)) in changed and key not in saved]

@@ -26,6 +26,7 @@ from tallystick.merchant.intake.commands import (
 )
 from tallystick.merchant.orders.apply import apply_facts
 from tallystick.merchant.orders.learning import Learnt
+from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.orders.rows import InboxState
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import (
@@ -69,7 +70,10 @@ class Settled(Struct, frozen=True):
 class InboxWorker:
     """Tries webhooks again until it is cancelled. Any number of workers may run."""
 
-    def __init__(self, database: Database, gateways: Mapping[str, Gateway], clock: Clock, entropy: Entropy) -> None:
+    def __init__(
+        self, database: Database, gateways: Mapping[str, Gateway], clock: Clock, entropy: Entropy, outbox: Outbox
+    ) -> None:
+        self._outbox = outbox
         self._database = database
         self._gateways = gateways
         self._clock = clock
@@ -140,7 +144,7 @@ class InboxWorker:
             if not webhook.event.error
         }
         async with self._database.transaction() as tx:
-            applied = await apply_facts(tx, [each for facts in learnt.values() for each in facts], at)
+            applied = await apply_facts(tx, [each for facts in learnt.values() for each in facts], at, self._outbox)
             unknown = {id(each) for each in applied.unknown}
             settled += [_settled(each, webhook, learnt.get(webhook.key, ()), unknown) for each, webhook in read]
             await self._settle(tx, settled, at)

@@ -15,6 +15,7 @@ from tallystick.merchant.checkout.request import CreateOrder
 from tallystick.merchant.errors import NotFound
 from tallystick.merchant.orders.apply import SQL
 from tallystick.merchant.orders.view import OrderPage, TimelinePage, order_view, timeline_row
+from tallystick.merchant.refunds.commands import CreateRefund, Refunds
 from tallystick.merchant.requests import Call, body, idempotency_key, query
 from tallystick.ports.database import Database
 
@@ -47,7 +48,11 @@ class TimelineQuery(Struct, frozen=True, forbid_unknown_fields=True):
     cursor: Annotated[int, Meta(ge=0, le=TIMELINE_NUMBER_MAX, description="next_cursor of the page before.")] = 0
 
 
-def order_routes(checkout: Checkout, database: Database) -> list[HTTPRouteHandler]:
+class PayAgain(Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/orders/{id}/attempts`: nothing needs to be said."""
+
+
+def order_routes(checkout: Checkout, refunds: Refunds, database: Database) -> list[HTTPRouteHandler]:
     """The handlers, over what they need."""
 
     # The framework's own answer names only the methods of whichever handler it saw first.
@@ -89,7 +94,23 @@ def order_routes(checkout: Checkout, database: Database) -> list[HTTPRouteHandle
         data = tuple(timeline_row(row) for row in rows[: wanted.limit])
         return answers.json(TimelinePage(data, data[-1].number if len(rows) > wanted.limit else None))
 
-    return [allowed_methods, place_order, list_orders, show_order, show_timeline]
+    @post("/v1/orders/{order_id:str}/attempts")
+    async def pay_again(request: Call) -> Response[bytes]:
+        query(request, NoQuery)
+        key = idempotency_key(request)
+        _, sent = await body(request, PayAgain, default=b"{}")
+        answer = await checkout.pay_again(request.auth, key, _our_order(request), sent)
+        return answers.encoded(answer.body, answer.status, REPLAYED if answer.replayed else None)
+
+    @post("/v1/orders/{order_id:str}/refunds")
+    async def refund(request: Call) -> Response[bytes]:
+        query(request, NoQuery)
+        key = idempotency_key(request)
+        wanted, sent = await body(request, CreateRefund, default=b"{}")
+        answer = await refunds.refund(request.auth, key, _our_order(request), wanted, sent)
+        return answers.encoded(answer.body, answer.status, REPLAYED if answer.replayed else None)
+
+    return [allowed_methods, place_order, list_orders, show_order, show_timeline, pay_again, refund]
 
 
 def _our_order(request: Call) -> str:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from tallystick.kernel.columns import recordset
 from tallystick.merchant.orders.facts import decode_facts
 from tallystick.merchant.orders.learning import Change, Learnt, LoadedOrder, OrderKey, concerns, decide
+from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.orders.rows import WebhookRow, attempt_rows, line_rows, order_row
 from tallystick.merchant.orders.state import Owed
 from tallystick.ports.database import Database, Record, Statements, Transaction
@@ -31,9 +32,9 @@ class Applied(Struct, frozen=True):
     unknown: Sequence[Learnt]
 
 
-async def apply_facts(tx: Transaction, learnt: Sequence[Learnt], at: datetime) -> Applied:
-    """Merge what was learnt into the orders it concerns, in the caller's transaction. Facts that say nothing new
-    write nothing.
+async def apply_facts(tx: Transaction, learnt: Sequence[Learnt], at: datetime, outbox: Outbox) -> Applied:
+    """Merge what was learnt into the orders it concerns, with what follows from it, in the caller's transaction. Facts
+    that say nothing new write nothing.
     """
     if not learnt:
         return Applied((), ())
@@ -41,6 +42,7 @@ async def apply_facts(tx: Transaction, learnt: Sequence[Learnt], at: datetime) -
     applied = decide_batch(orders, learnt)
     saved = await save(tx, applied.changes, at)
     assert len(saved) == len(applied.changes), "no order changes while we hold its lock"
+    await outbox.store(tx, outbox.following(applied.changes), at)
     return applied
 
 

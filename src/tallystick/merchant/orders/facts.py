@@ -4,8 +4,8 @@ The merchant never handles a transition. It learns facts, from whatever source, 
 late, and `merge.py` joins them: commutative, associative and idempotent, because every field joins by maximum or by
 union. What the order's state is follows from the merged facts (`state.py`), never from the order of arrival.
 
-What we did ourselves are facts too (`CloseRequested`, `Released`, `Kept`, `FulfilmentDecided`), stored under the
-order's lock.
+What we did ourselves are facts too (`CloseRequested`, `Released`, `Kept`, `Returned`, `FulfilmentDecided`), stored
+under the order's lock.
 """
 
 from typing import Literal
@@ -122,6 +122,12 @@ class Kept(Fact, frozen=True):
     """The order was first stored PAID by this attempt: its payment is the order's, any other is surplus."""
 
 
+class Returned(Fact, frozen=True):
+    """We gave the attempt's money back, by this refund (RULES §4)."""
+
+    refund: str
+
+
 class FulfilmentDecided(Fact, frozen=True):
     """Whether the shop may ship was decided, once (RULES §4, fulfilment)."""
 
@@ -141,6 +147,7 @@ AnyFact = (
     | DisputeSeen
     | Released
     | Kept
+    | Returned
     | FulfilmentDecided
 )
 
@@ -191,6 +198,7 @@ class AttemptFacts(Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     close_told: CloseReason | None = None
     refunds: dict[str, Refund] = {}
     disputes: dict[str, Dispute] = {}
+    returned: str | None = None
 
 
 class Facts(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

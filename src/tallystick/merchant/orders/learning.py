@@ -63,6 +63,7 @@ class Change(Struct, frozen=True):
 
     key: OrderKey
     version: int
+    owed: Owed
     facts_before: Facts
     facts: Facts
     state_before: OrderState
@@ -114,6 +115,7 @@ def decide(order: LoadedOrder, learnt: Sequence[Learnt]) -> Change | None:
     return Change(
         key=order.key,
         version=order.version,
+        owed=order.owed,
         facts_before=order.facts,
         facts=facts,
         state_before=state_before,

@@ -33,6 +33,7 @@ from tallystick.merchant.orders.facts import (
     RefundSeen,
     RefundStatus,
     Released,
+    Returned,
     SessionOpened,
     SessionRefused,
     Succeeded,
@@ -158,6 +159,10 @@ def _dispute_seen(known: AttemptFacts, fact: DisputeSeen) -> AttemptFacts:
     return _with(known, disputes={**known.disputes, fact.dispute: joined})
 
 
+def _returned(known: AttemptFacts, fact: Returned) -> AttemptFacts:
+    return _with(known, returned=_highest(known.returned, fact.refund))
+
+
 def _released(facts: Facts, attempt: int, fact: Released) -> Facts:
     return msgspec.structs.replace(facts, released=max(facts.released, attempt))
 
@@ -182,6 +187,7 @@ _ATTEMPT_JOINS: dict[type, Callable[[AttemptFacts, Any], AttemptFacts]] = {
     CloseRequested: _close_requested,
     RefundSeen: _refund_seen,
     DisputeSeen: _dispute_seen,
+    Returned: _returned,
 }
 
 _ORDER_JOINS: dict[type, Callable[[Facts, int, Any], Facts]] = {

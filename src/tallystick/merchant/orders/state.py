@@ -58,7 +58,7 @@ def state_of(facts: Facts, owed: Owed) -> OrderState:
     if not facts.attempts:
         return "PENDING"
     for attempt in facts.attempts.values():
-        if _pays(attempt, owed):
+        if pays(attempt, owed):
             return "PAID"
     newest = facts.attempts[max(facts.attempts)]
     return STATE_OF_CLOSED[close_reason(newest)] if newest.state == "closed" else "PENDING"
@@ -66,7 +66,7 @@ def state_of(facts: Facts, owed: Owed) -> OrderState:
 
 def candidates(facts: Facts, owed: Owed) -> list[int]:
     """The attempts that pay the order, lowest number first."""
-    return sorted(n for n, attempt in facts.attempts.items() if _pays(attempt, owed))
+    return sorted(n for n, attempt in facts.attempts.items() if pays(attempt, owed))
 
 
 def close_reason(attempt: AttemptFacts) -> CloseReason:
@@ -113,8 +113,9 @@ def conclude(facts: Facts, owed: Owed, declines_max: int) -> list[tuple[int, Any
     """What we ourselves now do about the order, as (attempt, fact) to be merged and stored in the same commit.
 
     `Kept` when it is PAID for the first time (two candidates: the lower number), `Released` when its end is stored,
-    `CloseRequested(declined_out)` when an attempt has had its failed charges, and the decision to ship where nothing
-    speaks against it; what is late, overpaid or needs attention stays held until a policy decides.
+    `CloseRequested(declined_out)` when an attempt has had its failed charges, `CloseRequested(canceled)` when the order
+    is paid by another one, and the decision to ship where nothing speaks against it; what is late, overpaid or needs
+    attention stays held until a policy decides.
     """
     how = standing(facts, owed)
     concluded: list[tuple[int, AnyFact]] = []
@@ -124,6 +125,9 @@ def conclude(facts: Facts, owed: Owed, declines_max: int) -> list[tuple[int, Any
             concluded.append((how.keeper, Kept()))
         if facts.decision is None and not (how.late or how.overpaid or how.attention):
             concluded.append((how.keeper, FulfilmentDecided("allowed")))
+        newest = facts.attempts[how.attempt_newest]
+        if how.attempt_newest != how.keeper and newest.state == "open" and newest.close_asked is None:
+            concluded.append((how.attempt_newest, CloseRequested("canceled")))
     elif how.state != "PENDING":
         if facts.released < how.attempt_newest:
             concluded.append((how.attempt_newest, Released()))
@@ -139,7 +143,7 @@ def declined_out(attempt: AttemptFacts, declines_max: int) -> bool:
     return sum(charge.status == "failed" for charge in attempt.charges.values()) >= declines_max
 
 
-def _pays(attempt: AttemptFacts, owed: Owed) -> bool:
+def pays(attempt: AttemptFacts, owed: Owed) -> bool:
     """Whether the attempt's money is ours, and for what is owed."""
     return attempt.state == "succeeded" and (owed.currency, owed.amount_minor) in attempt.authorised
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from tallystick.merchant.orders.facts import AttemptFacts, AttemptState, ChargeStatus, Facts, decode_facts
+from tallystick.merchant.orders.facts import AttemptFacts, AttemptState, ChargeStatus, Facts, RefundStatus, decode_facts
 from tallystick.merchant.orders.state import Attention, Fulfilment, OrderState
 from tallystick.ports.database import Record
 
@@ -29,6 +29,14 @@ class ChargeView(Struct, frozen=True):
     code: str | None
 
 
+class RefundLine(Struct, frozen=True):
+    """One refund of an attempt, as the gateway told it."""
+
+    id: str
+    status: RefundStatus
+    amount: Minor
+
+
 class AttemptView(Struct, frozen=True):
     """One try to pay an order."""
 
@@ -37,6 +45,7 @@ class AttemptView(Struct, frozen=True):
     checkout_session: str | None
     payment_intent: str | None
     charges: tuple[ChargeView, ...]
+    refunds: tuple[RefundLine, ...]
 
 
 class OrderView(Struct, frozen=True):
@@ -159,4 +168,7 @@ def _attempt_view(number: int, attempt: AttemptFacts) -> AttemptView:
         checkout_session=attempt.session,
         payment_intent=attempt.intent,
         charges=tuple(ChargeView(id, charge.status, charge.code) for id, charge in sorted(attempt.charges.items())),
+        refunds=tuple(
+            RefundLine(id, refund.status, refund.amount_minor) for id, refund in sorted(attempt.refunds.items())
+        ),
     )

@@ -9,6 +9,7 @@ from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.gateways.port import Gateway
 from tallystick.merchant.orders.apply import apply_facts
 from tallystick.merchant.orders.learning import Learnt, OrderKey, Source
+from tallystick.merchant.orders.outbox import Outbox
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Statements
 
@@ -20,7 +21,15 @@ LIVE_STATES: Final = ("open", "authorised")
 class Poller:
     """Polls orders. Any number of callers may share one."""
 
-    def __init__(self, database: Database, gateways: Mapping[str, Gateway], directory: Directory, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        gateways: Mapping[str, Gateway],
+        directory: Directory,
+        clock: Clock,
+        outbox: Outbox,
+    ) -> None:
+        self._outbox = outbox
         self._database = database
         self._gateways = gateways
         self._directory = directory
@@ -46,5 +55,5 @@ class Poller:
 
     async def _merge(self, told: Sequence[Sequence[Learnt]]) -> Sequence[None]:
         async with self._database.transaction() as tx:
-            await apply_facts(tx, [each for one in told for each in one], self._clock.now())
+            await apply_facts(tx, [each for one in told for each in one], self._clock.now(), self._outbox)
         return [None] * len(told)

@@ -27,6 +27,45 @@ CREATE TABLE cases (
 );
 CREATE UNIQUE INDEX cases_found_once ON cases (merchant_id, kind, subject);
 
+-- The shop's stock hook: asked whether goods that were let go are still there, told which goods are let go (RULES §4, §8).
+ALTER TABLE merchant ADD COLUMN stock_url text;
+ALTER TABLE merchant ADD COLUMN stock_secret text;
+ALTER TABLE merchant ADD CONSTRAINT merchant_stock_is_signed CHECK ((stock_url IS NULL) = (stock_secret IS NULL));
+
+-- What must still be done about an order outside, once for each attempt: written in the commit that made it due. A row that is
+-- done stays, so that it is never done twice.
+CREATE TABLE errand (
+    merchant_id     text COLLATE "C" NOT NULL,
+    order_id        text COLLATE "C" NOT NULL,
+    kind            text NOT NULL CHECK (kind IN (
+                        'decide',                   -- whether late money is kept: the merchant's policy (RULES §4)
+                        'return',                   -- give back money that is not the order's, or that policy refused
+                        'release')),                -- tell the shop's stock that the goods are let go (RULES §8)
+    attempt         integer NOT NULL,
+    due_at          timestamptz,                    -- null: done
+    lease_until     timestamptz,
+    generation      integer NOT NULL DEFAULT 0,
+    tries           integer NOT NULL DEFAULT 0,
+    created_at      timestamptz NOT NULL,
+    PRIMARY KEY (merchant_id, order_id, kind, attempt)
+) WITH (fillfactor = 80);
+CREATE INDEX errand_due ON errand (due_at, merchant_id, order_id, kind, attempt) WHERE due_at IS NOT NULL;
+
+-- Refunds that the shop asked for. The request is stored before it is sent, so that repeating it repeats it to the byte.
+CREATE TABLE refund (
+    merchant_id     text COLLATE "C" NOT NULL,
+    order_id        text COLLATE "C" NOT NULL,
+    number          integer NOT NULL CHECK (number >= 1),
+    attempt         integer NOT NULL,
+    connection_id   text COLLATE "C" NOT NULL,
+    amount_minor    bigint NOT NULL CHECK (amount_minor BETWEEN 1 AND 999999999999),
+    state           text NOT NULL DEFAULT 'asked' CHECK (state IN ('asked', 'made', 'refused')),
+    request         bytea NOT NULL,
+    gateway_refund  text,
+    created_at      timestamptz NOT NULL,
+    PRIMARY KEY (merchant_id, order_id, number)
+);
+
 -- How far a connection's events are known (RULES §7): until when somebody watched over it, and the backfill that is wanted or
 -- under way, from `backfill_from` on, behind `backfill_cursor`, the last event that was taken in.
 CREATE TABLE connection_watch (

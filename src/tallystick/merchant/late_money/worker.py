@@ -1,0 +1,239 @@
+"""Runs errands: decides about late money by policy, gives back what is not the order's, tells stock (RULES §4, §8).
+
+An errand is a row that was written under the order's lock in the commit that made it due, and it is written once: so
+money is given back once, whoever saw the need first. What comes of it is merged under the lock again, in the commit
+that ends the errand. A return goes under the key `return:{order}:{attempt}` and asks for all that is left, so that
+repeating it repeats it to the byte; before each try the payment is retrieved.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec import Struct
+
+from tallystick.kernel.columns import columns
+from tallystick.kernel.outcomes import Done, Refused
+from tallystick.merchant.accounts.directory import Directory
+from tallystick.merchant.cases.cases import Found, open_cases
+from tallystick.merchant.gateways.port import Gateway, Refunding
+from tallystick.merchant.gateways.stripe import CALL_DEADLINE_S, MISCONFIGURED
+from tallystick.merchant.late_money.policy import Policy, decision_of
+from tallystick.merchant.late_money.stock import Hook, Stock
+from tallystick.merchant.orders.apply import SQL as ORDERS
+from tallystick.merchant.orders.apply import apply_facts
+from tallystick.merchant.orders.consequences import ErrandKind
+from tallystick.merchant.orders.facts import AnyFact, FulfilmentDecided, RefundSeen, Returned, decode_facts
+from tallystick.merchant.orders.learning import Learnt, OrderKey, Source
+from tallystick.merchant.orders.outbox import Outbox
+from tallystick.merchant.orders.state import Owed, standing
+from tallystick.merchant.orders.view import order_view
+from tallystick.ports.clock import Clock
+from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Statements
+from tallystick.ports.entropy import Entropy
+
+SQL = Statements.beside(__file__)
+log = logging.getLogger(__name__)
+
+CLAIMED_MAX: Final = 32  # errands at once, side by side
+LEASE_S: Final = 120.0
+PAUSE_S: Final = 0.5  # between two looks when nothing was due
+BACKOFF_MIN_S: Final = 5.0
+BACKOFF_MAX_S: Final = 600.0  # a shop or a gateway that is down for hours is asked every ten minutes
+
+assert LEASE_S > 2 * CALL_DEADLINE_S, "nobody else may be at it while a look and a refund are under way"
+
+
+class Held(Struct, frozen=True):
+    """An errand that this worker holds."""
+
+    key: OrderKey
+    kind: ErrandKind
+    attempt: int
+    generation: int
+    tries: int
+    policy: Policy
+    hook: Hook | None
+
+    @property
+    def return_key(self) -> str:
+        """The key under which the attempt's money is given back, ever."""
+        return f"return:{self.key.order_id}:{self.attempt}"
+
+
+class Outcome(Struct, frozen=True):
+    """What came of an errand: facts, whether it is done, and a reason for a case."""
+
+    facts: tuple[AnyFact, ...] = ()
+    done: bool = True
+    found: Found | None = None
+
+
+AGAIN: Final = Outcome(done=False)
+
+
+class ErrandWorker:
+    """Runs errands until it is cancelled. Any number of workers may run."""
+
+    def __init__(
+        self,
+        database: Database,
+        gateways: Mapping[str, Gateway],
+        directory: Directory,
+        stock: Stock,
+        clock: Clock,
+        entropy: Entropy,
+        outbox: Outbox,
+    ) -> None:
+        self._database = database
+        self._gateways = gateways
+        self._directory = directory
+        self._stock = stock
+        self._clock = clock
+        self._entropy = entropy
+        self._outbox = outbox
+
+    async def run(self) -> None:
+        """Work for ever. What goes wrong is logged and tried again: errands are rows, nothing is lost."""
+        while True:
+            try:
+                worked = await self.run_once()
+            except DatabaseError as error:
+                log.warning("errands wait: %s", type(error).__name__)
+                worked = 0
+            if not worked:
+                await self._clock.sleep(PAUSE_S)
+
+    async def run_once(self) -> int:
+        """Run one batch of what is due now; how many errands that was."""
+        claimed = await self._claim()
+        outcomes = await asyncio.gather(*(self._run(held) for held in claimed), return_exceptions=True)
+        for held, outcome in zip(claimed, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                # Its lease runs out and it is tried again; the others are not held up.
+                log.error("%s of %s failed: %s", held.kind, held.key.order_id, type(outcome).__name__)
+        return len(claimed)
+
+    async def _claim(self) -> list[Held]:
+        at = self._clock.now()
+        seen = await self._database.rows(SQL.due_errands, at, CLAIMED_MAX)
+        if not seen:
+            return []
+        names = ("merchant_id", "order_id", "kind", "attempt", "generation")
+        keys = sorted(tuple(row[name] for name in names) for row in seen)
+        try:
+            rows = await self._database.rows(SQL.take_errands, at + timedelta(seconds=LEASE_S), *columns(5, keys))
+        except SerializationFailed:
+            return []
+        return sorted(map(_held, rows), key=lambda held: (held.key, held.kind, held.attempt))
+
+    async def _run(self, held: Held) -> None:
+        """Everything that happens to one errand that this worker holds."""
+        [order] = await self._database.rows(ORDERS.find_orders, [held.key.merchant_id], [held.key.order_id])
+        match held.kind:
+            case "decide":
+                outcome = await self._decide(held, order)
+            case "return":
+                outcome = await self._give_back(held, order)
+            case "release":
+                outcome = await self._release(held, order)
+        await self._store(held, outcome)
+
+    async def _decide(self, held: Held, order: Record) -> Outcome:
+        """Whether the shop may ship what was paid late: decided once, and stored."""
+        facts = decode_facts(order["facts"])
+        if facts.decision is not None:
+            return Outcome()
+        how = standing(facts, Owed(order["amount_minor"], order["currency"]))
+        decision = decision_of(held.policy, how, can_ask=held.hook is not None)
+        if decision == "ask":
+            assert held.hook is not None, "there is a hook to ask"
+            answer = await self._stock.reserve(held.hook, order_view(order), held.attempt, self._clock.now())
+            if not isinstance(answer, Done):
+                log.warning("stock of %s: %s", held.key.order_id, type(answer).__name__)
+                return AGAIN
+            decision = "allowed" if answer.value else "refused"
+        return Outcome((FulfilmentDecided(decision),))
+
+    async def _give_back(self, held: Held, order: Record) -> Outcome:
+        """Give the attempt's money back: what is left of it, after a look at how the payment stands."""
+        attempt = decode_facts(order["facts"]).attempts[held.attempt]
+        if attempt.returned is not None:
+            return Outcome()
+        if attempt.intent is None:
+            log.error("no payment is known of %s attempt %s", held.key.order_id, held.attempt)
+            return AGAIN
+        connection = await self._directory.connection(held.key.merchant_id, order["connection_id"])
+        assert connection is not None, "connections are disabled, never deleted"
+        gateway = self._gateways[connection.gateway]
+        payment = await gateway.look_up_payment(connection, attempt.intent)
+        if not isinstance(payment, Done):
+            log.warning("return of %s: %s", held.key.order_id, type(payment).__name__)
+            return AGAIN
+        told = payment.value.facts
+        if payment.value.refundable_minor == 0:
+            return Outcome(told)  # given back already, by the shop or by an earlier try whose answer was lost
+        refunding = Refunding(held.key.order_id, held.attempt, attempt.intent, order["currency"])
+        answer = await gateway.refund(connection, gateway.plan_refund(refunding), held.return_key)
+        match answer:
+            case Done(made):
+                returned = tuple(Returned(fact.refund) for fact in made.facts if isinstance(fact, RefundSeen))
+                return Outcome((*told, *made.facts, *returned))
+            case Refused(code, message) if code != MISCONFIGURED:
+                return Outcome(told, found=_refused(held, code, message))
+        log.warning("return of %s: %s", held.key.order_id, type(answer).__name__)
+        return Outcome(told, done=False)
+
+    async def _release(self, held: Held, order: Record) -> Outcome:
+        """Tell the shop's stock that the goods are let go: after that is stored, never before (RULES §8)."""
+        if held.hook is None:
+            return Outcome()
+        heard = await self._stock.release(held.hook, order_view(order), held.attempt, self._clock.now())
+        return Outcome(done=heard)
+
+    async def _store(self, held: Held, outcome: Outcome) -> None:
+        """What was learnt, and the end of the errand or its next time, in one commit."""
+        at = self._clock.now()
+        learnt = [
+            Learnt(*held.key, held.attempt, fact, _source(fact), held.return_key if held.kind == "return" else None)
+            for fact in outcome.facts
+        ]
+        async with self._database.transaction() as tx:
+            await apply_facts(tx, learnt, at, self._outbox)
+            row = (*held.key, held.kind, held.attempt, held.generation, None if outcome.done else self._later(held, at))
+            await tx.execute(SQL.settle_errands, *columns(6, [row]))
+            await open_cases(tx, [outcome.found] if outcome.found else [], at, self._entropy)
+
+    def _later(self, held: Held, at: datetime) -> datetime:
+        pause_s = min(BACKOFF_MIN_S * 2 ** min(held.tries - 1, 20), BACKOFF_MAX_S)
+        return at + timedelta(seconds=self._entropy.uniform(pause_s / 2, pause_s))
+
+
+def _source(fact: AnyFact) -> Source:
+    """What we decided or did is told by ourselves, what the gateway answered by its answer."""
+    return "merchant" if isinstance(fact, FulfilmentDecided | Returned) else "api"
+
+
+def _refused(held: Held, code: str, message: str) -> Found:
+    return Found(
+        merchant_id=held.key.merchant_id,
+        kind="return_refused",
+        subject=f"{held.key.order_id}:{held.attempt}",
+        order_id=held.key.order_id,
+        attempt=held.attempt,
+        details={"code": code, "message": message},
+    )
+
+
+def _held(row: Record) -> Held:
+    return Held(
+        key=OrderKey(row["merchant_id"], row["order_id"]),
+        kind=row["kind"],
+        attempt=row["attempt"],
+        generation=row["generation"],
+        tries=row["tries"],
+        policy=row["late_policy"],
+        hook=Hook(row["stock_url"], row["stock_secret"]) if row["stock_url"] else None,
+    )

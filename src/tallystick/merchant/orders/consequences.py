@@ -1,0 +1,87 @@
+"""What follows from a change of an order, to be done outside or seen by a person. Pure. RULES §4, §8.
+
+Each follows once: from the change after which it holds and before which it did not.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
+
+from tallystick.merchant.orders.facts import Facts
+from tallystick.merchant.orders.learning import Change
+from tallystick.merchant.orders.state import Owed, pays, standing
+
+ErrandKind = Literal["decide", "return", "release"]
+CaseKind = Literal["amount_mismatch", "refund_returned"]
+
+
+class Errand(NamedTuple):
+    """Something to be done outside about an attempt."""
+
+    kind: ErrandKind
+    attempt: int
+
+
+class Concern(Struct, frozen=True):
+    """Something about an attempt that a person must see."""
+
+    kind: CaseKind
+    attempt: int
+    details: Mapping[str, Any]
+
+
+class Consequences(Struct, frozen=True):
+    """What follows from one change."""
+
+    errands: tuple[Errand, ...]
+    concerns: tuple[Concern, ...]
+
+
+NOTHING = Consequences((), ())
+
+
+def consequences_of(change: Change) -> Consequences:
+    """What follows from `change`; `NOTHING` for nearly all of them, which is found out by a look at how it stands."""
+    how = change.standing
+    quiet = how.fulfilment in ("none", "allowed") and not how.overpaid and how.attention is None
+    ended = change.facts.released != change.facts_before.released
+    if quiet and not ended and not any(attempt.returned for attempt in change.facts.attempts.values()):
+        return NOTHING
+    before = set(errands_of(change.facts_before, change.owed))
+    errands = tuple(each for each in errands_of(change.facts, change.owed) if each not in before)
+    known = {(each.kind, each.attempt) for each in concerns_of(change.facts_before, change.owed)}
+    concerns = tuple(each for each in concerns_of(change.facts, change.owed) if (each.kind, each.attempt) not in known)
+    return Consequences(errands, concerns)
+
+
+def errands_of(facts: Facts, owed: Owed) -> Iterator[Errand]:
+    """Everything that these facts ask us to do outside, whether it was done or not.
+
+    A held order is decided by policy, unless amounts differ: that is a person's decision. Returned is what is not the
+    keeper's, and the keeper's own once policy has refused it; money of another amount than the order's waits for a
+    person too.
+    """
+    how = standing(facts, owed)
+    if facts.released:
+        yield Errand("release", facts.released)
+    if how.state != "PAID":
+        return
+    assert how.keeper is not None
+    if facts.decision is None and how.attention is None and (how.late or how.overpaid):
+        yield Errand("decide", how.keeper)
+    for number, attempt in sorted(facts.attempts.items()):
+        if pays(attempt, owed) and (number != how.keeper or facts.decision == "refused"):
+            yield Errand("return", number)
+
+
+def concerns_of(facts: Facts, owed: Owed) -> Iterator[Concern]:
+    """Everything in these facts that a person must see."""
+    for number, attempt in sorted(facts.attempts.items()):
+        differing = [given for given in attempt.authorised if given != (owed.currency, owed.amount_minor)]
+        if differing:
+            told = [{"currency": currency, "amount": amount} for currency, amount in differing]
+            yield Concern("amount_mismatch", number, {"authorised": told, "intent": attempt.intent})
+        refund = attempt.refunds.get(attempt.returned or "")
+        if refund is not None and refund.status in ("failed", "canceled"):
+            yield Concern("refund_returned", number, {"refund": attempt.returned, "amount": refund.amount_minor})

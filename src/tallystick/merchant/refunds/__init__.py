@@ -1,0 +1,1 @@
+"""Refunds that the shop asks for (RULES §4)."""

@@ -1,0 +1,114 @@
+"""`POST /v1/orders/{id}/refunds` over real HTTP: once for each key, never more than there is (RULES §4, §5)."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tallystick.ports.database import Statement
+
+Stage = Any
+
+
+async def a_paid_order(stage: Stage) -> str:
+    _, order = await stage.place()
+    await stage.pay(order)
+    order_id: str = order["id"]
+    return order_id
+
+
+async def test_a_part_and_then_the_rest(stage: Stage) -> None:
+    order_id = await a_paid_order(stage)
+    path = f"/v1/orders/{order_id}/refunds"
+    status, refund = await stage.post(path, {"amount": 700})
+    assert (status, refund["amount"], refund["currency"], refund["status"]) == (201, 700, "EUR", "succeeded")
+    assert stage.gateway.keys[-1] == f"refund:{order_id}:1"
+    assert (await stage.order(order_id))["amount_refunded"] == 700
+    status, refund = await stage.post(path)
+    assert (status, refund["amount"]) == (201, 1800)
+    order = await stage.order(order_id)
+    assert (order["state"], order["amount_refunded"]) == ("PAID", 2500)
+    assert [(line["status"], line["amount"]) for line in order["attempts"][0]["refunds"]] == [
+        ("succeeded", 700),
+        ("succeeded", 1800),
+    ]
+    status, problem = await stage.post(path)
+    assert (status, problem["code"]) == (409, "order_not_refundable")
+
+
+async def test_the_same_key_gives_the_same_refund(stage: Stage) -> None:
+    order_id = await a_paid_order(stage)
+    path = f"/v1/orders/{order_id}/refunds"
+    first = await stage.post(path, {"amount": 700}, "k")
+    assert await stage.post(path, {"amount": 700}, "k") == first
+    assert (await stage.post(path, {"amount": 800}, "k"))[1]["code"] == "idempotency_key_used_otherwise"
+    assert len(stage.gateway.refunds) == 1
+
+
+@pytest.mark.parametrize("trouble", ["lose", "cut"])
+async def test_an_unknown_outcome_resumes_with_the_same_refund(stage: Stage, trouble: str) -> None:
+    """RULES §5: the same request to the byte under the same key."""
+    order_id = await a_paid_order(stage)
+    stage.gateway.trouble = [trouble] * 3
+    path = f"/v1/orders/{order_id}/refunds"
+    status, problem = await stage.post(path, {"amount": 700}, "k")
+    assert (status, problem["code"], problem["order"]) == (503, "outcome_unknown", order_id)
+    status, refund = await stage.post(path, {"amount": 700}, "k")
+    assert (status, refund["amount"], len(stage.gateway.refunds)) == (201, 700, 1)
+    assert set(stage.gateway.keys[-4:]) == {f"refund:{order_id}:1"}
+
+
+async def test_what_was_asked_for_and_not_answered_counts(stage: Stage) -> None:
+    order_id = await a_paid_order(stage)
+    stage.gateway.trouble = ["cut"] * 3
+    path = f"/v1/orders/{order_id}/refunds"
+    assert (await stage.post(path, {"amount": 2000}))[0] == 503
+    assert (await stage.post(path, {"amount": 2000}))[1]["code"] == "order_not_refundable"
+    assert (await stage.post(path, {"amount": 500}))[0] == 201
+
+
+async def test_of_fifty_at_once_no_more_is_given_back_than_there_is(stage: Stage) -> None:
+    """RULES §3: a refund command succeeds only within what is left, also when 50 race."""
+    order_id = await a_paid_order(stage)
+    path = f"/v1/orders/{order_id}/refunds"
+    answers = await asyncio.gather(*(stage.post(path, {"amount": 100}) for _ in range(50)))
+    assert sorted(status for status, _ in answers) == [201] * 25 + [409] * 25
+    assert (await stage.order(order_id))["amount_refunded"] == 2500
+
+
+async def test_a_refusal_of_the_gateway_is_final_for_its_key(stage: Stage) -> None:
+    order_id = await a_paid_order(stage)
+    stage.gateway.trouble = [(400, "charge_disputed")]
+    path = f"/v1/orders/{order_id}/refunds"
+    status, problem = await stage.post(path, {"amount": 700}, "k")
+    assert (status, problem["code"]) == (422, "gateway_refused")
+    assert await stage.post(path, {"amount": 700}, "k") == (status, problem)
+    assert (await stage.post(path, {"amount": 700}))[0] == 201
+    rows = await stage.database.rows(Statement("x", "SELECT number, state FROM refund ORDER BY number"))
+    assert [(row["number"], row["state"]) for row in rows] == [(1, "refused"), (2, "made")]
+
+
+async def test_what_becomes_of_a_refund_is_merged(stage: Stage) -> None:
+    """RULES §4: refunds per id; those failed do not count."""
+    order_id = await a_paid_order(stage)
+    stage.gateway.refunds_are = "pending"
+    await stage.post(f"/v1/orders/{order_id}/refunds", {"amount": 700})
+    [refund] = stage.gateway.refunds
+    assert (await stage.order(order_id))["amount_refunded"] == 700
+    refund["status"] = "failed"
+    assert await stage.tell("refund.failed", refund) == 200
+    assert (await stage.order(order_id))["amount_refunded"] == 0
+
+
+@pytest.mark.parametrize(("fields", "status"), [({"amount": 0}, 422), ({"sum": 1}, 422), ({"amount": 2501}, 409)])
+async def test_what_cannot_be_meant_is_refused(stage: Stage, fields: dict[str, Any], status: int) -> None:
+    order_id = await a_paid_order(stage)
+    assert (await stage.post(f"/v1/orders/{order_id}/refunds", fields, "k"))[0] == status
+    assert (await stage.post(f"/v1/orders/{order_id}/refunds", {"amount": 1}, "k"))[0] == 201, "the key is free"
+
+
+async def test_only_a_paid_order_has_money_to_give_back(stage: Stage) -> None:
+    _, order = await stage.place()
+    status, problem = await stage.post(f"/v1/orders/{order['id']}/refunds")
+    assert (status, problem["code"]) == (409, "order_not_refundable")
+    assert (await stage.post(f"/v1/orders/{order['id'][:-1]}x/refunds"))[0] == 404
