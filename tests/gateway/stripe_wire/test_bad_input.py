@@ -45,6 +45,7 @@ ROUTES = [
     ("GET", "/v1/webhook_endpoints"),
     ("GET", "/v1/webhook_endpoints/{endpoint}"),
     ("POST", "/v1/webhook_endpoints/{endpoint}"),
+    ("POST", "/v1/webhook_endpoints/{endpoint}/roll_secret"),
     ("DELETE", "/v1/webhook_endpoints/{endpoint}"),
 ]
 NAMES = (
