@@ -26,6 +26,8 @@ OWNERLESS = {
     "gateway api_key": "key directory: the hash of a key finds its owner",
     "gateway sandbox_clock": "one row: the sandbox has one time",
     "merchant sandbox_clock": "one row: the sandbox has one time",
+    "gateway operator_user": "operators belong to the installation",
+    "gateway operator_session": "operators belong to the installation: the hash of a cookie finds its holder",
     "gateway redrive": "a job of operators, which may span owners",
     "gateway operator_key": "operators belong to the installation: the hash of a key finds its holder",
     "merchant operator_key": "operators belong to the installation: the hash of a key finds its holder",
@@ -42,6 +44,7 @@ MODELESS = {
 # Rooms of the kernel that one service does not use yet, so that it has not got their tables.
 UNUSED = {
     "merchant kernel/delivery": "the merchant's notifications come with its first webhook endpoint",
+    "merchant kernel/logins": "the merchant has no pages for operators yet",
 }
 EXACT_TYPES = {"text", "bytea", "boolean", "integer", "smallint", "bigint", "jsonb", "date", "timestamp with time zone"}
 

@@ -12,6 +12,7 @@ from tallystick.cli.failures import CommandRefused
 from tallystick.gateway.accounts import accounts as gateway_accounts
 from tallystick.gateway.settings import Settings as GatewaySettings
 from tallystick.kernel.identifiers import owner_of
+from tallystick.kernel.logins import users as operator_users
 from tallystick.kernel.operators import keys as operator_keys
 from tallystick.merchant.accounts import commands as merchants
 from tallystick.merchant.settings import Settings as MerchantSettings
@@ -82,6 +83,18 @@ async def revoke_operator_key(dsn: str, key_id: str) -> None:
     """End the life of an operator key. Raises OperatorRefused, DatabaseUnavailable."""
     async with _opened(dsn) as database:
         await operator_keys.revoke_key(database, key_id, at=SystemClock().now())
+
+
+async def add_operator_user(dsn: str, name: str, password: str) -> str:
+    """A person who may log in to the pages of the service whose database this is. Raises OperatorRefused."""
+    async with _opened(dsn) as database:
+        return await operator_users.add_user(database, name, password, SystemClock(), SystemEntropy())
+
+
+async def disable_operator_user(dsn: str, name: str) -> None:
+    """A person may log in no more. Raises OperatorRefused, DatabaseUnavailable."""
+    async with _opened(dsn) as database:
+        await operator_users.disable_user(database, name, SystemClock())
 
 
 async def create_merchant_account(

@@ -17,6 +17,9 @@ from tallystick.gateway.cards.commands import Cards
 from tallystick.gateway.checkout import api as checkout_api
 from tallystick.gateway.checkout.commands import Checkout
 from tallystick.gateway.checkout.worker import Expiry
+from tallystick.gateway.console.console import Console
+from tallystick.gateway.console.routes import routes as console_routes
+from tallystick.gateway.console.views import ConsoleViews
 from tallystick.gateway.invariants.rules import OWNERS, RULES
 from tallystick.gateway.pages.answers import Answers
 from tallystick.gateway.pages.assets import read_assets
@@ -55,6 +58,7 @@ from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.invariants.worker import Invariants
+from tallystick.kernel.logins.users import Logins
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.sandbox.api import clock_routes
@@ -182,9 +186,8 @@ def build(settings: Settings, ports: Ports) -> Service:
     operators = operator_api("gateway", operated, database, clock, entropy)
     backlogs = (keeper, redriver, alerter)
     workers: tuple[Worker, ...] = (deliveries, *backlogs, expiry, inquirer, completer, reaper, *sandbox)
-    return Service(
-        _mounted(wire, operators, _pages(checkout, settings, ports)), (*workers, *_checks(settings, database, clock))
-    )
+    pages = _pages(checkout, letters, redrives, settings, ports)
+    return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, database, clock)))
 
 
 def _checks(settings: Settings, database: Database, clock: Clock) -> list[Worker]:
@@ -193,13 +196,16 @@ def _checks(settings: Settings, database: Database, clock: Clock) -> list[Worker
     return [Invariants(database, clock, RULES, OWNERS, every_s=every_s)] if every_s else []
 
 
-def _pages(checkout: Checkout, settings: Settings, ports: Ports) -> Asgi:
+def _pages(checkout: Checkout, letters: DeadLetters, redrives: Redrives, settings: Settings, ports: Ports) -> Asgi:
     """What browsers and load balancers see."""
     assets = read_assets()
+    logins = Logins(ports.database, ports.clock, ports.entropy)
+    console = Console(logins, letters, redrives, ConsoleViews(assets), ports.entropy, settings.https)
     answers = Answers(Views(assets), ports.entropy, settings.https)
     pages = Litestar(
         route_handlers=[
             page_routes(Pages(checkout, answers, ports.clock), Bank(checkout, answers), assets),
+            console_routes(console),
             *_health_routes(ports.database),
         ],
         openapi_config=None,

@@ -26,13 +26,13 @@ class Asset(Struct, frozen=True):
     integrity: str
 
 
-def read_asset(name: str, path: str | None = None) -> Asset:
-    """The file `name` under `/assets/<stem>.<hash>.<suffix>`, or under `path` where the address is fixed."""
-    file = STATIC / name
+def read_asset(name: str, path: str | None = None, *, folder: Path = STATIC, prefix: str = "/assets") -> Asset:
+    """The file `name` under `<prefix>/<stem>.<hash>.<suffix>`, or under `path` where the address is fixed."""
+    file = folder / name
     body = file.read_bytes()
     digest = hashlib.sha256(body)
     return Asset(
-        path=path or f"/assets/{file.stem}.{digest.hexdigest()[:HASH_CHARACTERS]}{file.suffix}",
+        path=path or f"{prefix}/{file.stem}.{digest.hexdigest()[:HASH_CHARACTERS]}{file.suffix}",
         media_type=MEDIA_TYPES[file.suffix],
         body=body,
         integrity="sha256-" + base64.b64encode(digest.digest()).decode(),

@@ -73,3 +73,19 @@ CREATE TABLE redrive (
     finished_at timestamptz
 );
 CREATE INDEX redrive_due ON redrive (due_at, id) WHERE state = 'running';
+
+-- People who log in to the operators' pages.
+CREATE TABLE operator_user (
+    name          text COLLATE "C" PRIMARY KEY,
+    password_hash text NOT NULL,                    -- argon2id
+    created_at    timestamptz NOT NULL,
+    disabled_at   timestamptz
+);
+CREATE TABLE operator_session (
+    token_hash bytea PRIMARY KEY,                   -- of the cookie
+    user_name  text COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+CREATE INDEX operator_session_expired ON operator_session (expires_at);
+CREATE INDEX operator_session_of_user ON operator_session (user_name);

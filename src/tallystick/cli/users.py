@@ -1,0 +1,56 @@
+"""`tallystick gateway users …`: who may log in to a service's pages for operators."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tallystick.cli.failures import CommandRefused
+from tallystick.cli.running import NOUNS
+from tallystick.cli.showing import AsJson, show
+
+Name = Annotated[str, typer.Argument(help="The name to log in with.")]
+
+
+def commands(service: str, dsn: Callable[[], str]) -> typer.Typer:
+    """The commands for "gateway" or "merchant", whose database is at `dsn()`; that raises SettingsRefused."""
+    app = typer.Typer(help=f"People who may log in to the pages of {NOUNS[service]}.", no_args_is_help=True)
+
+    @app.command("add")
+    def add(
+        name: Name,
+        password_file: Annotated[
+            Path | None, typer.Option(help="The file that holds the password; asked for where there is none.")
+        ] = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Let a person log in. The password is stored as an argon2 hash."""
+        from tallystick.cli.installing import add_operator_user
+
+        password = (
+            _read(password_file)
+            if password_file
+            else typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        )
+        added = asyncio.run(add_operator_user(dsn(), name, password))
+        show(as_json, {"name": added}, f"{added} may log in at /console.")
+
+    @app.command("disable")
+    def disable(name: Name, as_json: AsJson = False) -> None:
+        """Let a person log in no more; who is logged in by that name is out at once."""
+        from tallystick.cli.installing import disable_operator_user
+
+        asyncio.run(disable_operator_user(dsn(), name))
+        show(as_json, {"name": name, "disabled": True}, f"{name} may log in no more.")
+
+    return app
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandRefused(f"{os.fspath(path)} cannot be read ({type(error).__name__})") from None

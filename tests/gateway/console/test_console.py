@@ -1,0 +1,202 @@
+"""The operators' pages over HTTP: who gets in, and what a form must carry (RULES §12)."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg
+import pytest
+
+from tallystick.cli.command import run
+from tallystick.kernel.logins.users import SESSION_S, Logins, add_user, csrf_of, disable_user, is_csrf
+from tallystick.kernel.operators.keys import OperatorRefused
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.database import Database
+from tallystick.ports.entropy import SystemEntropy
+
+PASSWORD = "correct horse battery"
+AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+class MovableClock(SystemClock):
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.ahead_s)
+
+
+class Visitor:
+    """A browser without any cleverness: it keeps one cookie."""
+
+    def __init__(self, api: Any) -> None:
+        self._api = api
+        self.cookie = ""
+
+    def get(self, path: str) -> Any:
+        return self._api.get(path, [("Cookie", self.cookie)])
+
+    def post(self, path: str, fields: dict[str, str], **headers: str) -> Any:
+        sent = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()} | {"Cookie": self.cookie}
+        answer = self._api.send("POST", path, urlencode(fields).encode(), list(sent.items()))
+        if "set-cookie" in answer.headers:
+            self.cookie = answer.headers["set-cookie"].partition(";")[0]
+        return answer
+
+    def log_in(self, name: str = "ada", password: str = PASSWORD) -> Any:
+        return self.post("/console/login", {"name": name, "password": password})
+
+    def csrf(self) -> str:
+        found = re.search(rb'name="csrf" value="([0-9a-f]{64})"', self.get("/console/dead-letters").body)
+        assert found is not None
+        return found[1].decode()
+
+
+@pytest.fixture
+def gateway(run_gateway: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[Any]:
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    with run_gateway() as running:
+        monkeypatch.setenv("TALLYSTICK_GATEWAY_DATABASE_DSN", running.dsn)
+        assert run(["gateway", "users", "add", "ada", "--password-file", str(tmp_path / "password")]) == 0
+        yield running
+
+
+@pytest.fixture
+def visitor(gateway: Any, client: Any) -> Visitor:
+    return Visitor(client(gateway.url))
+
+
+def test_the_password_is_stored_as_an_argon2_hash(gateway: Any) -> None:
+    with psycopg.connect(gateway.dsn) as connection:
+        ((name, hashed),) = connection.execute("SELECT name, password_hash FROM operator_user").fetchall()
+    assert name == "ada"
+    assert hashed.startswith("$argon2id$")
+
+
+@pytest.mark.parametrize(
+    "path", ["/console", "/console/dead-letters", "/console/dead-letters/dlv_1", "/console/redrives/rdr_1"]
+)
+def test_who_is_not_logged_in_is_led_to_the_login(visitor: Visitor, path: str) -> None:
+    for cookie in ("", "tallystick_operator=", "tallystick_operator=" + "0" * 64, "tallystick_operator=x; y"):
+        visitor.cookie = cookie
+        answer = visitor.get(path)
+        assert (answer.status, answer.headers["location"]) == (303, "/console/login")
+
+
+def test_the_cookie_is_for_our_pages_alone(visitor: Visitor) -> None:
+    """Secure, HttpOnly, SameSite=Strict; what is stored is its hash."""
+    answer = visitor.log_in()
+    assert (answer.status, answer.headers["location"]) == (303, "/console/dead-letters")
+    attributes = {part.strip() for part in answer.headers["set-cookie"].split(";")[1:]}
+    assert attributes == {"Max-Age=28800", "Path=/console", "Secure", "HttpOnly", "SameSite=Strict"}
+    assert visitor.get("/console").status == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [("ada", "wrong password"), ("bob", PASSWORD), ("", ""), ("ada", ""), ("a\x00", PASSWORD), ("ada", "x" * 201)],
+)
+def test_a_wrong_name_or_password_says_neither_which(visitor: Visitor, name: str, password: str) -> None:
+    answer = visitor.log_in(name, password)
+    assert answer.status == 401
+    assert b"Name or password is wrong." in answer.body
+    assert "set-cookie" not in answer.headers
+
+
+def test_a_form_of_another_site_or_session_does_nothing(visitor: Visitor, gateway: Any, client: Any) -> None:
+    fields = {"name": "ada", "password": PASSWORD}
+    assert visitor.post("/console/login", fields, Sec_Fetch_Site="cross-site").status == 400
+    visitor.log_in()
+    other = Visitor(client(gateway.url))
+    other.log_in()
+    for sent, headers in (
+        ({}, {}),
+        ({"csrf": "0" * 64}, {}),
+        ({"csrf": other.csrf()}, {}),
+        ({"csrf": visitor.csrf()}, {"Sec_Fetch_Site": "cross-site"}),
+        ({"csrf": visitor.csrf()}, {"Content_Type": "text/plain"}),
+    ):
+        answer = visitor.post("/console/redrives", {"confirmed": "yes", **sent}, **headers)
+        assert answer.status == 403
+    with psycopg.connect(gateway.dsn) as connection:
+        assert connection.execute("SELECT count(*) FROM redrive").fetchall() == [(0,)]
+
+
+def test_logged_out_the_cookie_opens_nothing(visitor: Visitor) -> None:
+    visitor.log_in()
+    kept = visitor.cookie
+    answer = visitor.post("/console/logout", {"csrf": visitor.csrf()})
+    assert "Max-Age=0" in answer.headers["set-cookie"]
+    visitor.cookie = kept
+    assert visitor.get("/console").status == 303
+
+
+def test_who_is_disabled_is_out_at_once(visitor: Visitor) -> None:
+    visitor.log_in()
+    assert run(["gateway", "users", "disable", "ada"]) == 0
+    assert visitor.get("/console").status == 303
+    assert visitor.log_in().status == 401
+    assert run(["gateway", "users", "disable", "ada"]) == 2
+
+
+def test_every_page_has_the_headers_of_the_other_pages(visitor: Visitor) -> None:
+    """RULES §9 and §12: the strict policy, nothing kept; no script at all."""
+    pages = [visitor.get("/console/login"), visitor.get("/console/nothing")]
+    visitor.log_in()
+    pages += [visitor.get("/console/dead-letters"), visitor.get("/console/dead-letters/dlv_9")]
+    for answer in pages:
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert b"<script" not in answer.body
+    assert [answer.status for answer in pages] == [200, 404, 200, 404]
+
+
+@pytest.mark.parametrize("query", ["since=x", "cursor=x", "endpoint=%00", "x=1", "ours=perhaps"])
+def test_a_filter_that_cannot_be_read_is_told(visitor: Visitor, query: str) -> None:
+    visitor.log_in()
+    answer = visitor.get(f"/console/dead-letters?{query}")
+    assert answer.status == 422
+    assert b"cannot be read" in answer.body
+
+
+def test_what_is_shown_is_text(visitor: Visitor) -> None:
+    """Nobody's address, answer or filter becomes part of the page."""
+    visitor.log_in()
+    answer = visitor.get("/console/dead-letters?endpoint=%22%3E%3Cb%3E")
+    assert b"&#34;&gt;&lt;b&gt;" in answer.body
+    assert b'"><b>' not in answer.body
+
+
+async def test_a_session_ends(gateway_database: Database) -> None:
+    clock = MovableClock()
+    logins = Logins(gateway_database, clock, SystemEntropy())
+    assert await add_user(gateway_database, " ada ", PASSWORD, clock, SystemEntropy()) == "ada"
+    token = await logins.log_in("ada", PASSWORD)
+    assert token is not None
+    clock.ahead_s = SESSION_S - 5
+    assert await logins.operator_of(token) is not None
+    clock.ahead_s = SESSION_S + 5
+    assert await logins.operator_of(token) is None
+    assert await logins.operator_of("") is None
+
+
+async def test_who_may_not_be_added(gateway_database: Database) -> None:
+    clock = MovableClock()
+    await add_user(gateway_database, "ada", PASSWORD, clock, SystemEntropy())
+    for name, password in (("ada", PASSWORD), ("bob", "short"), ("bob", "x" * 201), (" ", PASSWORD)):
+        with pytest.raises(OperatorRefused):
+            await add_user(gateway_database, name, password, clock, SystemEntropy())
+    await disable_user(gateway_database, "ada", clock)
+    with pytest.raises(OperatorRefused):
+        await add_user(gateway_database, "ada", PASSWORD, clock, SystemEntropy())
+
+
+def test_a_forms_token_is_its_sessions() -> None:
+    assert is_csrf("a" * 64, csrf_of("a" * 64))
+    assert not is_csrf("a" * 64, csrf_of("b" * 64))
+    assert not is_csrf("a" * 64, "\u00e9")
