@@ -16,6 +16,7 @@ import signal
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
@@ -29,7 +30,10 @@ from tallystick.cli.endpoints import create_endpoint
 from tallystick.cli.merchant_api import MerchantApi
 from tallystick.cli.service_api import ApiRefused, ServiceApiError
 from tallystick.demo.browser import Browser, Form, Lost, Page
+from tallystick.ports.database import SESSION_SETTINGS
 from tallystick.ports.http import AiohttpClient, HttpRequest
+from tallystick.ports.synchronous import SynchronousConnection
+from tallystick.simulation.audit import audit as rules_of_both
 
 CHAOS_S = float(os.environ.get("TALLYSTICK_CHAOS_S", "40"))
 SETTLING_S = 170.0  # for what the faults left behind, with retries every few seconds
@@ -37,6 +41,7 @@ BOUND_S = CHAOS_S + SETTLING_S + 120
 KILL_EVERY_S = (2.0, 5.0)
 SHOPPERS, CALLERS = 6, 2  # at a time
 ORDER_TTL_S = 60
+SERVICES = ("TALLYSTICK_GATEWAY", "TALLYSTICK_MERCHANT")
 CARDS = ("4242 4242 4242 4242", "5555 5555 5555 4444", "4000 0000 0000 0002", "4000 0000 0000 9995")
 
 pytestmark = pytest.mark.proof
@@ -370,6 +375,16 @@ async def until_settled(dsns: dict[str, str]) -> list[str]:
     return ends
 
 
+def broken_rules(dsns: dict[str, str]) -> list[str]:
+    """What the invariants say of both halves, the same as the simulation is judged by."""
+    gateway, merchant = (SynchronousConnection(dsns[f"{name}_DATABASE_DSN"], SESSION_SETTINGS) for name in SERVICES)
+    try:
+        return [str(violation) for violation in rules_of_both(gateway, merchant, datetime.now(UTC))]
+    finally:
+        gateway.close()
+        merchant.close()
+
+
 async def test_nothing_is_lost_and_nothing_is_charged_twice(
     processes: Any, http: AiohttpClient, tmp_path: Path
 ) -> None:
@@ -392,12 +407,13 @@ async def test_nothing_is_lost_and_nothing_is_charged_twice(
             proxy.bad = False
         await asyncio.gather(*acting)
         left = await until_settled(dsns)
-        halves = Halves(dsns)
+        halves, violations = Halves(dsns), broken_rules(dsns)
 
     report(seen, killed, proxies, halves)
     assert killed.total() >= CHAOS_S / 10
     assert len(seen.orders) > CHAOS_S / 10
     assert left == [], "everything terminal"
+    assert violations == []
     audit(seen, halves)
 
 
