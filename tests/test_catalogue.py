@@ -23,6 +23,7 @@ OWNERLESS = {
     "merchant schema_version": "one row: the version of the schema",
     "gateway schema_version": "one row: the version of the schema",
     "merchant api_key": "key directory: the hash of a key finds its owner",
+    "gateway fault": "an operator's, for one account or for all",
     "gateway api_key": "key directory: the hash of a key finds its owner",
     "gateway sandbox_clock": "one row: the sandbox has one time",
     "merchant sandbox_clock": "one row: the sandbox has one time",

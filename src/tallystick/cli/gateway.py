@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tallystick.cli import clock, dead_letters, operators, unknown_outcomes, users
+from tallystick.cli import clock, dead_letters, faults, operators, unknown_outcomes, users
 from tallystick.cli.showing import AsJson, show
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ app.add_typer(dead_letters.endpoints, name="endpoints")
 app.add_typer(operators.commands("gateway", _dsn), name="operators")
 app.add_typer(users.commands("gateway", _dsn), name="users")
 app.add_typer(clock.commands("gateway"), name="clock")
+app.add_typer(faults.app, name="faults")
 app.add_typer(unknown_outcomes.app, name="unknown-outcomes")
 
 

@@ -20,6 +20,10 @@ from tallystick.gateway.checkout.worker import Expiry
 from tallystick.gateway.console.console import Console
 from tallystick.gateway.console.routes import routes as console_routes
 from tallystick.gateway.console.views import ConsoleViews
+from tallystick.gateway.faults.acquirer import FaultyAcquirer
+from tallystick.gateway.faults.faults import Faults
+from tallystick.gateway.faults.operating import fault_routes
+from tallystick.gateway.faults.webhooks import FaultyHttp
 from tallystick.gateway.invariants.rules import OWNERS, RULES
 from tallystick.gateway.pages.answers import Answers
 from tallystick.gateway.pages.assets import read_assets
@@ -114,16 +118,11 @@ def build(settings: Settings, ports: Ports) -> Service:
     """The whole gateway over these ports."""
     database, clock, entropy = ports.database, ports.clock, ports.entropy
     pages_url = settings.origin
-    acquirer = SimulatedAcquirer(
-        database,
-        clock,
-        pages_url=pages_url,
-        fingerprint_key=SIMULATED_FINGERPRINT_KEY,
-        delay_s=settings.acquirer_delay_s,
-    )
+    acquirer = _simulated_bank(settings, ports)
+    faults = Faults(database, clock, entropy)
     deliveries = dispatcher(
         database,
-        ports.http,
+        FaultyHttp(ports.http, faults, clock),
         clock,
         entropy,
         Limits(rate_per_s=settings.webhook_rate_max),
@@ -132,7 +131,7 @@ def build(settings: Settings, ports: Ports) -> Service:
     idempotency = Idempotency(database)
     reading = Reading(pages_url)
     commits = Commits(database, idempotency, reading, clock, entropy, pages_url=pages_url, woken=deliveries.wake)
-    calling = Calling(acquirer, clock, entropy, pages_url=pages_url)
+    calling = Calling(FaultyAcquirer(acquirer, faults, clock), clock, entropy, pages_url=pages_url)
     carrying = Carrying(commits, calling, clock)
     inquiries = Inquiries(calling, database)
     payments = Payments(carrying, inquiries, acquirer, database, clock, entropy)
@@ -164,6 +163,7 @@ def build(settings: Settings, ports: Ports) -> Service:
         ),
         Authenticator(database, clock),
         Keyed(idempotency, database, clock),
+        faults,
         clock,
         entropy,
     )
@@ -180,6 +180,7 @@ def build(settings: Settings, ports: Ports) -> Service:
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
     operated = [
         *operator_routes(database, letters, redrives, clock, entropy),
+        *fault_routes(faults),
         *unknown_outcome_routes(Resolving(carrying, calling, database, clock, entropy)),
         *(route for time in sandbox for route in clock_routes(time)),
     ]
@@ -188,6 +189,17 @@ def build(settings: Settings, ports: Ports) -> Service:
     workers: tuple[Worker, ...] = (deliveries, *backlogs, expiry, inquirer, completer, reaper, *sandbox)
     pages = _pages(checkout, letters, redrives, settings, ports)
     return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, database, clock)))
+
+
+def _simulated_bank(settings: Settings, ports: Ports) -> SimulatedAcquirer:
+    return SimulatedAcquirer(
+        ports.database,
+        ports.clock,
+        pages_url=settings.origin,
+        fingerprint_key=SIMULATED_FINGERPRINT_KEY,
+        delay_s=settings.acquirer_delay_s,
+        remembers=settings.acquirer_remembers,
+    )
 
 
 def _checks(settings: Settings, database: Database, clock: Clock) -> list[Worker]:

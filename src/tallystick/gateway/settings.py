@@ -46,6 +46,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         float,
         Meta(ge=0, le=10, description="How long the simulated acquirer takes to answer.", extra={"unit": "seconds"}),
     ] = 0.05
+    acquirer_remembers: Annotated[
+        bool,
+        Meta(
+            description="Whether the simulated acquirer remembers every request, so that it knows which never reached "
+            "it. It costs a commit for each."
+        ),
+    ] = False
     session_ttl_min_s: Annotated[
         int,
         Meta(

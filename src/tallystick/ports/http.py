@@ -39,7 +39,8 @@ ANSWER_BYTES_MAX = 1024 * 1024  # default cap on a body that we read; deliveries
 
 
 class HttpRequest(Struct, frozen=True):
-    """What is sent. `deadline_s` bounds the whole exchange, from the name lookup to the last byte of the answer."""
+    """What is sent. `deadline_s` bounds the whole exchange, from the name lookup to the last byte of the answer.
+    `on_behalf_of` is the owner for whom it is sent, for whoever stands between; it does not leave this process."""
 
     method: str
     url: str
@@ -47,6 +48,7 @@ class HttpRequest(Struct, frozen=True):
     body: bytes
     deadline_s: float
     answer_bytes_max: int = ANSWER_BYTES_MAX
+    on_behalf_of: str = ""
 
 
 class Answered(Struct, frozen=True):

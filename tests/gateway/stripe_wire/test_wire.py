@@ -21,6 +21,7 @@ from tallystick.gateway.accounts.authentication import Authenticator
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
 from tallystick.gateway.cards import api as cards_api
 from tallystick.gateway.cards.commands import Cards
+from tallystick.gateway.faults.faults import Faults
 from tallystick.gateway.stripe_wire import forms, wire
 from tallystick.gateway.stripe_wire.call import Call, Reply
 from tallystick.gateway.stripe_wire.keyed import Keyed
@@ -86,7 +87,8 @@ def gateway(gateway_dsn: str, serve: Any) -> Iterator[Gateway]:
             Route(method="POST", path="/v1/breaking", parameters=Parameters, run=breaking.run, kind="breaking"),
         ]
         keyed = Keyed(idempotency, database, CLOCK)
-        yield wire.Wire(Routes(routes), Authenticator(database, CLOCK), keyed, CLOCK, ENTROPY)
+        faults = Faults(database, CLOCK, ENTROPY)
+        yield wire.Wire(Routes(routes), Authenticator(database, CLOCK), keyed, faults, CLOCK, ENTROPY)
         await database.close()
 
     with serve(opening) as url:

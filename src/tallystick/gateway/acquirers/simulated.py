@@ -7,6 +7,9 @@ requests whose answer depends on more than the card, stand in tables that play t
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace
 
 from tallystick.gateway.acquirers.port import (
     AcceptedCard,
@@ -46,7 +49,7 @@ from tallystick.gateway.acquirers.simulated_memory import (
 )
 from tallystick.gateway.cards.brands import code_digits
 from tallystick.gateway.cards.pan import CardEntry, Pan, plausible_expiry
-from tallystick.kernel.outcomes import Done, NotSent, Unknown
+from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Record, Statements
 
@@ -168,6 +171,24 @@ class SimulatedAcquirer:
 
     async def acknowledge(self, notices: Sequence[Notice], at: datetime) -> None:
         await self._memory.acknowledge(notices)
+
+    async def lose(self, requests: Sequence[ChargeRequest | MoneyRequest]) -> None:
+        """These never arrived: a fault on demand took them on their way. Raises DatabaseError."""
+        await self._note(requests, lost=True)
+
+    async def decline(self, requests: Sequence[ChargeRequest | MoneyRequest], no: Declined | Refused) -> None:
+        """These arrived, and the answer is no, on demand. Raises DatabaseError."""
+        said = no if isinstance(no, Declined) else Declined(no.code, no.code, no.message)
+        await self._note(requests, declined=said)
+
+    async def _note(self, requests: Sequence[ChargeRequest | MoneyRequest], **changes: Any) -> None:
+        at = self._clock.now()
+        operations = [
+            _charge(request, Approved(""), at) if isinstance(request, ChargeRequest) else _request(request, at)
+            for request in requests
+        ]
+        fate = {"known_at": at, "comes_late": False, "bounces_at": None, **changes}
+        await self._memory.take([replace(operation, **fate) for operation in operations], at)
 
     async def begin_authentication(self, requests: Sequence[AuthenticationRequest]) -> list[ChallengeOutcome]:
         await self._take_a_while()

@@ -20,3 +20,17 @@ CREATE TABLE simulated_operation (
     PRIMARY KEY (account_id, key)
 ) WITH (fillfactor = 80);
 CREATE INDEX simulated_operation_telling ON simulated_operation (tells_at, account_id, key) WHERE tells_at IS NOT NULL;
+
+-- What operators have the sandbox do wrong, on purpose: of one account's calls or of all, a number of them or a share.
+CREATE TABLE fault (
+    id         text COLLATE "C" PRIMARY KEY,
+    place      text NOT NULL CHECK (place IN ('acquirer', 'webhooks', 'api')),
+    kind       text NOT NULL,
+    account_id text COLLATE "C",                    -- null: of every account
+    share_pct  int CHECK (share_pct BETWEEN 1 AND 100), -- how many of a hundred calls; null: every one
+    calls_left int CHECK (calls_left >= 0),         -- null: until it is cleared
+    struck     int NOT NULL DEFAULT 0,              -- how often it did
+    delay_ms   int CHECK (delay_ms > 0),            -- of what is slow or late
+    operator   text NOT NULL,
+    created_at timestamptz NOT NULL
+);

@@ -14,6 +14,7 @@ import structlog
 from msgspec import Struct
 
 from tallystick.gateway.accounts.authentication import Authenticator
+from tallystick.gateway.faults.faults import API, Fault, Faults
 from tallystick.gateway.stripe_wire import errors, expanding, forms
 from tallystick.gateway.stripe_wire.binding import bind
 from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
@@ -53,17 +54,25 @@ class Request(Struct):
     version: bytes = b""
     connected_account: bytes = b""
     key: str | None = None
+    fault: Fault | None = None
 
 
 class Wire:
     """The ASGI application under `/v1`."""
 
     def __init__(
-        self, routes: Routes, authenticator: Authenticator, keyed: Keyed, clock: Clock, entropy: Entropy
+        self,
+        routes: Routes,
+        authenticator: Authenticator,
+        keyed: Keyed,
+        faults: Faults,
+        clock: Clock,
+        entropy: Entropy,
     ) -> None:
         self._routes = routes
         self._authenticator = authenticator
         self._keyed = keyed
+        self._faults = faults
         self._clock = clock
         self._entropy = entropy
 
@@ -86,9 +95,12 @@ class Wire:
         except Exception:
             # The edge: whatever broke becomes a 500 with a reference. No parameter and no path goes into the log.
             log.exception("request_broke", request_id=request.id, method=request.method)
-            broken = errors.Broken(f"An error of ours. Ask about the request {request.id}.")
+            broken = _broken(request)
             reply = broken.reply()
             headers += _error_headers(broken)
+        if request.fault is not None and request.fault.kind == "error_after":
+            broken = _broken(request)
+            reply, headers = broken.reply(), [headers[0], *_error_headers(broken)]
         await _send(send, reply, headers, request)
 
     async def _answer(self, request: Request, receive: Receive, headers: list[Header]) -> Reply:
@@ -96,6 +108,10 @@ class Wire:
         caller = await self._authenticator.caller(request.authorization)
         _check_permitted(request, route, caller)
         route.check_id(id)
+        if not caller.livemode:
+            request.fault = await self._faults.strike(API, caller.account_id)
+            if request.fault is not None and request.fault.kind == "error_before":
+                raise _broken(request)
         if request.version:
             await self._authenticator.note_version(caller, request.version.decode("ascii"))
         body = await _body(request, receive) if request.method == "POST" else b""
@@ -131,6 +147,10 @@ class Wire:
         if replayed:
             headers.append((b"idempotent-replayed", b"true"))
         return reply
+
+
+def _broken(request: Request) -> errors.Broken:
+    return errors.Broken(f"An error of ours. Ask about the request {request.id}.")
 
 
 def _request(scope: Mapping[str, Any], id: str) -> Request:
@@ -226,6 +246,8 @@ async def _send(send: Send, reply: Reply, headers: list[Header], request: Reques
             ],
         }
     )
+    if request.fault is not None and request.fault.kind == "drop_answer":
+        return  # the server closes the connection of an answer that has no body
     await send({"type": "http.response.body", "body": reply.body})
 
 

@@ -198,7 +198,15 @@ def prepare(claimed: Claimed, endpoint: Endpoint, limits: Limits, *, at: datetim
         }
     except ValueError:
         return NotSent(states.UNSIGNABLE)
-    return HttpRequest("POST", endpoint.url, headers, claimed.body, limits.deadline_s, limits.answer_bytes_max)
+    return HttpRequest(
+        "POST",
+        endpoint.url,
+        headers,
+        claimed.body,
+        limits.deadline_s,
+        limits.answer_bytes_max,
+        on_behalf_of=claimed.owner_id,
+    )
 
 
 def judge(exchange: Exchange, schedule: Schedule, *, tries: int, at: datetime, chance: float) -> Verdict:

@@ -1,0 +1,68 @@
+"""`tallystick gateway faults …`: what the sandbox is to do wrong, so that users see how their integration takes it."""
+
+from typing import Annotated, Any
+
+import typer
+
+from tallystick.cli.running import DataDir, ask
+from tallystick.cli.service_api import ServiceApi
+from tallystick.cli.showing import AsJson, show
+
+PATH = "/operator/v1/faults"
+
+app = typer.Typer(help="Faults on demand, in test mode only: docs/faults.md says what each does.", no_args_is_help=True)
+
+
+@app.command("add")
+def add(
+    place: Annotated[str, typer.Argument(help="acquirer, webhooks or api")],
+    kind: Annotated[str, typer.Argument(help="such as drop_answer; an unknown one is answered with those there are")],
+    calls: Annotated[int | None, typer.Option(help="For so many calls; else until it is cleared.")] = None,
+    share: Annotated[int | None, typer.Option(help="Strike so many of a hundred calls; else each.")] = None,
+    account: Annotated[str | None, typer.Option(help="Only calls of acct_…")] = None,
+    delay: Annotated[float | None, typer.Option(help="Seconds, of what is slow or late.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set a fault."""
+    given = {"calls": calls, "share_pct": share, "account": account, "delay_s": delay}
+    body = {"place": place, "kind": kind, **{name: value for name, value in given.items() if value is not None}}
+
+    async def send(api: ServiceApi) -> dict[str, Any]:
+        return await api.ask("POST", PATH, body)
+
+    added = ask("gateway", data_dir, send)
+    show(as_json, added, f"{added['id']}: {place} {kind}")
+
+
+@app.command("list")
+def list_all(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """List the faults that are set, spent ones too."""
+
+    async def rows(api: ServiceApi) -> dict[str, Any]:
+        return await api.ask("GET", PATH)
+
+    found = ask("gateway", data_dir, rows)["data"]
+    show(as_json, {"faults": found}, *([_words(row) for row in found] or ["No fault is set."]))
+
+
+@app.command("clear")
+def clear(
+    fault: Annotated[str | None, typer.Argument(help="flt_…; all where none is named")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Clear one fault, or all."""
+
+    async def send(api: ServiceApi) -> dict[str, Any]:
+        return await api.ask("DELETE", PATH if fault is None else f"{PATH}/{fault}")
+
+    cleared = ask("gateway", data_dir, send)
+    show(as_json, cleared, f"{cleared['cleared']} cleared.")
+
+
+def _words(row: dict[str, Any]) -> str:
+    left = "until cleared" if row["calls_left"] is None else f"{row['calls_left']} calls left"
+    share = f", {row['share_pct']} % of calls" if row["share_pct"] is not None else ""
+    whose = f", {row['account']}" if row["account"] is not None else ""
+    return f"{row['id']}  {row['place']} {row['kind']}, {left}{share}{whose}, struck {row['struck']} times"
