@@ -1,9 +1,10 @@
 """Webhook deliveries: claimed, signed both ways, posted to a local sink that answers 204, the tries recorded.
 
-    python -m benchmarks.deliveries [--deliveries N] [--endpoints N]
+    python -m benchmarks.deliveries [--deliveries N] [--endpoints N] [--rounds N]
 
-The sink is a process of its own; PostgreSQL is durable. Prints JSON: deliveries per second, CPU seconds of the
-dispatcher per 1,000, and the time from commit to the sink at 50 events a second.
+The sink is a process of its own; PostgreSQL is durable. Prints JSON: deliveries per second and CPU seconds per 1,000
+beside pgqueuer, in turns; the time from commit to the sink at 50 events a second; and that of 98 endpoints, while the
+two others answer like them, and while one hangs and the other answers after 14 seconds.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any, ClassVar
 import psycopg
 import uvloop
 
+from benchmarks.controls.deliveries_pgqueuer import rate as pgqueuer_rate
 from tallystick.gateway.webhooks.events import Happening, record
 from tallystick.gateway.webhooks.worker import dispatcher
 from tallystick.kernel.delivery.protocol import Limits
@@ -39,6 +41,12 @@ from tallystick.ports.postgres import EmbeddedPostgres
 EVENTS_PER_COMMIT = 100
 PACED_EVENTS = 250
 PACE_PER_S = 50
+UNLIMITED = Limits(rate_per_s=1_000_000, burst=1_000_000)  # the sink is no merchant's server
+NEIGHBOURS = 100
+NEIGHBOURS_PACE_PER_S = 150
+NEIGHBOURS_S = 25.0  # longer than a deadline, so that the first tries have timed out
+SLOW_S = 14.0
+SECRET = "whsec_" + base64.b64encode(bytes(32)).decode()
 ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 OBJECT = {
     "id": "pi_1",
@@ -50,9 +58,9 @@ OBJECT = {
 
 
 class Sink(asyncio.Protocol):
-    """Answers every request with 204 and notes when it came."""
+    """Answers every request with 204 and notes when it came: at once, after SLOW_S under /slow, never under /hang."""
 
-    arrivals: ClassVar[list[float]] = []
+    arrivals: ClassVar[list[tuple[str, float]]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
@@ -61,13 +69,26 @@ class Sink(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.unread += data
         while (end := self.unread.find(b"\r\n\r\n")) >= 0:
-            head = self.unread[:end].lower()
-            length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            head = self.unread[:end]
+            length = int(_header(head, b"content-length"))
             if len(self.unread) < end + 4 + length:
                 return
             self.unread = self.unread[end + 4 + length :]
-            Sink.arrivals.append(time.monotonic())
+            Sink.arrivals.append((_header(head, b"webhook-id").decode(), time.monotonic()))
+            path = head.split(b" ", 2)[1]
+            if path == b"/slow":
+                asyncio.get_running_loop().call_later(SLOW_S, self._answer)
+            elif path != b"/hang":
+                self._answer()
+
+    def _answer(self) -> None:
+        if not self.transport.is_closing():
             self.transport.write(ANSWER)
+
+
+def _header(head: bytes, name: bytes) -> bytes:
+    at = head.lower().find(b"\r\n" + name + b":")
+    return head[at + len(name) + 3 :].partition(b"\r\n")[0].strip()
 
 
 def sink(pipe: Connection) -> None:
@@ -86,7 +107,6 @@ def sink(pipe: Connection) -> None:
 
 def prepare(dsn: str, port: int, endpoints: int) -> None:
     """One account for each endpoint."""
-    secret = "whsec_" + base64.b64encode(bytes(32)).decode()
     with psycopg.connect(dsn) as connection:
         for number in range(endpoints):
             at = datetime.now(UTC)
@@ -97,15 +117,16 @@ def prepare(dsn: str, port: int, endpoints: int) -> None:
                 "INSERT INTO webhook_endpoint"
                 " (account_id, livemode, id, url, status, enabled_events, secrets, created_at)"
                 " VALUES (%s, false, %s, %s, 'enabled', '{*}', %s, %s)",
-                (f"acct_{number}", f"we_{number}", f"http://127.0.0.1:{port}/{number}", [secret], at),
+                (f"acct_{number}", f"we_{number}", f"http://127.0.0.1:{port}/{number}", [SECRET], at),
             )
 
 
-async def happen(database: Database, count: int, endpoints: int) -> None:
+async def happen(database: Database, count: int, endpoints: int, first: int = 0) -> list[str]:
     """`count` events in one commit."""
-    happenings = [Happening(f"acct_{n % endpoints}", False, "charge.updated", "pi_1", OBJECT) for n in range(count)]
+    numbers = range(first, first + count)
+    happenings = [Happening(f"acct_{n % endpoints}", False, "charge.updated", "pi_1", OBJECT) for n in numbers]
     async with database.transaction() as tx:
-        await record(tx, happenings, at=datetime.now(UTC), entropy=SystemEntropy())
+        return (await record(tx, happenings, at=datetime.now(UTC), entropy=SystemEntropy())).ids
 
 
 async def undelivered(dsn: str) -> int:
@@ -135,7 +156,7 @@ async def rate(dsn: str, database: Database, worker: Dispatcher, deliveries: int
     return {
         "deliveries": deliveries,
         "per_s": round(deliveries / seconds, 1),
-        "dispatcher_cpu_s_per_1000": round(cpu_s / deliveries * 1000, 3),
+        "cpu_s_per_1000": round(cpu_s / deliveries * 1000, 3),
     }
 
 
@@ -156,8 +177,8 @@ async def latency(database: Database, worker: Dispatcher, pipe: Connection, endp
     with suppress(asyncio.CancelledError):
         await task
     pipe.send("take")
-    arrivals = await asyncio.to_thread(pipe.recv)
-    waits_ms = [(there - here) * 1000 for here, there in zip(committed, sorted(arrivals), strict=True)]
+    arrivals = sorted(at for _, at in await asyncio.to_thread(pipe.recv))
+    waits_ms = [(there - here) * 1000 for here, there in zip(committed, arrivals, strict=True)]
     return {
         "events_per_s": PACE_PER_S,
         "p50_ms": round(statistics.median(waits_ms), 2),
@@ -165,40 +186,98 @@ async def latency(database: Database, worker: Dispatcher, pipe: Connection, endp
     }
 
 
-async def measure(dsn: str, pipe: Connection, deliveries: int, endpoints: int) -> dict[str, Any]:
-    """Both measurements."""
+async def neighbours(database: Database, worker: Dispatcher, pipe: Connection) -> dict[str, float]:
+    """Events at a steady pace for 100 endpoints in turn; how long those of the last 98 take from commit to the sink."""
+    pipe.send("take")
+    await asyncio.to_thread(pipe.recv)
+    task = asyncio.create_task(worker.run())
+    committed: dict[str, float] = {}
+    started = time.monotonic()
+    number = 0
+    while (elapsed_s := time.monotonic() - started) < NEIGHBOURS_S:
+        due = int(elapsed_s * NEIGHBOURS_PACE_PER_S) - number
+        if due > 0:
+            ids = await happen(database, due, NEIGHBOURS, number)
+            at = time.monotonic()
+            committed |= {id: at for place, id in enumerate(ids) if (number + place) % NEIGHBOURS >= 2}
+            number += due
+            worker.wake()
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(1)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    pipe.send("take")
+    arrivals = dict(reversed(await asyncio.to_thread(pipe.recv)))  # the first arrival of each
+    waits_ms = [(arrivals[id] - at) * 1000 for id, at in committed.items()]
+    return {
+        "events": len(waits_ms),
+        "p50_ms": round(statistics.median(waits_ms), 2),
+        "p99_ms": round(statistics.quantiles(waits_ms, n=100)[98], 2),
+    }
+
+
+async def two_go_bad(dsn: str, database: Database, http: AiohttpClient, pipe: Connection, port: int) -> dict[str, Any]:
+    """The others' p99 without and with one endpoint that hangs and one that answers after 14 s."""
+    report: dict[str, Any] = {}
+    for name, paths in (("all_well", ("0", "1")), ("one_hangs_one_is_slow", ("hang", "slow"))):
+        with psycopg.connect(dsn) as connection:
+            for number, path in enumerate(paths):
+                url = f"http://127.0.0.1:{port}/{path}"
+                connection.execute("UPDATE webhook_endpoint SET url = %s WHERE id = %s", (url, f"we_{number}"))
+        worker = dispatcher(database, http, SystemClock(), SystemEntropy(), Limits())
+        report[name] = await neighbours(database, worker, pipe)
+    report["p99_ratio"] = round(report["one_hangs_one_is_slow"]["p99_ms"] / report["all_well"]["p99_ms"], 2)
+    return report
+
+
+async def measure(dsns: dict[str, str], pipe: Connection, port: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """All measurements."""
+    dsn, count, endpoints = dsns["gateway"], arguments.deliveries, arguments.endpoints
     database = await open_database(dsn)
     http = AiohttpClient()
-    limits = Limits()
 
     def worker() -> Dispatcher:
-        return dispatcher(database, http, SystemClock(), SystemEntropy(), limits)
+        return dispatcher(database, http, SystemClock(), SystemEntropy(), UNLIMITED)
 
+    ours, theirs = [], []
+    body = json.dumps({"id": "evt_1", "object": "event", "data": {"object": OBJECT}}).encode()
+    for _ in range(arguments.rounds):
+        ours.append(await rate(dsn, database, worker(), count, endpoints))
+        theirs.append(await pgqueuer_rate(dsns["pgqueuer"], f"http://127.0.0.1:{port}/0", SECRET, body, count))
     report = {
-        "backlog": await rate(dsn, database, worker(), deliveries, endpoints),
+        "backlog": {"tallystick": ours, "pgqueuer": theirs},
+        "rate_beside_pgqueuer": round(_median(ours, "per_s") / _median(theirs, "per_s"), 2),
+        "cpu_beside_pgqueuer": round(_median(ours, "cpu_s_per_1000") / _median(theirs, "cpu_s_per_1000"), 2),
         "pick_up": await latency(database, worker(), pipe, endpoints),
+        "others": await two_go_bad(dsn, database, http, pipe, port),
     }
     await http.close()
     await database.close()
     return report
 
 
+def _median(runs: list[dict[str, float]], name: str) -> float:
+    return statistics.median(run[name] for run in runs)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--deliveries", type=int, default=20_000)
+    parser.add_argument("--deliveries", type=int, default=10_000)
     parser.add_argument("--endpoints", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=sink, args=(theirs,), daemon=True)
     process.start()
     port = ours.recv()
     with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(folder) as server:
-        server.create_databases(["gateway"])
-        dsn = server.dsn("gateway")
-        migrate(dsn, "tallystick.gateway.schema")
-        prepare(dsn, port, arguments.endpoints)
-        report = uvloop.run(measure(dsn, ours, arguments.deliveries, arguments.endpoints))
+        server.create_databases(["gateway", "pgqueuer"])
+        dsns = {name: server.dsn(name) for name in ("gateway", "pgqueuer")}
+        migrate(dsns["gateway"], "tallystick.gateway.schema")
+        prepare(dsns["gateway"], port, NEIGHBOURS)
+        report = uvloop.run(measure(dsns, ours, port, arguments))
     process.terminate()
     json.dump({"endpoints": arguments.endpoints, **report}, sys.stdout, indent=2)
     print()

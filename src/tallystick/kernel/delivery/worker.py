@@ -49,6 +49,10 @@ STOP_GRACE_S: Final = 1.5
 """What is being sent at the end gets this long; the rest is given back to be sent by the next dispatcher."""
 ROOM_SHARE: Final = 0.25
 """How much room there must be before a busy dispatcher claims again: few large claims instead of many small ones."""
+GATHERED: Final = 64
+"""Results that are worth a commit of their own; fewer wait a moment for those that are about to come."""
+GATHER_S: Final = 0.005
+"""That moment. Nobody waits for the record of a try, and a commit costs as much as several tries."""
 CROWDED_S: Final = 5.0
 """How long an endpoint takes less than there is for it until what waits is moved out of the way of others."""
 
@@ -89,7 +93,7 @@ class Dispatcher:
         self._shares: dict[EndpointKey, int] = {}  # of the endpoints in flight
         self._buckets: Buckets[EndpointKey] = Buckets(rate_per_s=self._limits.rate_per_s, burst=self._limits.burst)
         self._crowded_since_s: dict[EndpointKey, float] = {}
-        self._results: Batcher[Result, bool] = Batcher(self._record)
+        self._results: Batcher[Result, bool] = Batcher(self._record, in_flight_max=1)
 
     def wake(self) -> None:
         """Something was committed that may be due: look now. To be called in the dispatcher's own event loop."""
@@ -255,6 +259,8 @@ class Dispatcher:
 
     async def _record(self, results: Sequence[Result]) -> Sequence[bool]:
         """Write results down, many in one commit, together with what they told of their endpoints."""
+        if len(results) < GATHERED and len(self._under_way) > len(results):
+            await self._clock.sleep(GATHER_S)  # what comes meanwhile is the next batch, and it will be a larger one
         if not any(result.verdict.gone or result.is_news or result.verdict.state == DEAD for result in results):
             counted = await queue.record(self._database, results)
         else:
