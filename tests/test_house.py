@@ -25,6 +25,8 @@ PURE = {
     "tallystick.gateway.checkout.session",
     "tallystick.gateway.ledger.postings",
     "tallystick.gateway.payments.payment",
+    "tallystick.gateway.payments.schedule",
+    "tallystick.gateway.webhooks.event_types",
     "tallystick.kernel.addresses",
     "tallystick.kernel.backoff",
     "tallystick.kernel.columns",

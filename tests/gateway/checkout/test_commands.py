@@ -18,8 +18,9 @@ from tallystick.gateway.checkout.parameters import (
     PriceData,
     ProductData,
 )
+from tallystick.gateway.payments.resolving import Resolution
 from tallystick.gateway.stripe_wire import errors
-from tallystick.kernel.outcomes import NotSent, Unknown
+from tallystick.kernel.outcomes import NotSent, Refused, Unknown
 
 Core = Any
 Another = Callable[[], Core]
@@ -317,12 +318,44 @@ async def test_authorisations_that_nobody_captured_are_voided(core: Core) -> Non
     assert refused.value.code == "charge_expired_for_capture"
     core.bank.answers += [NotSent("down")]
     assert await core.expiry.void_uncaptured() == 2
-    assert await core.expiry.void_uncaptured() == 1, "what never left is tried again"
+    assert await core.expiry.void_uncaptured() == 0, "it is under way"
+    core.clock.ahead += timedelta(seconds=11)
+    assert await core.inquirer.look() == 1, "what never left is sent again"
     for one in (intent, unreachable):
         row = await core.intent(one["id"])
         assert (row["status"], row["cancellation_reason"]) == ("canceled", "automatic")
     assert (await core.events()).count("charge.expired") == 2
     assert await core.rows("SELECT id FROM ledger_transaction") == []
+
+
+async def test_an_authorisation_that_the_bank_will_not_void_becomes_a_case(core: Core) -> None:
+    """Nobody waits for that void: it stays open, once, until a person has looked at it."""
+    session = await core.open_session(payment_intent_data=PaymentIntentData(capture_method="manual"))
+    await core.pay(session["id"])
+    intent = (await core.session(session["id"]))["payment_intent"]
+    core.clock.ahead += timedelta(days=7, seconds=1)
+    core.bank.answers += [Refused("gone", "There is no such authorisation.")]
+    core.bank.inquiries = [Refused("gone", "There is no such authorisation.")] * 8
+    await core.expiry.void_uncaptured()
+    for seconds in (11, 61, 241, 1501, 5401, 14_401, 64_801, 86_401):
+        assert await core.expiry.void_uncaptured() == 0
+        core.clock.ahead += timedelta(seconds=seconds)
+        await core.inquirer.look()
+    (row,) = await core.rows("SELECT * FROM acquirer_request")
+    assert (row["state"], row["refusal"], row["case_at"] is not None) == ("unknown", "gone", True)
+    found = Resolution(
+        account=core.account_id,
+        livemode=False,
+        id=row["id"],
+        outcome="done",
+        reference="by letter",
+        evidence="the bank says that it lapsed",
+        operator="Ada",
+    )
+    await core.resolving.resolve(found)
+    assert (await core.intent(intent))["status"] == "canceled"
+    shown = await core.session(session["id"])
+    assert (shown["status"], shown["payment_status"]) == ("complete", "unpaid"), "the shopper had done his part"
 
 
 async def test_the_worker_runs_until_it_is_cancelled(core: Core) -> None:

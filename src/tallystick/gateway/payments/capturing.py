@@ -121,15 +121,18 @@ def refunded(payment: Payment, answer: inputs.Refunded, at: datetime) -> Decisio
 def request_refused(payment: Payment, answer: inputs.RequestRefused, at: datetime) -> Decision | Refusal:
     """The acquirer said no: nothing happened, the payment is where it was.
 
-    What must be given back all the same is asked for again: of a late approval that cannot be voided any more, by a
-    refund. When that is refused too, it stays open, asked for by schedule, until a person has looked at it."""
+    What we owe all the same is asked for again: the return of a late approval that cannot be voided any more as a
+    refund. What is refused even so stays open, asked about by schedule, until a person has looked at it."""
     request = payment.request(answer.request_id)
-    charge = payment.charge(request.charge) if request is not None else None
-    if request is not None and request.refund is not None and request.state in OPEN_REQUEST_STATES:
+    if request is None or request.state not in OPEN_REQUEST_STATES:
+        return _over(answer)
+    if request.refund is not None:
         return refunding.refused(payment, request, answer.refusal, at)
-    if request is None or charge is None or charge.state != "reversing" or request.state not in OPEN_REQUEST_STATES:
+    if not _owed(payment, request):
         return _ended(payment, answer, answer.refusal)
-    if request.kind == "void" and charge.amount_captured > 0:
+    charge = payment.charge(request.charge)
+    assert charge is not None, "a request's charge is loaded with it"
+    if request.kind == "void" and charge.state == "reversing" and charge.amount_captured > 0:
         payment = payment.having(replace(request, state="refused", refusal=answer.refusal))
         refund = replace(void_of(charge, answer.follow_id, charge.amount_captured, at), kind="refund")
         return Decision(payment=payment.having(refund), send=refund)
@@ -146,12 +149,9 @@ def resend(payment: Payment, command: inputs.Resend, at: datetime) -> Decision |
 
 
 def request_not_sent(payment: Payment, answer: inputs.RequestNotSent, at: datetime) -> Decision | Refusal:
-    """Nothing reached the acquirer. What must happen all the same, a refund, the return of a late approval, stays to be
-    sent."""
+    """Nothing reached the acquirer. What must happen all the same stays to be sent."""
     request = payment.request(answer.request_id)
-    charge = payment.charge(request.charge) if request is not None else None
-    owed = request is not None and (request.refund is not None or (charge is not None and charge.state == "reversing"))
-    if request is not None and owed and request.state == "sent":
+    if request is not None and request.state == "sent" and _owed(payment, request):
         return Decision(payment=payment.having(replace(request, state="created")))
     return _ended(payment, answer, NOT_SENT)
 
@@ -162,6 +162,14 @@ def request_unknown(payment: Payment, answer: inputs.RequestUnknown, at: datetim
     if request is None or request.state not in ("created", "sent"):
         return _over(answer)
     return Decision(payment=payment.having(replace(request, state="unknown")))
+
+
+def _owed(payment: Payment, request: AcquirerRequest) -> bool:
+    """Whether a request must come about although nobody waits for its answer: a refund that was promised, the return of
+    a late approval, the void of what nobody captured in time. A capture or void by a call may simply fail."""
+    charge = payment.charge(request.charge)
+    late = charge is not None and charge.state == "reversing"
+    return request.refund is not None or late or (request.kind == "void" and request.reason == AUTOMATIC)
 
 
 def _held(payment: Payment) -> Charge:

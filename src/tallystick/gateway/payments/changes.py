@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.ledger.postings import Cause, Entry
 from tallystick.gateway.payments.payment import AcquirerRequest, Charge, Payment, PaymentIntent, Refund
+from tallystick.gateway.webhooks.event_types import EVENT_TYPES
 
 UNEXPECTED_STATE = "payment_intent_unexpected_state"
 
@@ -20,6 +21,9 @@ class Told(Struct, frozen=True):
 
     type: str
     about: PaymentIntent | Charge | CheckoutSession | Refund
+
+    def __post_init__(self) -> None:
+        assert self.type in EVENT_TYPES, self.type
 
 
 class Decision(Struct, frozen=True, kw_only=True):

@@ -210,6 +210,9 @@ class Inquirer:
         if not seen:
             return []
         looks = [schedule.look(row["inquiries"], at, SENT_LEASE_S) for row in seen]
+        for row, look in zip(seen, looks, strict=True):
+            if look.case_at is not None:
+                log.warning("nobody knows the outcome of %s: a person must look (unknown-outcomes)", row["id"])
         rows = sorted(
             (row["account_id"], row["livemode"], row["id"], row["generation"], look.due_at, look.case_at)
             for row, look in zip(seen, looks, strict=True)

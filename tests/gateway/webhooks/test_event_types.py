@@ -1,0 +1,25 @@
+"""One table of the events that the gateway tells of: nothing else is told, and everything in it is."""
+
+import ast
+from pathlib import Path
+
+import tallystick.gateway
+from tallystick.gateway.webhooks.event_types import EVENT_TYPES
+
+
+def told() -> set[str]:
+    """The types in the source: texts that look like one, in what decides about payments."""
+    types = set()
+    for path in sorted((Path(tallystick.gateway.__file__).parent / "payments").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Told":
+                parts = ast.walk(node.args[0])
+                types |= {
+                    part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)
+                }
+    return types
+
+
+def test_what_is_told_is_in_the_table_and_the_other_way_round() -> None:
+    assert told() == set(EVENT_TYPES)
+    assert all(EVENT_TYPES.values())
