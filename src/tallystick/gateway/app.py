@@ -67,7 +67,7 @@ from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
-from tallystick.kernel.service import Asgi, Service, Worker
+from tallystick.kernel.service import Asgi, Service, Worker, at_first_call
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.ports.alerts import Alerts, AppriseAlerts, TargetInvalid
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock
@@ -184,7 +184,7 @@ def build(settings: Settings, ports: Ports) -> Service:
         *unknown_outcome_routes(Resolving(carrying, calling, database, clock, entropy)),
         *(route for time in sandbox for route in clock_routes(time)),
     ]
-    operators = operator_api("gateway", operated, database, clock, entropy)
+    operators = at_first_call(lambda: operator_api("gateway", operated, database, clock, entropy))
     backlogs = (keeper, redriver, alerter)
     workers: tuple[Worker, ...] = (deliveries, *backlogs, expiry, inquirer, completer, reaper, *sandbox)
     pages = _pages(checkout, letters, redrives, settings, ports)

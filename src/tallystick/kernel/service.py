@@ -21,3 +21,15 @@ class Service(Struct, frozen=True):
 
     asgi: Asgi
     workers: tuple[Worker, ...]
+
+
+def at_first_call(build: Callable[[], Asgi]) -> Asgi:
+    """An application that is built when it is first called: what is seldom called does not delay the start."""
+    built: list[Asgi] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if not built:
+            built.append(build())
+        await built[0](scope, receive, send)
+
+    return application

@@ -4,7 +4,7 @@ out.
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 
 import msgspec
@@ -22,7 +22,7 @@ from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
-from tallystick.kernel.service import Asgi, Service, Worker
+from tallystick.kernel.service import Asgi, Service, Worker, at_first_call
 from tallystick.merchant import answers, docs_page, openapi
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.cases.api import case_routes
@@ -157,7 +157,7 @@ def build(settings: Settings, ports: Ports) -> Service:
     )
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
     operated = [*inbox_routes(database, inbox, clock), *(route for time in sandbox for route in clock_routes(time))]
-    operators = operator_api("merchant", operated, database, clock, entropy)
+    operators = at_first_call(lambda: operator_api("merchant", operated, database, clock, entropy))
     every_s = settings.invariants_every_s
     invariants = [Invariants(database, clock, RULES, OWNERS, every_s=every_s)] if every_s else []
     workers: tuple[Worker, ...] = (attempts, sweeper, inbox, backfill, errands, reaper, *invariants, *sandbox)
@@ -195,9 +195,7 @@ def _health_routes(database: Database) -> list[HTTPRouteHandler]:
 
 
 def _description_routes(origin: str) -> list[HTTPRouteHandler]:
-    document = openapi.document(origin)
-    encoded = msgspec.json.encode(document)
-    page = docs_page.render(document)
+    encoded, page = _description(origin)
 
     @get("/openapi.json")
     async def description() -> Response[bytes]:
@@ -208,6 +206,13 @@ def _description_routes(origin: str) -> list[HTTPRouteHandler]:
         return Response(page, media_type="text/html; charset=utf-8", headers=docs_page.HEADERS)
 
     return [description, docs]
+
+
+@cache
+def _description(origin: str) -> tuple[bytes, str]:
+    """What the API's description and its page are: the same for every service that a process builds."""
+    document = openapi.document(origin)
+    return msgspec.json.encode(document), docs_page.render(document)
 
 
 def _exception_handlers(ports: Ports) -> dict[Any, Callable[[Request[Any, Any, Any], Any], Response[bytes]]]:

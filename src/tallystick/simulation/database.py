@@ -21,7 +21,7 @@ from tallystick.ports.database import (
 )
 from tallystick.ports.synchronous import SynchronousConnection
 from tallystick.simulation.nodes import LOOK
-from tallystick.simulation.order import any_order
+from tallystick.simulation.order import any_order, tables_of
 
 if TYPE_CHECKING:
     from tallystick.simulation.nodes import Node
@@ -250,7 +250,7 @@ class VirtualDatabase:
         world.statements += 1
         world.trace("sql", self._node.name, statement.name, str(touched))
         if (look := LOOK.get()) is not None:
-            look.statements += 1
+            look.tables |= tables_of(statement)
             look.rows += touched
         if fault is not None:
             self._strike(fault, statement.name)

@@ -7,7 +7,8 @@ in between.
 """
 
 import asyncio
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Set
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from tallystick.ports.database import Statement
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tallystick.simulation.nodes import Node
     from tallystick.simulation.world import World
 
-REST_MAX_S: Final = 6 * 3600.0  # what no row tells of (a fault of the workers, perhaps) is noticed after that
+REST_MAX_S: Final = 24 * 3600.0  # what no row tells of (a fault of the workers, perhaps) is noticed after that
 LOOK_AGAIN_S: Final = 0.2  # how long a commit waits until resting workers are told; they look every 0.05 to 60 s anyway
 NEVER: Final = float("inf")
 
@@ -36,36 +37,65 @@ SELECT c.table_schema || '.' || quote_ident(c.table_name) AS place, quote_ident(
 _PAST: Final = ("created", "updated", "received", "started", "finished", "completed", "canceled", "revoked", "ended")
 
 
+# Times that stay in a row when nothing is to happen at them any more: when they still mean something.
+_ONLY_WHILE: Final[Mapping[str, str]] = {
+    "payment_intent.capture_before_at": "status = 'requires_capture'",
+    "checkout_session.expires_at": "status = 'open'",
+    "idempotency_key.lease_until": "state = 'running'",
+    "orders.expires_at": "state = 'PENDING'",
+    "attempt.gateway_expires_at": "state IN ('open', 'authorised')",
+}
+
+
 class DueTimes:
-    """When the next thing is due in a database: the first time after now that stands in any column of any table."""
+    """When the next thing is due in each table of a database: the first time after now that stands in any column."""
 
     def __init__(self, server: "VirtualServer") -> None:
         self._server = server
-        columns = [(row["place"], row["name"]) for row in server.control.run(_TIMES, ())[0]]
-        columns = [(place, name) for place, name in columns if not name.startswith(_PAST) and name != "at"]
-        parts = " UNION ALL ".join(
-            f"SELECT min({name}) AS due FROM {place} WHERE {name} > $1::timestamptz" for place, name in columns
-        )
-        self._statement = Statement("due", f"SELECT min(due) AS due FROM ({parts}) AS found")
+        columns: dict[str, list[str]] = {}
+        for row in server.control.run(_TIMES, ())[0]:
+            if not row["name"].startswith(_PAST) and row["name"] != "at":
+                columns.setdefault(row["place"], []).append(row["name"])
+        self.tables = frozenset(_bare(place) for place in columns)
+        parts = []
+        for place, names in columns.items():
+            whens = [(name, _ONLY_WHILE.get(f"{_bare(place)}.{name}", "true")) for name in names]
+            firsts = ", ".join(
+                f"min({name}) FILTER (WHERE {name} > $1::timestamptz AND {when})" for name, when in whens
+            )
+            parts.append(f"SELECT '{_bare(place)}' AS place, least({firsts}) AS due FROM {place}")
+        found = " UNION ALL ".join(parts)
+        self._statement = Statement("due", f"SELECT place, due FROM ({found}) AS found WHERE due IS NOT NULL")
 
-    def after(self, at: datetime) -> datetime | None:
-        """The first time after `at`."""
-        due: datetime | None = self._server.control.run(self._statement, (at,))[0][0]["due"]
-        return due
+    def after(self, at_s: float) -> dict[str, float]:
+        """The first time after `at_s`, for each table that has one. Virtual seconds."""
+        rows, _ = self._server.control.run(self._statement, (EPOCH + timedelta(seconds=at_s),))
+        return {row["place"]: (row["due"] - EPOCH).total_seconds() for row in rows}
+
+
+def _bare(place: str) -> str:
+    return place.rpartition(".")[2]
 
 
 class _Rest:
     """A worker that rests: since when, how often it looks, and when it will be woken as things stand."""
 
-    __slots__ = ("every_s", "future", "handle", "node", "since_s", "wake_s")
+    __slots__ = ("every_s", "future", "handle", "node", "since_s", "tables", "wake_s")
 
-    def __init__(self, node: "Node", since_s: float, every_s: float, future: "asyncio.Future[None]") -> None:
+    def __init__(
+        self, node: "Node", tables: Set[str], since_s: float, every_s: float, future: "asyncio.Future[None]"
+    ) -> None:
         self.node = node
+        self.tables = tables  # that it looked at: only what is due there concerns it
         self.since_s = since_s
         self.every_s = every_s
         self.future = future
         self.handle: asyncio.TimerHandle | None = None
         self.wake_s = NEVER
+
+    def concerned(self, due_s: Mapping[str, float]) -> float:
+        """The first of these times, by table, that concerns it."""
+        return min((at_s for table, at_s in due_s.items() if table in self.tables), default=NEVER)
 
     def first_look_after(self, at_s: float) -> float:
         """The first of its moments at or after `at_s`, the first one at the earliest."""
@@ -90,15 +120,15 @@ class Idling:
         look = LOOK.get()
         if look is None or node.service not in self._services:
             return False
-        found_nothing = look.statements > 0 and look.rows == 0
-        look.statements = look.rows = 0
+        found_nothing, tables = bool(look.tables) and look.rows == 0, look.tables
+        look.tables, look.rows = set(), 0
         if not found_nothing or seconds <= 0:
             return False
         future: asyncio.Future[None] = self._world.loop.create_future()
-        rest = _Rest(node, self._world.loop.now_s, seconds, future)
+        rest = _Rest(node, tables, self._world.loop.now_s, seconds, future)
         self._rests[rest] = None
         due_s = self._services[node.service].due_s.get(node.skew_s)
-        self._set(rest, self._world.loop.now_s if due_s is None else due_s)
+        self._set(rest, self._world.loop.now_s if due_s is None else rest.concerned(due_s))
         try:
             await future
         finally:
@@ -111,7 +141,7 @@ class Idling:
         """Set the timers of those that must be woken before, or at, the next timer."""
         now_s = self._world.loop.now_s
         for name, service in self._services.items():
-            if not service.changed and all(due_s > now_s for due_s in service.due_s.values()):
+            if not service.changed and service.next_s > now_s:
                 continue
             if next_timer_s is None or next_timer_s - now_s > LOOK_AGAIN_S or now_s - service.seen_s > 1.0:
                 self._refresh(name, service, now_s)
@@ -120,18 +150,20 @@ class Idling:
         """Ask what is due since that was asked last, and when the next thing will be; set the timers by it."""
         nodes = [node for node in self._world.nodes if node.service == name]
         earliest_s = service.seen_s + min(0.0, *(node.skew_s for node in nodes))
-        new_s = service.first_after(earliest_s) if service.changed else NEVER
+        new_s = service.due.after(earliest_s) if service.changed else {}
         service.due_s = {}
         for skew_s in sorted({0.0, *(node.skew_s for node in nodes)}):
             theirs_s = now_s + skew_s
-            is_next = service.changed and new_s > theirs_s
-            service.due_s[skew_s] = (new_s if is_next else service.first_after(theirs_s)) - skew_s
+            is_next = service.changed and all(at_s > theirs_s for at_s in new_s.values())
+            next_s = new_s if is_next else service.due.after(theirs_s)
+            service.due_s[skew_s] = {table: at_s - skew_s for table, at_s in next_s.items()}
             self._world.looks += 1
         for rest in self._rests:
             if rest.node.service == name:
                 skew_s = rest.node.skew_s
-                is_due = new_s <= now_s + skew_s
-                self._set(rest, now_s if is_due else service.due_s.get(skew_s, now_s))
+                is_due = rest.concerned(new_s) <= now_s + skew_s
+                due_s = service.due_s.get(skew_s)
+                self._set(rest, now_s if is_due or due_s is None else rest.concerned(due_s))
         service.changed, service.seen_s = False, now_s
 
     def _set(self, rest: _Rest, due_s: float) -> None:
@@ -147,7 +179,7 @@ class Idling:
     @property
     def next_due_s(self) -> float:
         """When the next thing is due in any of the databases, as far as is known."""
-        return min(due_s for service in self._services.values() for due_s in (*service.due_s.values(), NEVER))
+        return min(service.next_s for service in self._services.values())
 
     @property
     def settled(self) -> bool:
@@ -156,17 +188,18 @@ class Idling:
 
 
 class _Service:
-    """What is known of the due times of one service's database. `due_s` is by the skew of those who look."""
+    """What is known of the due times of one service's database. `due_s` is by the skew of those who look, by table."""
 
     def __init__(self, due: DueTimes) -> None:
-        self._due = due
+        self.due = due
         self.changed = True
         self.seen_s = 0.0
-        self.due_s: dict[float, float] = {}
+        self.due_s: dict[float, dict[str, float]] = {}
 
-    def first_after(self, at_s: float) -> float:
-        due = self._due.after(EPOCH + timedelta(seconds=at_s))
-        return NEVER if due is None else (due - EPOCH).total_seconds()
+    @property
+    def next_s(self) -> float:
+        """The first of all of them."""
+        return min((at_s for tables in self.due_s.values() for at_s in tables.values()), default=NEVER)
 
 
 def _wake(future: "asyncio.Future[None]") -> None:

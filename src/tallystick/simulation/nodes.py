@@ -23,12 +23,12 @@ TASKS_PRUNED_AT: Final = 256
 
 
 class Look:
-    """What a worker found since it slept last: `statements` it ran and the rows that they gave or touched."""
+    """What a worker found since it slept last: words of its statements, and the rows that they gave or touched."""
 
-    __slots__ = ("rows", "statements")
+    __slots__ = ("rows", "tables")
 
     def __init__(self) -> None:
-        self.statements = 0
+        self.tables: set[str] = set()
         self.rows = 0
 
 

@@ -28,3 +28,9 @@ def _orders(statement: Statement) -> bool:
         if shorter == text:
             return "ORDER BY" in text
         text = shorter
+
+
+@cache
+def tables_of(statement: Statement) -> frozenset[str]:
+    """The words of a statement, among which are the tables that it reads."""
+    return frozenset(re.findall(r"[a-z_]+", statement.text))

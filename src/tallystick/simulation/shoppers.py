@@ -27,7 +27,8 @@ DECLINED: Final = ("4000 0000 0000 0002", "4000 0000 0000 9995", "4000 0000 0000
 CHALLENGED: Final = ("4000 0025 0000 3155", "4000 0027 6000 3184", "4000 0084 0000 1629")
 
 DEADLINE_S: Final = 20.0
-TRIES_MAX: Final = 12
+TRIES_MAX: Final = 12  # of somebody who waits for the answer
+JOB_TRIES_MAX: Final = 60  # of a program that nobody waits for
 BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0)
 PAGES_MAX: Final = 15
 PATIENCE: Final = 4  # how often a shopper loads a page again that did not come
@@ -119,10 +120,10 @@ class Outsiders:
             return read
         return None
 
-    async def _repeat(self, request: HttpRequest) -> Exchange:
+    async def _repeat(self, request: HttpRequest, tries_max: int = TRIES_MAX) -> Exchange:
         """The same call until it has an answer that counts, or patience ends."""
         chance = self._world.chance
-        for number in range(TRIES_MAX):
+        for number in range(tries_max):
             answer = await self._http.send(request)
             if isinstance(answer, Answered) and (answer.status < 300 or answer.status in (402, 422)):
                 return answer
@@ -318,7 +319,8 @@ class Outsiders:
             "Idempotency-Key": key,
         }
         body = urlencode(fields).encode()
-        answer = await self._repeat(HttpRequest("POST", f"{GATEWAY_URL}{path}", headers, body, DEADLINE_S))
+        request = HttpRequest("POST", f"{GATEWAY_URL}{path}", headers, body, DEADLINE_S)
+        answer = await self._repeat(request, JOB_TRIES_MAX)
         if isinstance(answer, Answered) and answer.status < 500:
             try:
                 read: dict[str, Any] = json.loads(answer.body)
