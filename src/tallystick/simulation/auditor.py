@@ -19,6 +19,7 @@ class Auditor:
         self._ttl_s: dict[str, float] = {}
         self._differing: list[Violation] = []
         self._seen_paid: dict[str, None] = {}
+        self._refunded: dict[tuple[str, str], int] = {}
         self._intents: dict[tuple[str, str], str] = {}
 
     def order_answered(self, shop: Shop, key: str, fields: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
@@ -43,6 +44,14 @@ class Auditor:
         """A caller of the gateway's API was told how a payment ended."""
         self._intents[shop.account_id, intent["id"]] = intent["status"]
 
+    def refund_promised(self, shop: Shop, intent: str, amount: int, received: int) -> None:
+        """A caller was told that a refund was made; never more of them than there is."""
+        key = (shop.account_id, intent)
+        self._refunded[key] = self._refunded.get(key, 0) + amount
+        if self._refunded[key] > received:
+            what = f"{self._refunded[key]} of {received} were promised back"
+            self._differing.append(Violation("refunds_within_the_capture", intent, what))
+
     @property
     def orders(self) -> int:
         """Orders that somebody was told of, and payments made without one."""
@@ -58,6 +67,8 @@ class Auditor:
         for order_id in self._seen_paid:
             if states.get(order_id) != "PAID":
                 yield Violation("seen_paid_is_paid", order_id, f"its shopper saw it paid, it is {states.get(order_id)}")
+        for row in gateway.control.run(SQL.bank_differs, ())[0]:
+            yield Violation("the_bank_agrees", row["subject"], row["detail"])
         statuses = {
             (row["account_id"], row["id"]): row["status"] for row in gateway.control.run(SQL.intent_statuses, ())[0]
         }

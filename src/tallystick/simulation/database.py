@@ -212,8 +212,6 @@ class VirtualDatabase:
             if fault in ("crash_before_commit", "commit_unknown_undone"):
                 self._strike(fault, statement.name)
             result = await self.run(session, statement, parameters)
-            if not _only_reads(statement) and result[1]:
-                self._server.changed()
             if fault is not None:
                 self._strike(fault, statement.name)
             return result
@@ -246,6 +244,8 @@ class VirtualDatabase:
                 self._server.lose(session)
             self._strike(fault, statement.name)
         records, touched = await self._send(session, statement, parameters)
+        if touched and not session.in_transaction and not _only_reads(statement):
+            self._server.changed()
         world = self._world
         world.statements += 1
         world.trace("sql", self._node.name, statement.name, str(touched))

@@ -26,7 +26,12 @@ NETWORK: Final = (
 STATEMENT: Final = ("crash_before_statement", "crash_after_statement", "serialization_failure", "connection_lost")
 COMMIT: Final = ("crash_before_commit", "crash_after_commit", "commit_unknown_done", "commit_unknown_undone")
 WEATHER: Final = ("partition", "stalled_process", "killed_process", "clock_skew", "database_restart", "secret_rotation")
-ACQUIRER: Final = ("acquirer_timeout_approved", "acquirer_timeout_declined", "acquirer_late_approval")
+ACQUIRER: Final = (
+    "acquirer_timeout_approved",
+    "acquirer_timeout_declined",
+    "acquirer_late_approval",
+    "acquirer_approval_after_cancel",
+)
 
 ALL: Final = (*NETWORK, *STATEMENT, *COMMIT, *WEATHER, *ACQUIRER)
 

@@ -18,6 +18,15 @@ SCENARIOS: Final[Mapping[str, Mapping[str, int]]] = {
     "challenge": {"challenge_met": 4, "challenge_failed": 2, "challenge_left": 2, "challenge_twice": 2, "pays": 1},
     "expiry": {"comes_late": 6, "abandons": 2, "pays": 1, "challenge_left": 1},
     "sdk": {"sdk_charge": 4, "sdk_capture": 3, "sdk_cancel": 2, "pays": 2},
+    "bank": {
+        "bank_late": 3,
+        "bank_timeout_approved": 3,
+        "bank_timeout_declined": 3,
+        "bank_after_cancel": 3,
+        "sdk_bank": 3,
+    },
+    "refunds": {"sdk_refund": 4, "shop_refunds": 5, "pays": 1},
+    "again": {"pays_again": 6, "comes_late": 2, "bank_after_cancel": 1},
 }
 MIXED: Final = {shopper: share for shares in SCENARIOS.values() for shopper, share in shares.items()}
 

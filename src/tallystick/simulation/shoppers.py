@@ -5,14 +5,13 @@ What they saw is told to the auditor, who holds the services to it at the end.
 """
 
 import asyncio
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
 
 from tallystick.demo.browser import Browser, Form, Lost, Page
-from tallystick.ports.http import Answered, Exchange, HttpRequest
-from tallystick.simulation.installation import GATEWAY_URL, MERCHANT_URL, SHOP_URL, Shop
+from tallystick.simulation.callers import Callers
+from tallystick.simulation.clients import Clients
+from tallystick.simulation.installation import MERCHANT_URL, SHOP_URL, Shop
 from tallystick.simulation.network import VirtualHttp
 
 if TYPE_CHECKING:
@@ -26,10 +25,21 @@ MASTERCARD: Final = "5555 5555 5555 4444"
 DECLINED: Final = ("4000 0000 0000 0002", "4000 0000 0000 9995", "4000 0000 0000 0119")
 CHALLENGED: Final = ("4000 0025 0000 3155", "4000 0027 6000 3184", "4000 0084 0000 1629")
 
-DEADLINE_S: Final = 20.0
-TRIES_MAX: Final = 12  # of somebody who waits for the answer
-JOB_TRIES_MAX: Final = 60  # of a program that nobody waits for
-BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0)
+LATE: Final = "4000 0000 0000 7007"
+TIMEOUT_APPROVED: Final = "4000 0000 0000 7015"
+TIMEOUT_DECLINED: Final = "4000 0000 0000 7023"
+AFTER_CANCEL: Final = "4000 0000 0000 7031"
+REFUND_BOUNCES: Final = "4000 0000 0000 5126"
+
+BANK_FAULTS: Final = {
+    LATE: "acquirer_late_approval",
+    TIMEOUT_APPROVED: "acquirer_timeout_approved",
+    TIMEOUT_DECLINED: "acquirer_timeout_declined",
+    AFTER_CANCEL: "acquirer_approval_after_cancel",
+}
+
+Act = Callable[[int, Mapping[str, Any]], Awaitable[None]]
+
 PAGES_MAX: Final = 15
 PATIENCE: Final = 4  # how often a shopper loads a page again that did not come
 DECLINES_MAX: Final = 5
@@ -44,7 +54,9 @@ class Outsiders:
         self._scenario = scenario
         self._auditor = auditor
         self._http = VirtualHttp(world.network, node)
-        self._acts = {
+        self._clients = Clients(node)
+        self._callers = Callers(node, auditor)
+        self._acts: dict[str, Act] = {
             "pays": self._pays,
             "double_click": self._double_click,
             "two_tabs": self._two_tabs,
@@ -57,6 +69,12 @@ class Outsiders:
             "challenge_left": self._challenge_left,
             "challenge_twice": self._challenge_twice,
             "comes_late": self._comes_late,
+            "bank_late": self._with_card(LATE),
+            "bank_timeout_approved": self._with_card(TIMEOUT_APPROVED),
+            "bank_timeout_declined": self._with_card(TIMEOUT_DECLINED),
+            "bank_after_cancel": self._with_card(AFTER_CANCEL),
+            "pays_again": self._does_not_pay,
+            "shop_refunds": self._pays_with_any,
         }
 
     async def come(self, shops: Sequence[Shop]) -> None:
@@ -75,7 +93,7 @@ class Outsiders:
         await asyncio.sleep(arrives_s)
         self._world.tell(f"shopper {number}", f"comes: {kind.replace('_', ' ')}")
         if kind.startswith("sdk"):
-            await self._sdk(number, kind, shop)
+            await self._callers.act(number, kind, shop)
             return
         order = await self._place(number, shop)
         if order is None:
@@ -84,6 +102,35 @@ class Outsiders:
             await self._acts[kind](number, order)
         except Lost as lost:
             self._world.tell(f"shopper {number}", f"gives up: {lost}")
+        if kind == "pays_again":
+            await self._pay_again(number, shop, order)
+        elif kind == "shop_refunds":
+            await self._refund(number, shop, order)
+
+    async def _pay_again(self, number: int, shop: Shop, order: Mapping[str, Any]) -> None:
+        """The order ended unpaid; its shop lets the shopper try again."""
+        chance = self._world.chance
+        await asyncio.sleep(self._auditor.ttl_s(order["id"]) + chance.choice((1.0, 30.0, 400.0)) * chance.random())
+        again = await self._clients.merchant(shop, f"/v1/orders/{order['id']}/attempts", {}, f"again-{number}")
+        if again is None:
+            return
+        try:
+            await self._pays(number, again)
+        except Lost as lost:
+            self._world.tell(f"shopper {number}", f"gives up again: {lost}")
+
+    async def _refund(self, number: int, shop: Shop, order: Mapping[str, Any]) -> None:
+        """The shop gives back a part, or two parts at once, or more than there is."""
+        chance = self._world.chance
+        await asyncio.sleep(60.0 * chance.random())
+        amounts = [max(1, order["amount"] // chance.choice((1, 2, 3))) for _ in range(chance.choice((1, 2, 3)))]
+        path = f"/v1/orders/{order['id']}/refunds"
+        asked = [
+            self._node.begin(self._clients.merchant(shop, path, {"amount": amount}, f"refund-{number}-{place}"))
+            for place, amount in enumerate(amounts)
+        ]
+        for each in asked:
+            await each
 
     # --- the shop --------------------------------------------------------------------------------------------------
 
@@ -100,38 +147,14 @@ class Outsiders:
         }
         key = f"basket-{number}"
         twice = chance.random() < 0.2
-        calls = [self._node.begin(self._post_order(shop, key, fields)) for _ in range(2 if twice else 1)]
+        calls = [
+            self._node.begin(self._clients.merchant(shop, "/v1/orders", fields, key)) for _ in range(2 if twice else 1)
+        ]
         answers = [await call for call in calls]
         placed = [answer for answer in answers if answer is not None]
         for answer in placed:
             self._auditor.order_answered(shop, key, fields, answer)
         return placed[0] if placed else None
-
-    async def _post_order(self, shop: Shop, key: str, fields: Mapping[str, Any]) -> dict[str, Any] | None:
-        headers = {
-            "Authorization": f"Bearer {shop.api_key}",
-            "Content-Type": "application/json",
-            "Idempotency-Key": key,
-        }
-        body = json.dumps(fields).encode()
-        answer = await self._repeat(HttpRequest("POST", f"{MERCHANT_URL}/v1/orders", headers, body, DEADLINE_S))
-        if isinstance(answer, Answered) and answer.status == 201:
-            read: dict[str, Any] = json.loads(answer.body)
-            return read
-        return None
-
-    async def _repeat(self, request: HttpRequest, tries_max: int = TRIES_MAX) -> Exchange:
-        """The same call until it has an answer that counts, or patience ends."""
-        chance = self._world.chance
-        for number in range(tries_max):
-            answer = await self._http.send(request)
-            if isinstance(answer, Answered) and (answer.status < 300 or answer.status in (402, 422)):
-                return answer
-            if isinstance(answer, Answered) and _is_refusal(answer):
-                return answer
-            wait_s = BACKOFF_S[min(number, len(BACKOFF_S) - 1)]
-            await asyncio.sleep(wait_s * (0.5 + chance.random()))
-        return answer
 
     # --- the shopper -------------------------------------------------------------------------------------------------
 
@@ -139,6 +162,25 @@ class Outsiders:
         browser, page = await self._at_the_page(order)
         page = await self._pay(browser, page, VISA)
         await self._read_the_outcome(number, order, browser, page)
+
+    def _with_card(self, card: str) -> Act:
+        async def pay(number: int, order: Mapping[str, Any]) -> None:
+            browser, page = await self._at_the_page(order)
+            if _card_form(page) is not None:
+                self._world.faults.made(BANK_FAULTS[card])
+            page = await self._pay(browser, page, card)
+            await self._read_the_outcome(number, order, browser, page)
+
+        return pay
+
+    async def _pays_with_any(self, number: int, order: Mapping[str, Any]) -> None:
+        browser, page = await self._at_the_page(order)
+        page = await self._pay(browser, page, self._world.chance.choice((VISA, MASTERCARD, REFUND_BOUNCES)))
+        await self._read_the_outcome(number, order, browser, page)
+
+    async def _does_not_pay(self, number: int, order: Mapping[str, Any]) -> None:
+        if self._world.chance.random() < 0.5:
+            await self._declined_until_closed(number, order)
 
     async def _double_click(self, number: int, order: Mapping[str, Any]) -> None:
         browser, page = await self._at_the_page(order)
@@ -286,55 +328,6 @@ class Outsiders:
 
     async def _think(self) -> None:
         await asyncio.sleep(0.05 + 2.0 * self._world.chance.random())
-
-    # --- callers of the gateway's API --------------------------------------------------------------------------------
-
-    async def _sdk(self, number: int, kind: str, shop: Shop) -> None:
-        """A program that charges by the official SDK's calls, and repeats them under their keys."""
-        chance = self._world.chance
-        manual = kind in ("sdk_capture", "sdk_cancel")
-        amount = chance.randint(100, 50_000)
-        fields = {
-            "amount": str(amount),
-            "currency": "eur",
-            "confirm": "true",
-            "payment_method": chance.choice(("pm_card_visa", "pm_card_visa", "pm_card_visa_chargeDeclined")),
-            "capture_method": "manual" if manual else "automatic",
-        }
-        intent = await self._wire(shop, "/v1/payment_intents", fields, f"sdk-{number}")
-        if intent is None or intent.get("object") != "payment_intent":
-            return
-        if kind == "sdk_capture" and intent["status"] == "requires_capture":
-            part = {"amount_to_capture": str(max(1, amount // chance.choice((1, 2))))}
-            intent = await self._wire(shop, f"/v1/payment_intents/{intent['id']}/capture", part, f"capture-{number}")
-        elif kind == "sdk_cancel" and intent["status"] == "requires_capture":
-            intent = await self._wire(shop, f"/v1/payment_intents/{intent['id']}/cancel", {}, f"cancel-{number}")
-        if intent is not None and intent.get("status") in ("succeeded", "canceled"):
-            self._auditor.intent_ended(shop, intent)
-
-    async def _wire(self, shop: Shop, path: str, fields: Mapping[str, str], key: str) -> dict[str, Any] | None:
-        headers = {
-            "Authorization": f"Bearer {shop.secret_key}",
-            "Content-Type": "application/x-www-form-urlencoded",
-            "Idempotency-Key": key,
-        }
-        body = urlencode(fields).encode()
-        request = HttpRequest("POST", f"{GATEWAY_URL}{path}", headers, body, DEADLINE_S)
-        answer = await self._repeat(request, JOB_TRIES_MAX)
-        if isinstance(answer, Answered) and answer.status < 500:
-            try:
-                read: dict[str, Any] = json.loads(answer.body)
-            except ValueError:
-                return None
-            return read
-        return None
-
-
-def _is_refusal(answer: Answered) -> bool:
-    """Whether the service itself said no, for good; what the network makes up carries no JSON."""
-    if not 400 <= answer.status < 500 or answer.status in (409, 429):
-        return False
-    return "json" in answer.headers.get("content-type", "")
 
 
 def _card_form(page: Page) -> Form | None:

@@ -15,6 +15,8 @@ RULES: Final = (
     Rule(SQL.sessions_and_payments_agree, "pi"),
     Rule(SQL.no_payment_leaves_its_end, "evt"),
     Rule(SQL.ledger_follows_payments, "pi"),
+    Rule(SQL.refunds_are_within_the_capture, "pi"),
+    Rule(SQL.ledger_follows_refunds, "pi"),
     Rule(SQL.ledger_sums_to_zero, "ltx"),
     Rule(SQL.every_event_is_delivered_held_or_dead, "dlv", timed=True),
     Rule(SQL.no_call_stays_unfinished, "", timed=True),
@@ -32,7 +34,7 @@ def paid(rows: Iterable[Mapping[str, Any]]) -> list[Paid]:
             attempt=row["attempt"] or 0,
             status=row["status"],
             received=row["received"],
-            returned=0,
+            returned=row["returned"],
             busy=row["busy"],
         )
         for row in rows

@@ -68,6 +68,37 @@ SELECT p.id AS subject, 'ledger ' || l.owed || ', captured ' || c.captured AS de
  WHERE p.account_id = $1::text AND p.id >= $2::text AND l.owed <> -c.captured
  ORDER BY p.id;
 
+-- refunds_are_within_the_capture
+-- What a charge says of its refunds is what they say, and never more than was captured.
+SELECT c.id AS subject, 'captured ' || c.amount_captured || ', refunded ' || c.amount_refunded || ' and ' || c.refund_pending
+       || ' pending; its refunds say ' || r.succeeded || ' and ' || r.pending AS detail
+  FROM payment_intent p
+  JOIN charge c ON (c.account_id, c.livemode, c.payment_intent) = (p.account_id, p.livemode, p.id)
+ CROSS JOIN LATERAL (
+        SELECT coalesce(sum(f.amount) FILTER (WHERE f.status = 'succeeded'), 0) AS succeeded,
+               coalesce(sum(f.amount) FILTER (WHERE f.status = 'pending'), 0) AS pending
+          FROM refund f
+         WHERE f.account_id = p.account_id AND f.livemode = p.livemode AND f.payment_intent = p.id AND f.charge = c.id) AS r
+ WHERE p.account_id = $1::text AND p.id >= $2::text
+   AND (c.amount_refunded + c.refund_pending > c.amount_captured OR c.amount_refunded <> r.succeeded OR c.refund_pending <> r.pending)
+ ORDER BY c.id;
+
+-- ledger_follows_refunds
+-- What the ledger took back from the merchant for a payment is what its refunds took and did not fail to give.
+SELECT p.id AS subject, 'ledger ' || l.taken || ', refunds ' || r.refunded AS detail
+  FROM payment_intent p
+ CROSS JOIN LATERAL (
+        SELECT coalesce(sum(leg.amount), 0) AS taken
+          FROM ledger_transaction t, unnest(t.accounts, t.amounts) AS leg(account, amount)
+         WHERE (t.account_id, t.livemode, t.payment_intent) = (p.account_id, p.livemode, p.id)
+           AND t.kind IN ('refund', 'refund_paid', 'refund_failure') AND leg.account = 'merchant_pending') AS l
+ CROSS JOIN LATERAL (
+        SELECT coalesce(sum(f.amount), 0) AS refunded
+          FROM refund f
+         WHERE (f.account_id, f.livemode, f.payment_intent) = (p.account_id, p.livemode, p.id) AND f.status <> 'failed') AS r
+ WHERE p.account_id = $1::text AND p.id >= $2::text AND l.taken <> r.refunded
+ ORDER BY p.id;
+
 -- ledger_sums_to_zero
 -- Every transaction of the ledger takes from somewhere what it gives.
 SELECT t.id AS subject, t.kind || ' sums to ' || ledger_sum(t.amounts) AS detail
@@ -95,6 +126,8 @@ SELECT k.key AS subject, 'running since ' || k.created_at AS detail
 -- Every payment that names an order, for whoever compares both halves.
 SELECT p.id AS intent, p.metadata->>'order_id' AS order_id, (p.metadata->>'attempt')::int AS attempt, p.status,
        p.amount_received AS received,
+       coalesce((SELECT sum(c.amount_refunded + c.refund_pending)::bigint FROM charge c
+                  WHERE (c.account_id, c.livemode, c.payment_intent) = (p.account_id, p.livemode, p.id)), 0) AS returned,
        EXISTS (SELECT FROM charge c
                 WHERE (c.account_id, c.livemode, c.payment_intent) = (p.account_id, p.livemode, p.id)
                   AND c.state IN ('created', 'sent', 'unknown', 'reversing')) AS busy

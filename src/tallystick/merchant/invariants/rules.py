@@ -17,6 +17,7 @@ RULES: Final = (
     Rule(SQL.paid_never_goes_back, "ord", owned=True),
     Rule(SQL.the_timeline_tells_the_state, "ord", owned=True),
     Rule(SQL.no_claim_outlives_its_lease, "ord", owned=True, timed=True),
+    Rule(SQL.no_errand_is_forgotten, "ord", owned=True, timed=True),
     Rule(SQL.no_attempt_is_forgotten, "ord", owned=True),
 )
 OWNERS: Final = SQL.owners
@@ -31,7 +32,7 @@ def owed(rows: Iterable[Mapping[str, Any]]) -> list[Owed]:
             state=row["state"],
             amount=row["amount_minor"],
             overpaid=row["overpaid"],
-            explained=row["attention"] is not None,
+            explained=row["explained"],
             intents=msgspec.json.decode(row["intents"]),
         )
         for row in rows

@@ -61,9 +61,19 @@ SELECT a.order_id AS subject, 'attempt ' || a.number || ' is ' || a.state || ' a
  WHERE a.merchant_id = $1::text AND a.order_id >= $2::text AND a.state IN ('open', 'authorised') AND a.due_at IS NULL
  ORDER BY a.order_id, a.number;
 
+-- no_errand_is_forgotten
+-- What must still be done about an order outside (money to be given back, a decision) has not been due for an hour.
+SELECT e.order_id AS subject, e.kind || ' of attempt ' || e.attempt || ' is due since ' || e.due_at AS detail
+  FROM errand e
+ WHERE e.merchant_id = $1::text AND e.order_id >= $2::text
+   AND greatest(e.due_at, coalesce(e.lease_until, e.due_at)) < $3::timestamptz - interval '1 hour'
+ ORDER BY e.order_id, e.kind, e.attempt;
+
 -- orders_for_comparison
 -- Every order with its attempts' payments, for whoever compares both halves.
-SELECT o.order_id, o.state, o.amount_minor, o.overpaid, o.attention,
+SELECT o.order_id, o.state, o.amount_minor, o.overpaid,
+       o.attention IS NOT NULL OR EXISTS (
+           SELECT FROM cases c WHERE (c.merchant_id, c.order_id) = (o.merchant_id, o.order_id) AND c.state = 'open') AS explained,
        coalesce(jsonb_object_agg(a.payment_intent, a.state) FILTER (WHERE a.payment_intent IS NOT NULL), '{}') AS intents
   FROM orders o
   LEFT JOIN attempt a ON (a.merchant_id, a.order_id) = (o.merchant_id, o.order_id)
