@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 import pytest
 
 INTENTS = "/v1/payment_intents"
@@ -139,3 +141,41 @@ def test_events_are_narrowed_by_type(api: Any) -> None:
     assert types("type=payment%25") == set()
     assert types("delivery_success=true") == types("")
     assert types("delivery_success=false") == set()
+
+
+def test_what_was_not_delivered_is_paged_through_in_order(run_gateway: Any, client: Any) -> None:
+    """RULES §6: undelivered events can be pulled, each once, however many endpoints have not got it; the others not."""
+    at = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    with run_gateway() as running, psycopg.connect(running.dsn) as connection:
+        for n in range(9):
+            connection.execute(
+                "INSERT INTO event (account_id, livemode, id, type, object_id, object, created_at)"
+                " VALUES (%s, false, %s, %s, 'ch_1', '{}', %s)",
+                (running.account_id, f"evt_{n}", "charge.updated" if n % 2 else "charge.failed", at),
+            )
+            for endpoint in ("we_1", "we_2"):
+                state = "delivered" if n in (3, 8) else ("held", "dead")[n % 2]
+                connection.execute(
+                    "INSERT INTO delivery"
+                    " (owner_id, id, livemode, message, api_version, endpoint, state, due_at, created_at)"
+                    " VALUES (%s, %s, false, %s, 'v', %s, %s, %s, %s)",
+                    (running.account_id, f"dlv_{n}_{endpoint}", f"evt_{n}", endpoint, state, at, at),
+                )
+        connection.commit()
+        api = client(running.url, running.test.secret_key)
+        pages = []
+        query = "limit=3"
+        while True:
+            page = listed(api, "/v1/events", f"delivery_success=false&{query}")
+            pages.append([event["id"] for event in page["data"]])
+            if not page["has_more"]:
+                break
+            query = f"limit=3&starting_after={pages[-1][-1]}"
+        assert pages == [["evt_7", "evt_6", "evt_5"], ["evt_4", "evt_2", "evt_1"], ["evt_0"]]
+        back = listed(api, "/v1/events", "delivery_success=false&limit=2&ending_before=evt_4")["data"]
+        assert [event["id"] for event in back] == ["evt_6", "evt_5"]
+        failed = listed(api, "/v1/events", "delivery_success=false&type=charge.failed")["data"]
+        assert [event["id"] for event in failed] == ["evt_6", "evt_4", "evt_2", "evt_0"]
+        reached = listed(api, "/v1/events", "delivery_success=true")["data"]
+        assert {"evt_8", "evt_3"} <= {event["id"] for event in reached}
+        assert "evt_4" not in {event["id"] for event in reached}

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tallystick.gateway.stripe_wire.reading import SQL as READING
 from tallystick.gateway.webhooks.worker import CalledEndpoints
 from tallystick.kernel.delivery import queue, states
 from tallystick.kernel.delivery.protocol import Claimed, EndpointKey, Result, Try, Verdict
@@ -348,6 +349,20 @@ def test_backlogs_are_found_by_their_indexes_whatever_the_statistics_say(bench: 
     assert "Seq Scan on delivery" not in plan
     assert ("delivery_due" if name == "due_deliveries" else "delivery_of_endpoint") in plan
     assert "Sort Key: d.due_at" not in plan
+
+
+@pytest.mark.parametrize("name", ["page_of_undelivered", "page_of_undelivered_backwards"])
+def test_undelivered_events_are_found_without_walking_through_the_others(bench: Any, name: str) -> None:
+    bench.sql(
+        "INSERT INTO delivery SELECT 'acct_a', 'dlv_' || n, false, 'evt_' || n, 'v', 'we_1', 'delivered', 1, $1, NULL,"
+        " 1, NULL, $1, $1 FROM generate_series(1, 5000) AS n",
+        bench.clock.now(),
+    )
+    bench.sql("ANALYZE delivery")
+    plan = _plan(bench, getattr(READING, name).text)
+    assert "delivery_undelivered" in plan
+    assert "event_pkey" in plan
+    assert "Seq Scan" not in plan
 
 
 @pytest.mark.parametrize(

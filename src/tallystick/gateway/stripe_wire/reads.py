@@ -47,16 +47,16 @@ class Reads:
         path: str,
         kind: str,
         parameters: type[Paging],
-        statements: tuple[Statement, Statement],
+        statements: tuple[Statement, Statement] | Callable[[Any], tuple[Statement, Statement]],
         filters: Callable[[Any], Sequence[Any]] = lambda _: (),
     ) -> Route:
-        """`GET path` as a list. `filters` gives what follows the paging in the parameters of both statements."""
+        """`GET path` as a list. `filters` gives what follows the paging in the parameters of both statements, which may
+        be chosen by what is asked for."""
 
         async def run(call: Call, _id: str, paging: Parameters) -> Reply:
             assert isinstance(paging, Paging)
-            listing = await self.reading.page(
-                self.database, call.caller, kind, paging, path, statements, filters(paging)
-            )
+            chosen = statements if isinstance(statements, tuple) else statements(paging)
+            listing = await self.reading.page(self.database, call.caller, kind, paging, path, chosen, filters(paging))
             return Reply(200, msgspec.json.encode(listing))
 
         return Route(method="GET", path=path, parameters=parameters, run=run, kind=kind, listed=True)

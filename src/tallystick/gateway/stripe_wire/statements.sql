@@ -153,6 +153,34 @@ SELECT e.id
  ORDER BY e.account_id, e.livemode, e.id
  LIMIT $7::int;
 
+-- page_of_undelivered
+-- The same of events that somebody has not got, found by what is undelivered: few, among however many events.
+SELECT e.id
+  FROM (SELECT DISTINCT d.message
+          FROM delivery d
+         WHERE d.owner_id = $1::text AND d.livemode = $2::boolean AND d.message > $3::text AND d.message < $4::text
+           AND d.state IN ('due', 'held', 'dead')
+         ORDER BY d.message DESC) AS undelivered
+  JOIN event e ON (e.account_id, e.livemode, e.id) = ($1::text, $2::boolean, undelivered.message)
+ WHERE e.created_at >= $5::timestamptz AND e.created_at < $6::timestamptz
+   AND ($8::text[] IS NULL OR e.type LIKE ANY ($8::text[]))
+ ORDER BY undelivered.message DESC
+ LIMIT $7::int;
+
+-- page_of_undelivered_backwards
+-- The same, oldest first: the page that ends before an object.
+SELECT e.id
+  FROM (SELECT DISTINCT d.message
+          FROM delivery d
+         WHERE d.owner_id = $1::text AND d.livemode = $2::boolean AND d.message > $3::text AND d.message < $4::text
+           AND d.state IN ('due', 'held', 'dead')
+         ORDER BY d.message) AS undelivered
+  JOIN event e ON (e.account_id, e.livemode, e.id) = ($1::text, $2::boolean, undelivered.message)
+ WHERE e.created_at >= $5::timestamptz AND e.created_at < $6::timestamptz
+   AND ($8::text[] IS NULL OR e.type LIKE ANY ($8::text[]))
+ ORDER BY undelivered.message
+ LIMIT $7::int;
+
 -- page_of_endpoints
 -- Ids of webhook endpoints between two ids, created in a span of time, newest first.
 SELECT w.id

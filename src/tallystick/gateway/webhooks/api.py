@@ -12,6 +12,7 @@ from tallystick.gateway.stripe_wire.routing import Route
 from tallystick.gateway.stripe_wire.writes import Answers
 from tallystick.gateway.webhooks.dead_letters import type_pattern
 from tallystick.gateway.webhooks.parameters import CreateEndpoint, ListEndpoints, ListEvents, RollSecret, UpdateEndpoint
+from tallystick.ports.database import Statement
 
 EVENT = "event"
 EVENTS = "/v1/events"
@@ -36,7 +37,7 @@ def routes(endpoints: Endpoints, reads: Reads) -> list[Route]:
     """Retrieve and list events; create, retrieve, update, list and delete endpoints."""
     one = f"{ENDPOINTS}/{{id}}"
     return [
-        reads.page(EVENTS, EVENT, ListEvents, (SQL.page_of_events, SQL.page_of_events_backwards), _event_filters),
+        reads.page(EVENTS, EVENT, ListEvents, _event_statements, _event_filters),
         reads.one(f"{EVENTS}/{{id}}", EVENT),
         writes.create(ENDPOINTS, CreateEndpoint, endpoints.create, kind=ENDPOINT),
         reads.page(ENDPOINTS, ENDPOINT, ListEndpoints, (SQL.page_of_endpoints, SQL.page_of_endpoints_backwards)),
@@ -47,7 +48,14 @@ def routes(endpoints: Endpoints, reads: Reads) -> list[Route]:
     ]
 
 
-def _event_filters(paging: Any) -> tuple[list[str] | None, bool | None]:
+def _event_statements(paging: ListEvents) -> tuple[Statement, Statement]:
+    if paging.delivery_success is False:
+        return SQL.page_of_undelivered, SQL.page_of_undelivered_backwards
+    return SQL.page_of_events, SQL.page_of_events_backwards
+
+
+def _event_filters(paging: ListEvents) -> tuple[Any, ...]:
     """Patterns of types (`payment_intent.*` means all of a kind), and whether all webhooks were delivered."""
     types = paging.types if paging.types is not None else [paging.type] if paging.type is not None else None
-    return ([type_pattern(type) for type in types] if types is not None else None), paging.delivery_success
+    patterns = [type_pattern(type) for type in types] if types is not None else None
+    return (patterns,) if paging.delivery_success is False else (patterns, paging.delivery_success)
