@@ -32,7 +32,7 @@ from tallystick.gateway.stripe_wire.reads import Reads
 from tallystick.gateway.stripe_wire.routing import Route, Routes
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import open_database
+from tallystick.ports.database import SerializationFailed, open_database
 from tallystick.ports.entropy import SystemEntropy
 
 CLOCK, ENTROPY = SystemClock(), SystemEntropy()
@@ -45,6 +45,7 @@ class Breaking:
 
     def __init__(self) -> None:
         self.times = 0
+        self.error: Exception = RuntimeError("paid with 4242424242424242")
         self.executed = 0
         self.recoveries: list[str | None] = []
 
@@ -52,7 +53,7 @@ class Breaking:
         self.executed += 1
         if self.times:
             self.times -= 1
-            raise RuntimeError("paid with 4242424242424242")
+            raise self.error
         assert call.claim is not None
         return Reply(200, b'{"object": "mended"}')
 
@@ -358,3 +359,11 @@ async def test_concurrent_calls_share_batches_and_get_their_own_answers(gateway:
         else:
             assert answer.json["metadata"] == {"n": str(number)}
     assert [key for key, _ in keys_stored(gateway)] == sorted(f"key {n}" for n in range(40) if n % 7)
+
+
+def test_transactions_that_stood_in_each_others_way_are_to_be_sent_again(api: Any, gateway: Gateway) -> None:
+    """Nothing was done: 503, and the same call under the same key executes."""
+    gateway.breaking.times, gateway.breaking.error = 1, SerializationFailed("deadlock")
+    refused = api.post("/v1/breaking", {}, "key-1")
+    assert (refused.status, dict(refused.headers)["retry-after"]) == (503, "2")
+    assert api.post("/v1/breaking", {}, "key-1").status == 200

@@ -26,7 +26,7 @@ from tallystick.kernel.batching import QueueFull
 from tallystick.kernel.idempotency import Claim, ClaimRequest, KeyInvalid, Scope, fingerprint, parse_key
 from tallystick.kernel.identifiers import new_id
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import DatabaseUnavailable
+from tallystick.ports.database import DatabaseUnavailable, SerializationFailed
 from tallystick.ports.entropy import Entropy
 
 BODY_DEADLINE_S = 20.0  # a caller that drips its body slower than this holds a place for nothing
@@ -85,7 +85,7 @@ class Wire:
         except errors.WireError as error:
             reply = error.reply()
             headers += _error_headers(error)
-        except (DatabaseUnavailable, QueueFull) as error:
+        except (DatabaseUnavailable, SerializationFailed, QueueFull) as error:
             log.warning("unavailable", request_id=request.id, error=type(error).__name__)
             unavailable = errors.Unavailable(
                 "The service is unavailable. Try again.", retry_after_s=UNAVAILABLE_RETRY_S
