@@ -30,6 +30,7 @@ OWNERLESS = {
     "gateway operator_user": "operators belong to the installation",
     "gateway operator_session": "operators belong to the installation: the hash of a cookie finds its holder",
     "gateway redrive": "a job of operators, which may span owners",
+    "merchant redrive": "a job of operators, which may span owners",
     "gateway operator_key": "operators belong to the installation: the hash of a key finds its holder",
     "merchant operator_key": "operators belong to the installation: the hash of a key finds its holder",
 }
@@ -44,7 +45,6 @@ MODELESS = {
 }
 # Rooms of the kernel that one service does not use yet, so that it has not got their tables.
 UNUSED = {
-    "merchant kernel/delivery": "the merchant's notifications come with its first webhook endpoint",
     "merchant kernel/logins": "the merchant has no pages for operators yet",
 }
 EXACT_TYPES = {"text", "bytea", "boolean", "integer", "smallint", "bigint", "jsonb", "date", "timestamp with time zone"}

@@ -41,6 +41,7 @@ PURE = {
     "tallystick.merchant.gateways.stripe_events",
     "tallystick.merchant.gateways.stripe_objects",
     "tallystick.merchant.late_money.policy",
+    "tallystick.merchant.notifications.events",
     "tallystick.merchant.orders.consequences",
     "tallystick.merchant.orders.facts",
     "tallystick.merchant.orders.learning",

@@ -15,6 +15,7 @@ from tallystick.kernel.identifiers import owner_of
 from tallystick.kernel.logins import users as operator_users
 from tallystick.kernel.operators import keys as operator_keys
 from tallystick.merchant.accounts import commands as merchants
+from tallystick.merchant.notifications import endpoints as shop_endpoints
 from tallystick.merchant.settings import Settings as MerchantSettings
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, open_database
@@ -181,6 +182,64 @@ async def move_gateway_connection(settings: MerchantSettings, connection_id: str
         await merchants.set_connection_url(database, merchant_id=merchant_id, connection_id=connection_id, url=url)
 
 
+async def add_shop_endpoint(
+    settings: MerchantSettings, merchant_id: str | None, url: str, events: Sequence[str]
+) -> shop_endpoints.NewEndpoint:
+    """An endpoint of a merchant's shop. Raises AccountRefused, CommandRefused, DatabaseUnavailable."""
+    async with _opened(settings.database_dsn) as database:
+        return await shop_endpoints.add_endpoint(
+            database,
+            SystemClock(),
+            SystemEntropy(),
+            merchant_id=merchant_id or await _only_merchant(database),
+            url=url,
+            events=events,
+            loopback=settings.shops_on_loopback,
+        )
+
+
+async def list_shop_endpoints(
+    settings: MerchantSettings, merchant_id: str | None
+) -> list[shop_endpoints.ListedEndpoint]:
+    """A merchant's endpoints. Raises CommandRefused, DatabaseUnavailable."""
+    async with _opened(settings.database_dsn) as database:
+        return await shop_endpoints.list_endpoints(database, merchant_id or await _only_merchant(database))
+
+
+async def move_shop_endpoint(settings: MerchantSettings, endpoint_id: str, url: str) -> None:
+    """Tell a shop's endpoint its new address. Raises AccountRefused, DatabaseUnavailable."""
+    merchant_id = _merchant_of(endpoint_id)
+    async with _opened(settings.database_dsn) as database:
+        await shop_endpoints.move_endpoint(
+            database, merchant_id=merchant_id, endpoint_id=endpoint_id, url=url, loopback=settings.shops_on_loopback
+        )
+
+
+async def roll_shop_secret(settings: MerchantSettings, endpoint_id: str) -> str:
+    """A new secret of a shop's endpoint. Raises AccountRefused, CommandRefused, DatabaseUnavailable."""
+    merchant_id = _merchant_of(endpoint_id)
+    async with _opened(settings.database_dsn) as database:
+        return await shop_endpoints.roll_secret(
+            database, SystemEntropy(), merchant_id=merchant_id, endpoint_id=endpoint_id
+        )
+
+
+async def switch_shop_endpoint(settings: MerchantSettings, endpoint_id: str, enabled: bool) -> None:
+    """Enable or disable a shop's endpoint. Raises AccountRefused, CommandRefused, DatabaseUnavailable."""
+    merchant_id = _merchant_of(endpoint_id)
+    async with _opened(settings.database_dsn) as database:
+        await shop_endpoints.switch_endpoint(
+            database, SystemClock(), merchant_id=merchant_id, endpoint_id=endpoint_id, enabled=enabled
+        )
+
+
+async def remove_shop_endpoint(settings: MerchantSettings, endpoint_id: str) -> None:
+    """Delete a shop's endpoint. Raises AccountRefused, CommandRefused, DatabaseUnavailable."""
+    merchant_id = _merchant_of(endpoint_id)
+    async with _opened(settings.database_dsn) as database:
+        await shop_endpoints.remove_endpoint(database, SystemClock(), merchant_id=merchant_id, endpoint_id=endpoint_id)
+
+
 async def set_webhook_secrets(settings: MerchantSettings, connection_id: str, files: Sequence[Path]) -> None:
     """Replace a connection's live webhook secrets by those in `files`. Raises AccountRefused, CommandRefused,
     DatabaseUnavailable."""
@@ -197,10 +256,11 @@ async def set_webhook_secrets(settings: MerchantSettings, connection_id: str, fi
         )
 
 
-def _merchant_of(connection_id: str) -> str:
-    merchant_id = owner_of(connection_id, merchants.MERCHANT_PREFIX)
+def _merchant_of(id: str) -> str:
+    """The merchant whose connection or endpoint this is. Raises CommandRefused."""
+    merchant_id = owner_of(id, merchants.MERCHANT_PREFIX)
     if merchant_id is None:
-        raise CommandRefused(f"{connection_id} is not the id of a connection (con_…)")
+        raise CommandRefused(f"{id} is no id of a connection (con_…) or an endpoint (ep_…)")
     return merchant_id
 
 

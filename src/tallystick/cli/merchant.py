@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tallystick.cli import cases, clock, inbox, operators
+from tallystick.cli import cases, clock, inbox, notifications, operators
 from tallystick.cli.failures import CommandFailed
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, show
@@ -28,6 +28,7 @@ app.add_typer(connections, name="connections")
 app.add_typer(operators.commands("merchant", _dsn), name="operators")
 app.add_typer(clock.commands("merchant"), name="clock")
 app.add_typer(inbox.app, name="inbox")
+app.add_typer(notifications.app, name="endpoints")
 app.add_typer(cases.app, name="cases")
 
 

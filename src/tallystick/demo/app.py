@@ -10,6 +10,7 @@ from litestar.static_files import create_static_files_router
 from tallystick.cli.merchant_api import MerchantApi
 from tallystick.cli.service_api import ApiUnreachable, ServiceApiError
 from tallystick.cli.serving import Address, CannotListen, NotSecure, run, serve
+from tallystick.demo.hearing import hearing_routes
 from tallystick.demo.pages import basket_routes, order_routes
 from tallystick.demo.shop import HERE, PREFIX, Html, Shop, ShopRequest, ShopSettings
 from tallystick.kernel.settings import SettingsRefused, load
@@ -42,6 +43,7 @@ def build(shop: Shop) -> Litestar:
         route_handlers=[
             *basket_routes(shop),
             *order_routes(shop),
+            *hearing_routes(shop, SystemClock()),
             create_static_files_router("/static", [HERE / "static"]),
             ready,
         ],

@@ -47,6 +47,8 @@ class Known(Struct, frozen=True, kw_only=True):
     webhook_url: str
     endpoint_id: str | None = None
     operator_keys: dict[str, str] = {}  # by service
+    shop_endpoint_id: str | None = None
+    notification_secret: str = ""
 
     def __repr__(self) -> str:
         return f"Known({self.account_id!r}, {self.merchant_id!r})"

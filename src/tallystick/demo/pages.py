@@ -97,6 +97,7 @@ def order_routes(shop: Shop) -> list[HTTPRouteHandler]:
             heading=heading,
             words=words,
             timeline=[_entry(row) for row in timeline],
+            heard=shop.heard.of(order["id"]),
             lines=_lines(order),
             total=amount(order["amount"], order["currency"]),
             refresh=order["state"] == "PENDING",

@@ -4,6 +4,7 @@ It keeps no orders of its own: every page that shows one asks the merchant servi
 """
 
 import re
+from collections import OrderedDict
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -19,6 +20,7 @@ from tallystick.ports.entropy import Entropy
 PREFIX: Final = "TALLYSTICK_SHOP_"
 HERE = Path(__file__).parent
 EXPIRES_IN_S = 60  # the demo's order lives a minute, so that one can watch it end
+HEARD_MAX = 1_000  # orders whose notifications are remembered; the merchant service knows all of them
 FOUND_PAGES_MAX = 5  # how far back the shop looks for an order that it was not asked about since it started
 LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: none is taken for another when read aloud
 REFERENCE = re.compile(f"NH-[{LETTERS}]{{5}}-[{LETTERS}]{{5}}")
@@ -35,6 +37,9 @@ class ShopSettings(Struct, frozen=True, kw_only=True):
     api_key: Annotated[str, Meta(description="The shop's key there. A secret.")]
     gateway_url: Annotated[str, Meta(description="Where the embedded page's script comes from.")]
     publishable_key: Annotated[str, Meta(description="The account's publishable key at the gateway.")]
+    notification_secret: Annotated[
+        str, Meta(description="What signs the merchant service's notifications. A secret.")
+    ] = ""
     port: Annotated[int, Meta(ge=1, le=65535, description="The port to listen on, on 127.0.0.1.")]
     ca_file: Annotated[str, Meta(description="The authority to trust at the merchant service; empty: system's.")] = ""
     tls_cert_file: Annotated[str, Meta(description="The certificate to serve HTTPS with; empty for plain HTTP.")] = ""
@@ -44,6 +49,23 @@ class ShopSettings(Struct, frozen=True, kw_only=True):
         return f"ShopSettings({self.url!r})"
 
 
+class Heard:
+    """What the shop heard, by order, in the order in which it came; what comes twice counts once."""
+
+    def __init__(self) -> None:
+        self._by_order: OrderedDict[str, dict[str, str]] = OrderedDict()
+
+    def hear(self, order_id: str, event_id: str, type: str) -> None:
+        """Remember an event."""
+        self._by_order.setdefault(order_id, {})[event_id] = type
+        if len(self._by_order) > HEARD_MAX:
+            self._by_order.popitem(last=False)
+
+    def of(self, order_id: str) -> list[str]:
+        """The types of events that were heard of an order."""
+        return list(self._by_order.get(order_id, {}).values())
+
+
 class Shop:
     """What the pages need."""
 
@@ -51,6 +73,7 @@ class Shop:
         self.settings = settings
         self.api = api
         self._entropy = entropy
+        self.heard = Heard()
         self._ids: dict[str, str] = {}
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(HERE / "templates"),

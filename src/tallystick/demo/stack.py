@@ -11,10 +11,12 @@ from tallystick.cli.endpoints import move_endpoint
 from tallystick.cli.installing import (
     SecretFiles,
     add_gateway_connection,
+    add_shop_endpoint,
     create_gateway_account,
     create_merchant_account,
     create_operator_key,
     move_gateway_connection,
+    move_shop_endpoint,
     set_account_origins,
     set_merchant_origins,
     subscribe,
@@ -24,6 +26,7 @@ from tallystick.cli.postgres import Dsns, KeptPostgres, migrate_all
 from tallystick.cli.supervisor import Program, Supervisor
 from tallystick.demo.addresses import addresses_of, choose_ports, origins_of_shop
 from tallystick.demo.folder import Addresses, Folder, Known, Tls
+from tallystick.demo.hearing import PATH as NOTIFICATIONS_PATH
 from tallystick.gateway.settings import Settings as GatewaySettings
 from tallystick.gateway.settings import read as read_gateway
 from tallystick.merchant.accounts.commands import webhook_address
@@ -107,6 +110,7 @@ class Stack:
             if service not in keys:
                 keys[service] = (await create_operator_key(dsn, OPERATOR)).key
         known = msgspec.structs.replace(known, addresses=addresses, ca_file=ca_file, operator_keys=keys)
+        known = await _heard(merchant, known)
         self._folder.write(known)
         return known
 
@@ -163,6 +167,7 @@ class Stack:
             "TALLYSTICK_SHOP_API_KEY": known.merchant_api_key,
             "TALLYSTICK_SHOP_GATEWAY_URL": known.addresses.gateway,
             "TALLYSTICK_SHOP_PUBLISHABLE_KEY": known.publishable_key,
+            "TALLYSTICK_SHOP_NOTIFICATION_SECRET": known.notification_secret,
         }
         return [
             Program(
@@ -174,6 +179,16 @@ class Stack:
             )
             for name, (origin, module_and_arguments) in commands.items()
         ]
+
+
+async def _heard(merchant: MerchantSettings, known: Known) -> Known:
+    """The shop's endpoint, at which it hears of its orders: made once, then told the address of this start."""
+    url = f"{known.addresses.shop}{NOTIFICATIONS_PATH}"
+    if known.shop_endpoint_id is not None:
+        await move_shop_endpoint(merchant, known.shop_endpoint_id, url)
+        return known
+    made = await add_shop_endpoint(merchant, known.merchant_id, url, [])
+    return msgspec.structs.replace(known, shop_endpoint_id=made.endpoint_id, notification_secret=made.secret)
 
 
 def _environment(dsns: Dsns, ports: tuple[int, int, int], tls: Tls | None) -> dict[str, str]:

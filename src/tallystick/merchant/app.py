@@ -11,10 +11,14 @@ import msgspec
 from litestar import Litestar, Request, Response, Router, get
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tallystick.kernel.addresses import address_allowed
 from tallystick.kernel.batching import QueueFull
+from tallystick.kernel.delivery.alerting import Alerter
+from tallystick.kernel.delivery.keeper import Keeper
+from tallystick.kernel.delivery.worker import Dispatcher
+from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.invariants.worker import Invariants
@@ -23,6 +27,7 @@ from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.service import Asgi, Service, Worker, at_first_call
+from tallystick.kernel.settings import SettingsRefused
 from tallystick.merchant import answers, docs_page, openapi
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.cases.api import case_routes
@@ -52,13 +57,16 @@ from tallystick.merchant.invariants.rules import OWNERS, RULES
 from tallystick.merchant.keyed import Keyed
 from tallystick.merchant.late_money.stock import Stock
 from tallystick.merchant.late_money.worker import ErrandWorker
+from tallystick.merchant.notifications.worker import ShopEndpoints
 from tallystick.merchant.orders.api import order_routes
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.polling.commands import Poller
 from tallystick.merchant.refunds.commands import Refunds
 from tallystick.merchant.requests import BODY_BYTES_MAX, authenticate
+from tallystick.merchant.resuming import Resuming
 from tallystick.merchant.returning.api import ReturnPage, return_routes
-from tallystick.merchant.settings import Settings
+from tallystick.merchant.settings import PREFIX, Settings
+from tallystick.ports.alerts import Alerts, AppriseAlerts, TargetInvalid
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock
 from tallystick.ports.database import (
     Database,
@@ -93,6 +101,7 @@ class Ports(Struct, frozen=True):
     clock: Clock
     entropy: Entropy
     shops: Http | None = None
+    alerts: Alerts = field(default_factory=AppriseAlerts)
 
     async def close(self) -> None:
         """Let connections go."""
@@ -103,13 +112,17 @@ class Ports(Struct, frozen=True):
 
 
 async def open_ports(settings: Settings) -> Ports:
-    """The production ports. Raises DatabaseUnavailable."""
+    """The production ports. Raises DatabaseUnavailable, SettingsRefused."""
+    try:
+        alerts = AppriseAlerts(settings.alert_targets.split())
+    except TargetInvalid as invalid:
+        raise SettingsRefused(f"{PREFIX}ALERT_TARGETS: {invalid}") from None
     database = await open_database(settings.database_dsn, connections_max=settings.database_connections_max)
     http = AiohttpClient(ca_file=settings.ca_file or None)
     clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
     allowed = partial(address_allowed, loopback=settings.shops_on_loopback)
     shops = AiohttpClient(address_allowed=allowed, ca_file=settings.ca_file or None)
-    return Ports(database, http, LocalSecrets(), clock, SystemEntropy(), shops)
+    return Ports(database, http, LocalSecrets(), clock, SystemEntropy(), shops, alerts)
 
 
 def build(settings: Settings, ports: Ports) -> Service:
@@ -119,7 +132,7 @@ def build(settings: Settings, ports: Ports) -> Service:
     directory = Directory(database, clock)
 
     terms = Terms(settings.origin, settings.order_ttl_s, settings.declines_max)
-    outbox = Outbox(entropy)
+    outbox = Outbox(clock, entropy)
     keyed = Keyed(database, clock)
     checkout = Checkout(database, gateways, directory, clock, entropy, terms, keyed, outbox)
     refunds = Refunds(database, gateways, directory, clock, keyed, outbox)
@@ -132,11 +145,19 @@ def build(settings: Settings, ports: Ports) -> Service:
         {name: gateway.read_event for name, gateway in gateways.items()},
         clock,
     )
-    attempts = AttemptWorker(database, gateways, directory, clock, entropy, outbox)
-    sweeper = Sweeper(database, clock)
+    attempts = AttemptWorker(database, gateways, directory, clock, entropy, outbox, ports.alerts)
+    sweeper = Sweeper(database, clock, outbox)
+    shops = ports.shops or ports.http
+    deliveries = Dispatcher(database, shops, ShopEndpoints(database), clock, entropy)
+    notifying = (
+        deliveries,
+        Keeper(database, ShopEndpoints(database), clock),
+        Alerter(database, ports.alerts, clock, command="tallystick merchant dead-letters"),
+    )
     inbox = InboxWorker(database, gateways, clock, entropy, outbox)
-    errands = ErrandWorker(database, gateways, directory, Stock(ports.shops or ports.http), clock, entropy, outbox)
+    errands = ErrandWorker(database, gateways, directory, Stock(shops), clock, entropy, outbox)
     backfill = BackfillWorker(database, intake, gateways, directory, clock, entropy)
+    completer = Completer(keyed.idempotency, Resuming(checkout, refunds).resume, clock)
     reaper = KeyReaper(keyed.idempotency, clock)
 
     api = Litestar(
@@ -160,7 +181,18 @@ def build(settings: Settings, ports: Ports) -> Service:
     operators = at_first_call(lambda: operator_api("merchant", operated, database, clock, entropy))
     every_s = settings.invariants_every_s
     invariants = [Invariants(database, clock, RULES, OWNERS, every_s=every_s)] if every_s else []
-    workers: tuple[Worker, ...] = (attempts, sweeper, inbox, backfill, errands, reaper, *invariants, *sandbox)
+    workers: tuple[Worker, ...] = (
+        attempts,
+        sweeper,
+        inbox,
+        backfill,
+        errands,
+        *notifying,
+        completer,
+        reaper,
+        *invariants,
+        *sandbox,
+    )
     return Service(_mounted(cast(Asgi, api), operators, webhooks), workers)
 
 

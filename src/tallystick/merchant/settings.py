@@ -56,6 +56,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="Whether notifications and stock hooks may go to this machine. For development only."),
     ] = False
+    alert_targets: Annotated[
+        str,
+        Meta(
+            description="Who is told of what needs a person: addresses as apprise reads them (mailtos://…, slack://…), "
+            "separated by spaces. A secret."
+        ),
+    ] = ""
     sandbox_clock: Annotated[
         bool,
         Meta(description="Whether operators may move the service's time forward. For test money only."),

@@ -9,6 +9,7 @@ from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.expiry.worker import AttemptWorker
 from tallystick.merchant.gateways.stripe import StripeGateway
 from tallystick.merchant.orders.outbox import Outbox
+from tallystick.ports.alerts import AppriseAlerts
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Record, Statement
 from tallystick.ports.entropy import SystemEntropy
@@ -27,7 +28,9 @@ class Attempts:
         clock, entropy = SystemClock(), SystemEntropy()
         gateway = StripeGateway(self.stage.http, self.stage.secrets, clock, entropy)
         directory = Directory(self.stage.database, clock)
-        return AttemptWorker(self.stage.database, {"stripe": gateway}, directory, clock, entropy, Outbox(entropy))
+        return AttemptWorker(
+            self.stage.database, {"stripe": gateway}, directory, clock, entropy, Outbox(clock, entropy), AppriseAlerts()
+        )
 
     async def work(self) -> int:
         """Attend to what is due until nothing is; how many times an attempt was attended to."""

@@ -8,6 +8,7 @@ from tallystick.merchant.expiry import worker
 from tallystick.merchant.expiry.worker import AttemptWorker
 from tallystick.merchant.gateways.stripe import StripeGateway
 from tallystick.merchant.orders.outbox import Outbox
+from tallystick.ports.alerts import AppriseAlerts
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Record, Statement
 from tallystick.ports.entropy import SystemEntropy
@@ -19,7 +20,13 @@ def a_worker(stage: Stage) -> AttemptWorker:
     clock, entropy = SystemClock(), SystemEntropy()
     gateway = StripeGateway(stage.http, stage.secrets, clock, entropy)
     return AttemptWorker(
-        stage.database, {"stripe": gateway}, Directory(stage.database, clock), clock, entropy, Outbox(entropy)
+        stage.database,
+        {"stripe": gateway},
+        Directory(stage.database, clock),
+        clock,
+        entropy,
+        Outbox(clock, entropy),
+        AppriseAlerts(),
     )
 
 

@@ -236,3 +236,19 @@ async def test_many_workers_close_once(stage: Stage, attempts: Attempts) -> None
     assert [(await stage.order(order))["state"] for order in orders] == ["EXPIRED"] * 5
     keys = [key for key in stage.gateway.keys if key.startswith("close:")]
     assert sorted(keys) == sorted(f"close:{order}:1:1" for order in orders)
+
+
+async def test_what_cannot_be_closed_for_a_day_is_told_once(stage: Stage, attempts: Attempts) -> None:
+    """RULES §8: alert past 24 h; the order stays PENDING and is tried again."""
+    _, order = await stage.place()
+    await attempts.age(hours=23)
+    stage.gateway.busy.add(stage.gateway.session["id"])
+    await attempts.work()
+    assert (await stage.get("/v1/cases"))[1]["data"] == []
+    await attempts.age(hours=2)
+    for _ in range(2):
+        await attempts.make_due()
+        await attempts.work()
+    [case] = (await stage.get("/v1/cases"))[1]["data"]
+    assert (case["kind"], case["order"], case["attempt"]) == ("close_stuck", order["id"], 1)
+    assert (await stage.order(order["id"]))["state"] == "PENDING"

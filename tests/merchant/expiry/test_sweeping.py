@@ -7,8 +7,10 @@ import pytest
 
 from tallystick.merchant.expiry import sweeping
 from tallystick.merchant.expiry.sweeping import Sweeper
+from tallystick.merchant.orders.outbox import Outbox
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Statement
+from tallystick.ports.entropy import SystemEntropy
 
 Stage = Any
 
@@ -35,7 +37,7 @@ async def test_orders_that_nobody_tried_to_pay_expire_at_once(stage: Stage) -> N
     order_id = f"ord_{stage.merchant_id.removeprefix('mer_')}{'0' * 24}"
     await stage.database.execute(INSERT, stage.merchant_id, order_id, clock.now() - timedelta(minutes=1), 1)
     await stage.database.execute(INSERT, stage.merchant_id, "ord_later", clock.now() + timedelta(minutes=1), 1)
-    sweeper = Sweeper(stage.database, clock)
+    sweeper = Sweeper(stage.database, clock, Outbox(clock, SystemEntropy()))
     assert [await sweeper.run_once(), await sweeper.run_once()] == [1, 0]
     order = await stage.order(f"{order_id}1")
     assert (order["state"], order["fulfilment"], order["attempts"]) == ("EXPIRED", "none", [])
@@ -56,7 +58,7 @@ async def test_many_drain_in_batches_of_one_statement(
     monkeypatch.setattr(sweeping, "BATCH_ORDERS", 100)
     clock = SystemClock()
     await merchant_database.execute(INSERT, "mer_b", "ord_", clock.now() - timedelta(minutes=1), 250)
-    sweeper = Sweeper(merchant_database, clock)
+    sweeper = Sweeper(merchant_database, clock, Outbox(clock, SystemEntropy()))
     assert await sweeper.run_once() == 100
     await merchant_database.execute(INSERT, "mer_a", "ord_", clock.now() - timedelta(minutes=2), 5)
     assert [await sweeper.run_once() for _ in range(4)] == [100, 50, 5, 0]

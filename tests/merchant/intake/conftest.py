@@ -60,7 +60,7 @@ class Shop:
         self.database = database
         self.secrets = FixedSecrets()
         self.clock = MovableClock()
-        self.intake = Intake(database, self.clock, Outbox(SystemEntropy()))
+        self.intake = Intake(database, self.clock, Outbox(SystemClock(), SystemEntropy()))
         self.connections = WebhookConnections(database, self.secrets, self.clock)
         self.endpoint = WebhookEndpoint(self.intake, self.connections, {"stripe": read_event}, self.clock)
         self.url = ""

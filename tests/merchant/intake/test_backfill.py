@@ -10,6 +10,7 @@ from tallystick.merchant.intake import backfill
 from tallystick.merchant.intake.backfill import BackfillWorker, Wanted, want_backfills
 from tallystick.merchant.intake.commands import Intake
 from tallystick.merchant.orders.outbox import Outbox
+from tallystick.ports.alerts import AppriseAlerts
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Record, Statement
 from tallystick.ports.entropy import SystemEntropy
@@ -20,7 +21,7 @@ Stage = Any
 def a_worker(stage: Stage) -> BackfillWorker:
     clock, entropy = SystemClock(), SystemEntropy()
     gateways = {"stripe": StripeGateway(stage.http, stage.secrets, clock, entropy)}
-    directory, intake = Directory(stage.database, clock), Intake(stage.database, clock, Outbox(entropy))
+    directory, intake = Directory(stage.database, clock), Intake(stage.database, clock, Outbox(clock, entropy))
     return BackfillWorker(stage.database, intake, gateways, directory, clock, entropy)
 
 
@@ -95,7 +96,13 @@ async def test_a_look_that_tells_more_than_the_webhooks_starts_it(stage: Stage) 
     clock, entropy = SystemClock(), SystemEntropy()
     gateways = {"stripe": StripeGateway(stage.http, stage.secrets, clock, entropy)}
     attempts = AttemptWorker(
-        stage.database, gateways, Directory(stage.database, clock), clock, entropy, Outbox(entropy)
+        stage.database,
+        gateways,
+        Directory(stage.database, clock),
+        clock,
+        entropy,
+        Outbox(clock, entropy),
+        AppriseAlerts(),
     )
     assert await attempts.run_once() == 1
     assert await states(stage, others) == {"PENDING"}

@@ -17,13 +17,14 @@ from tallystick.merchant.orders.apply import apply_facts
 from tallystick.merchant.orders.facts import ChargeSeen
 from tallystick.merchant.orders.learning import Learnt
 from tallystick.merchant.orders.outbox import Outbox
+from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import SerializationFailed, open_database
 from tallystick.ports.entropy import SystemEntropy
 
 Shop = Any
 Payment = Callable[..., bytes]
 
-OUTBOX = Outbox(SystemEntropy())
+OUTBOX = Outbox(SystemClock(), SystemEntropy())
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 MERCHANT = "mer_0123456789abcdef"
 CONNECTION = "con_0123456789abcdef" + "0" * 25

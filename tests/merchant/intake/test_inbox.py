@@ -20,7 +20,7 @@ Stage = Any
 def a_worker(stage: Stage) -> InboxWorker:
     clock, entropy = SystemClock(), SystemEntropy()
     gateway = StripeGateway(stage.http, stage.secrets, clock, entropy)
-    return InboxWorker(stage.database, {"stripe": gateway}, clock, entropy, Outbox(entropy))
+    return InboxWorker(stage.database, {"stripe": gateway}, clock, entropy, Outbox(clock, entropy))
 
 
 async def the_row(stage: Stage) -> Record:

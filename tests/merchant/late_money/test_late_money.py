@@ -58,7 +58,7 @@ def a_worker(stage: Stage) -> ErrandWorker:
     clock, entropy = SystemClock(), SystemEntropy()
     gateways = {"stripe": StripeGateway(stage.http, stage.secrets, clock, entropy)}
     directory, stock = Directory(stage.database, clock), Stock(stage.http)
-    return ErrandWorker(stage.database, gateways, directory, stock, clock, entropy, Outbox(entropy))
+    return ErrandWorker(stage.database, gateways, directory, stock, clock, entropy, Outbox(clock, entropy))
 
 
 async def work(stage: Stage) -> int:

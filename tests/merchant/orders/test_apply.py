@@ -70,7 +70,7 @@ def about(key: OrderKey, fact: AnyFact, attempt: int = 1, **more: Any) -> Learnt
 
 async def learn(database: Database, *learnt: Learnt) -> Applied:
     async with database.transaction() as tx:
-        return await apply_facts(tx, learnt, AT + timedelta(minutes=1), Outbox(SystemEntropy()))
+        return await apply_facts(tx, learnt, AT + timedelta(minutes=1), Outbox(SystemClock(), SystemEntropy()))
 
 
 async def the_row(database: Database, key: OrderKey) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from typing import Final
 
 from tallystick.kernel.columns import columns
 from tallystick.merchant.orders.facts import NO_FACTS, Closed, encode
+from tallystick.merchant.orders.learning import OrderKey
 from tallystick.merchant.orders.merge import merge
+from tallystick.merchant.orders.outbox import Outbox
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Statements
 
@@ -30,8 +32,9 @@ UNATTEMPTED: Final = 0  # the number under which an order without attempts keeps
 class Sweeper:
     """Ends unattempted orders until it is cancelled. Any number may run: an order is ended once."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, outbox: Outbox) -> None:
         self._database = database
+        self._outbox = outbox
         self._clock = clock
         # Where the last batch ended: what lies before are rows that were just changed, and walking over them again for
         # every batch takes time by the square. After the last batch the list is begun anew, so nothing is left out.
@@ -55,7 +58,10 @@ class Sweeper:
         last = rows[-1] if len(rows) == BATCH_ORDERS else None
         if rows:
             due = columns(3, [(row["merchant_id"], row["order_id"], row["version"]) for row in rows])
-            await self._database.rows(SQL.expire_orders, at, *due, FACTS, FACT)
+            async with self._database.transaction() as tx:
+                ended = await tx.rows(SQL.expire_orders, at, *due, FACTS, FACT)
+                keys = [OrderKey(row["merchant_id"], row["order_id"]) for row in ended]
+                await self._outbox.ended(tx, keys, "order.expired", at)
         self._place = (last["due_at"], last["merchant_id"], last["order_id"]) if last else START
         return len(rows)
 

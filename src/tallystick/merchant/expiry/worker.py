@@ -20,6 +20,7 @@ from tallystick.kernel.batching import Batcher
 from tallystick.kernel.columns import columns
 from tallystick.kernel.outcomes import Done, Refused, Unknown
 from tallystick.merchant.accounts.directory import Directory
+from tallystick.merchant.cases.cases import Found, open_cases
 from tallystick.merchant.expiry.steps import Due, Step, again_at, creation_window, is_stuck, step_of
 from tallystick.merchant.gateways.port import Answer, Connection, Gateway, Told
 from tallystick.merchant.gateways.stripe import CALL_DEADLINE_S, LISTING_DEADLINE_S, MISCONFIGURED
@@ -36,6 +37,7 @@ from tallystick.merchant.orders.facts import (
 )
 from tallystick.merchant.orders.learning import Learnt, Source
 from tallystick.merchant.orders.outbox import Outbox
+from tallystick.ports.alerts import Alerts
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Statements
 from tallystick.ports.entropy import Entropy
@@ -51,6 +53,7 @@ assert max(CALL_DEADLINE_S, LISTING_DEADLINE_S) + 2 * CALL_DEADLINE_S < LEASE_S,
 
 
 _TOLD_BY_WEBHOOKS = (Succeeded, Authorised, Closed)
+_ENDS = (Succeeded, Closed, SessionRefused)
 
 
 class Outcome(Struct, frozen=True):
@@ -76,8 +79,10 @@ class AttemptWorker:
         clock: Clock,
         entropy: Entropy,
         outbox: Outbox,
+        alerts: Alerts,
     ) -> None:
         self._outbox = outbox
+        self._alerts = alerts
         self._database = database
         self._gateways = gateways
         self._directory = directory
@@ -138,8 +143,7 @@ class AttemptWorker:
             outcome = Outcome(due, told, source, due.close_key, again, isinstance(answer, Done | Refused))
         await self._outcomes.submit(outcome)
         if not isinstance(answer, Done):
-            severity = logging.ERROR if is_stuck(due, at) else logging.WARNING
-            log.log(severity, "%s %s attempt %s: %s", step, due.order_id, due.number, type(answer).__name__)
+            log.warning("%s %s attempt %s: %s", step, due.order_id, due.number, type(answer).__name__)
 
     async def _ask(self, due: Due, step: Step, at: datetime) -> Answer:
         """What the gateway says to the step."""
@@ -196,8 +200,31 @@ class AttemptWorker:
             at = self._clock.now()
             applied = await apply_facts(tx, learnt, at, self._outbox)
             await want_backfills(tx, _untold(applied, outcomes), at)
+            stuck = await open_cases(tx, _stuck(outcomes, at), at, self._entropy)
             await tx.execute(SQL.reschedule, *columns(6, sorted(map(_again, outcomes))))
+        if stuck:
+            log.error("%d attempts could not be closed for a day: %s", len(stuck), ", ".join(stuck))
+            await self._alerts.tell(
+                f"{len(stuck)} attempts could not be closed at their gateway for a day",
+                "Their orders stay PENDING, and each is tried again. `tallystick merchant cases list` names them.",
+            )
         return [None] * len(outcomes)
+
+
+def _stuck(outcomes: Sequence[Outcome], at: datetime) -> list[Found]:
+    """Attempts that could not be closed for so long that somebody must know: told once each."""
+    return [
+        Found(
+            merchant_id=due.merchant_id,
+            kind="close_stuck",
+            subject=f"{due.order_id}:{due.number}",
+            order_id=due.order_id,
+            attempt=due.number,
+            details={"tries": due.tries, "due_since": due.expires_at.isoformat(), "session": due.session},
+        )
+        for due in (each.due for each in outcomes if not any(isinstance(fact, _ENDS) for fact in each.facts))
+        if is_stuck(due, at)
+    ]
 
 
 def _untold(applied: Applied, outcomes: Sequence[Outcome]) -> list[Wanted]:

@@ -141,7 +141,7 @@ async def _round(database: Database, webhooks: Sequence[Webhook], at: datetime, 
         order_place = changed.get(_order_of(each)) if known else None
         rows.append(_row(each.webhook, place, order_place, _state(each.webhook.event, known), at))
     raws = [each.webhook.raw for each in seen]
-    following = outbox.following(applied.changes)
+    following = await outbox.following(database, applied.changes)
     if following:
         async with database.transaction() as tx:
             saved = await save(tx, applied.changes, at, rows, raws)

@@ -42,7 +42,7 @@ async def apply_facts(tx: Transaction, learnt: Sequence[Learnt], at: datetime, o
     applied = decide_batch(orders, learnt)
     saved = await save(tx, applied.changes, at)
     assert len(saved) == len(applied.changes), "no order changes while we hold its lock"
-    await outbox.store(tx, outbox.following(applied.changes), at)
+    await outbox.store(tx, await outbox.following(tx, applied.changes), at)
     return applied
 
 

@@ -1,0 +1,65 @@
+"""Notifications are written in the commit of the change that they tell, as the bytes that will be signed (RULES §6)."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from tallystick.kernel.columns import columns
+from tallystick.kernel.delivery.states import DUE, ENDPOINT_DISABLED, HELD
+from tallystick.kernel.identifiers import new_id
+from tallystick.merchant.notifications.events import EventType
+from tallystick.merchant.notifications.listeners import SQL, Listener
+from tallystick.merchant.orders.learning import OrderKey
+from tallystick.merchant.orders.view import OrderView
+from tallystick.ports.database import Transaction
+from tallystick.ports.entropy import Entropy
+
+API_VERSION: Final = "1"  # of the body's shape
+EVENT_PREFIX: Final = "evt"
+DELIVERY_PREFIX: Final = "dlv"
+
+
+class Notice(NamedTuple):
+    """An event of an order that somebody wants to hear of."""
+
+    key: OrderKey
+    type: EventType
+
+
+class _Data(Struct, frozen=True):
+    order: OrderView
+
+
+class Notification(Struct, frozen=True):
+    """What is sent: the order as it was when the event happened."""
+
+    id: str
+    type: EventType
+    created_at: datetime
+    data: _Data
+
+
+async def insert_notices(
+    tx: Transaction,
+    notices: Sequence[Notice],
+    orders: Mapping[OrderKey, OrderView],
+    listeners: Mapping[str, Sequence[Listener]],
+    *,
+    at: datetime,
+    entropy: Entropy,
+) -> None:
+    """Write messages and deliveries of `notices` into the caller's transaction."""
+    messages, deliveries = [], []
+    for key, type in notices:
+        owner, id = key.merchant_id, new_id(EVENT_PREFIX, at, entropy)
+        body = msgspec.json.encode(Notification(id, type, at, _Data(orders[key])))
+        messages.append((owner, id, API_VERSION, body))
+        for listener in listeners[owner]:
+            if listener.wants(type):
+                state, reason = (DUE, None) if listener.enabled else (HELD, ENDPOINT_DISABLED)
+                delivery = new_id(DELIVERY_PREFIX, at, entropy)
+                deliveries.append((owner, delivery, id, API_VERSION, listener.endpoint_id, state, reason))
+    await tx.execute(SQL.insert_notifications, at, *columns(4, messages), *columns(7, deliveries))

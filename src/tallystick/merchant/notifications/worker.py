@@ -1,0 +1,32 @@
+"""What delivers notifications: the delivery engine, told where this service keeps its endpoints (RULES §6)."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from tallystick.kernel.columns import columns
+from tallystick.kernel.delivery.protocol import Endpoint, EndpointKey
+from tallystick.merchant.notifications.listeners import SQL
+from tallystick.ports.database import Database, Transaction
+
+LIVEMODE = True  # the merchant service knows one mode
+
+
+class ShopEndpoints:
+    """The rows of `notification_endpoint` as the engine asks for them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, keys: Collection[EndpointKey]) -> Mapping[EndpointKey, Endpoint]:
+        """Address, secrets and status of the endpoints that are not deleted."""
+        wanted = columns(2, sorted((key.owner_id, key.id) for key in keys))
+        return {
+            EndpointKey(row["merchant_id"], LIVEMODE, row["endpoint_id"]): Endpoint(
+                url=row["url"], secrets=tuple(row["secrets"]), enabled=row["status"] == "enabled"
+            )
+            for row in await self._database.rows(SQL.endpoints_to_call, *wanted)
+        }
+
+    async def disable(self, tx: Transaction, keys: Collection[EndpointKey], *, at: datetime) -> None:
+        """Disable endpoints that answered 410."""
+        await tx.execute(SQL.set_status, *columns(2, sorted((key.owner_id, key.id) for key in keys)), "disabled")
