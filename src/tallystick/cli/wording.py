@@ -48,6 +48,10 @@ def in_words(fact: Mapping[str, Any]) -> str:
             return f"The gateway closed the attempt: {_reason(fact)}"
         case "close_requested":
             return f"We decided to close the attempt: {_reason(fact)}"
+        case "refund_seen":
+            return f"Refund of {_amount(fact, 'amount_minor')}: {str(fact.get('status')).replace('_', ' ')}"
+        case "returned":
+            return "We gave the money of this attempt back"
         case "released":
             return "The goods were let go"
         case "kept":

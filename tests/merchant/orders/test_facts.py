@@ -2,10 +2,12 @@
 
 import itertools
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tallystick.merchant.orders.consequences import Errand, consequences_of, errands_of
 from tallystick.merchant.orders.facts import (
     NO_FACTS,
     AnyFact,
@@ -28,6 +30,8 @@ from tallystick.merchant.orders.facts import (
     decode_facts,
     encode,
 )
+from tallystick.merchant.orders.learning import Learnt as Told
+from tallystick.merchant.orders.learning import LoadedOrder, OrderKey, decide
 from tallystick.merchant.orders.merge import merge, merge_all
 from tallystick.merchant.orders.state import Owed, conclude, standing, state_of
 
@@ -319,3 +323,27 @@ def test_concluding_comes_to_rest(learnt: Learnt) -> None:
     facts = merge_all(NO_FACTS, learnt)
     done = concluded(concluded(facts))
     assert conclude(done, OWED, 3) == []
+
+
+@given(st.lists(st.tuples(numbers, some_facts), max_size=14))
+@settings(max_examples=300)
+def test_whatever_must_be_done_outside_was_written_when_it_became_due(learnt: Learnt) -> None:
+    """RULES §4: every errand that the facts ask for in the end followed from one of the changes, whatever their order;
+    and no money that is the order's is given back unless policy refused it."""
+    order = LoadedOrder(OrderKey("mer_1", "ord_1"), "con_1", OWED, NEVER, order_with((1, Attempted())), 1)
+    written: set[Errand] = set()
+    for number, (attempt, fact) in enumerate(learnt):
+        change = decide(order, [about(attempt, fact)])
+        if change is None:
+            continue
+        written |= set(consequences_of(change).errands)
+        order = msgspec.structs.replace(order, facts=change.facts, version=number + 2)
+    asked = set(errands_of(order.facts, OWED))
+    assert asked <= written
+    if order.facts.decision != "refused":
+        assert Errand("return", order.facts.keeper) not in asked
+
+
+def about(attempt: int, fact: AnyFact) -> Told:
+    """A fact as somebody tells it."""
+    return Told("mer_1", "ord_1", attempt, fact, "merchant")

@@ -70,6 +70,9 @@ _WORDS: dict[OrderState, tuple[str, str]] = {
 }
 
 
+_REFUSED: Final = ("Paid too late", "The time for this order was over. Your money goes back to you.")
+
+
 def page(order: OrderView, merchant_name: str, visit: Visit) -> Page:
     """The page for an order as it stands now. A final state leads back to the shop, where the order names an
     address.
@@ -77,7 +80,7 @@ def page(order: OrderView, merchant_name: str, visit: Visit) -> Page:
     way_back = _way_back(order, visit)
     if way_back is not None:
         return Page(way_back, "")
-    heading, text = _WORDS[order.state]
+    heading, text = _WORDS[order.state] if order.fulfilment != "refused" else _REFUSED
     link = None
     refresh = None
     if order.state == "PENDING":
@@ -102,7 +105,7 @@ def unavailable() -> str:
 
 def _way_back(order: OrderView, visit: Visit) -> str | None:
     if order.state == "PAID":
-        return order.return_url
+        return order.return_url if order.fulfilment != "refused" else order.cancel_url
     if order.state != "PENDING" or visit.cancelled:
         return order.cancel_url
     return None
