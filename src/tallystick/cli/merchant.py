@@ -29,6 +29,7 @@ app.add_typer(operators.commands("merchant", _dsn), name="operators")
 app.add_typer(clock.commands("merchant"), name="clock")
 app.add_typer(inbox.app, name="inbox")
 app.add_typer(notifications.app, name="endpoints")
+app.add_typer(notifications.letters, name="dead-letters")
 app.add_typer(cases.app, name="cases")
 
 

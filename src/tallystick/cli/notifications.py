@@ -1,4 +1,4 @@
-"""`tallystick merchant endpoints …`: where a merchant's shop hears of its orders."""
+"""`tallystick merchant endpoints …` and `… dead-letters …`: where shops hear of their orders, what they did not take."""
 
 import asyncio
 import os
@@ -6,9 +6,14 @@ from typing import Annotated
 
 import typer
 
+from tallystick.cli.failures import CommandRefused
+from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, show
 
+letters = typer.Typer(help="Notifications that shops did not take.", no_args_is_help=True)
 app = typer.Typer(help="Endpoints: where a merchant's shop hears of its orders.", no_args_is_help=True)
+
+PAGES_MAX = 100
 
 Merchant = Annotated[str | None, typer.Option(help="mer_…; may be left out where there is only one.")]
 EndpointId = Annotated[str, typer.Argument(help="ep_…")]
@@ -90,3 +95,40 @@ def _switch(endpoint: str, enabled: bool, as_json: bool) -> None:
     asyncio.run(switch_shop_endpoint(read(os.environ), endpoint, enabled))
     status = "enabled" if enabled else "disabled"
     show(as_json, {"endpoint": endpoint, "status": status}, f"{endpoint} is {status}.")
+
+
+@letters.command("list")
+def list_letters(
+    endpoint: Annotated[str | None, typer.Option(help="To this endpoint, ep_….")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, those of all merchants, the first to die first."""
+    filters = {"endpoint": endpoint} if endpoint else {}
+    path = "/operator/v1/dead-letters"
+    found = ask("merchant", data_dir, lambda api: api.rows(path, pages=PAGES_MAX, filters=filters))
+    words = (
+        f"{each['died_at']}  {each['id']}  {each['type']}  {each['endpoint']}  {each['reason']}  {each['tries']} tries"
+        for each in found
+    )
+    show(as_json, {"dead_letters": found}, *(words if found else ["No dead letters."]))
+
+
+@letters.command("redrive")
+def redrive(
+    delivery: Annotated[str | None, typer.Argument(help="dlv_…; left out: all that fit")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Those to this endpoint, ep_….")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All dead letters there are.")] = False,
+    rate: Annotated[int, typer.Option(min=1, max=1000, help="How many a second.")] = 50,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Deliver dead letters after all, under their old ids; the running service does so, whatever becomes of us."""
+    chosen = {name: value for name, value in (("delivery", delivery), ("endpoint", endpoint)) if value}
+    if not chosen and not everything:
+        raise CommandRefused("say which dead letters (a dlv_… or --endpoint), or --all")
+    asked = {**chosen, "all": everything, "rate_max": rate, "dry_run": dry_run}
+    made = ask("merchant", data_dir, lambda api: api.ask("POST", "/operator/v1/redrives", asked))
+    words = "would be redriven. Nothing was done." if dry_run else f"are redriven by {made['id']}."
+    show(as_json, made, f"{made['matched']} dead letters {words}")

@@ -17,6 +17,7 @@ from tallystick.kernel.addresses import address_allowed
 from tallystick.kernel.batching import QueueFull
 from tallystick.kernel.delivery.alerting import Alerter
 from tallystick.kernel.delivery.keeper import Keeper
+from tallystick.kernel.delivery.redrive import Redriver, Redrives
 from tallystick.kernel.delivery.worker import Dispatcher
 from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.idempotency.worker import KeyReaper
@@ -57,6 +58,8 @@ from tallystick.merchant.invariants.rules import OWNERS, RULES
 from tallystick.merchant.keyed import Keyed
 from tallystick.merchant.late_money.stock import Stock
 from tallystick.merchant.late_money.worker import ErrandWorker
+from tallystick.merchant.notifications.api import letter_routes
+from tallystick.merchant.notifications.dead_letters import DeadLetters
 from tallystick.merchant.notifications.worker import ShopEndpoints
 from tallystick.merchant.orders.api import order_routes
 from tallystick.merchant.orders.outbox import Outbox
@@ -149,8 +152,11 @@ def build(settings: Settings, ports: Ports) -> Service:
     sweeper = Sweeper(database, clock, outbox)
     shops = ports.shops or ports.http
     deliveries = Dispatcher(database, shops, ShopEndpoints(database), clock, entropy)
+    letters = DeadLetters(database)
+    redrives = Redrives(database, letters, clock, entropy)
     notifying = (
         deliveries,
+        Redriver(database, letters, clock),
         Keeper(database, ShopEndpoints(database), clock),
         Alerter(database, ports.alerts, clock, command="tallystick merchant dead-letters"),
     )
@@ -177,7 +183,11 @@ def build(settings: Settings, ports: Ports) -> Service:
         logging_config=None,
     )
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
-    operated = [*inbox_routes(database, inbox, clock), *(route for time in sandbox for route in clock_routes(time))]
+    operated = [
+        *inbox_routes(database, inbox, clock),
+        *letter_routes(letters, redrives),
+        *(route for time in sandbox for route in clock_routes(time)),
+    ]
     operators = at_first_call(lambda: operator_api("merchant", operated, database, clock, entropy))
     every_s = settings.invariants_every_s
     invariants = [Invariants(database, clock, RULES, OWNERS, every_s=every_s)] if every_s else []

@@ -7,9 +7,12 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from tallystick.kernel.delivery.redrive import Redriver
 from tallystick.kernel.delivery.worker import Dispatcher
+from tallystick.kernel.operators.keys import create_key
 from tallystick.kernel.signatures import verify_standard
 from tallystick.merchant.accounts.commands import AccountRefused
+from tallystick.merchant.notifications.dead_letters import DeadLetters
 from tallystick.merchant.notifications.endpoints import (
     add_endpoint,
     list_endpoints,
@@ -193,3 +196,36 @@ async def test_a_removed_endpoint_hears_nothing(stage: Stage, ear: Ear) -> None:
     assert await deliveries(stage) == []
     with pytest.raises(AccountRefused):
         await remove_endpoint(stage.database, PORTS[0], **named)
+
+
+async def test_what_a_shop_does_not_take_is_a_dead_letter_and_is_redriven(stage: Stage, ear: Ear) -> None:
+    """RULES §6: exhausted → dead letter with its reason; redriven under its old id."""
+    await listen(stage, ear)
+    ear.status = 500
+    _, order = await stage.place()
+    await stage.pay(order)
+    for _ in range(8):
+        await deliver(stage)
+        await stage.database.execute(
+            Statement("x", "UPDATE delivery SET due_at = created_at WHERE state = 'due'"),
+        )
+        await stage.database.execute(Statement("x", "DELETE FROM endpoint_health"))
+    made = await create_key(stage.database, "ada", at=PORTS[0].now(), entropy=PORTS[1])
+    headers = {"Authorization": f"Bearer {made.key}"}
+    async with stage.client.get(f"{stage.url}/operator/v1/dead-letters", headers=headers) as answer:
+        [letter] = (await answer.json())["data"]
+    assert (letter["type"], letter["reason"], letter["tries"], letter["fault"]) == (
+        "order.paid",
+        "http_500",
+        8,
+        "endpoint",
+    )
+    ear.status = 204
+    url = f"{stage.url}/operator/v1/redrives"
+    async with stage.client.post(url, json={"type": "order.paid"}, headers=headers) as answer:
+        assert (answer.status, (await answer.json())["matched"]) == (201, 1)
+    async with stage.client.post(url, json={}, headers=headers) as answer:
+        assert answer.status == 422
+    await Redriver(stage.database, DeadLetters(stage.database), PORTS[0]).step()
+    await deliver(stage)
+    assert (await deliveries(stage), len(set(ear.ids)), len(ear.ids)) == (["delivered"], 1, 9)

@@ -58,3 +58,32 @@ UPDATE notification_endpoint SET secrets = (ARRAY[$3::text] || secrets)[1:$4::in
 -- Delete an endpoint; its row stays, because deliveries name it.
 UPDATE notification_endpoint SET deleted_at = $3::timestamptz
  WHERE merchant_id = $1::text AND endpoint_id = $2::text AND deleted_at IS NULL;
+
+-- page_of_dead_letters
+-- Notifications whose tries are exhausted and that fit what is given, the first to die first, behind one of them ($9 to $11). Their
+-- type stands in what was sent.
+SELECT d.owner_id, d.livemode, d.id, d.message, d.endpoint, d.reason, d.tries, d.created_at, d.finished_at, e.url,
+       convert_from(m.body, 'UTF8')::jsonb ->> 'type' AS type
+  FROM delivery d
+  LEFT JOIN message m ON (m.owner_id, m.id, m.api_version) = (d.owner_id, d.message, d.api_version)
+  LEFT JOIN notification_endpoint e ON (e.merchant_id, e.endpoint_id) = (d.owner_id, d.endpoint)
+ WHERE d.state = 'dead' AND (d.finished_at, d.owner_id, d.id) > ($9::timestamptz, $10::text, $11::text)
+   AND ($1::text IS NULL OR d.owner_id = $1::text) AND ($2::text IS NULL OR d.endpoint = $2::text)
+   AND ($3::text IS NULL OR d.reason = $3::text) AND ($4::text IS NULL OR d.id = $4::text)
+   AND ($5::timestamptz IS NULL OR d.finished_at >= $5::timestamptz) AND ($6::timestamptz IS NULL OR d.finished_at < $6::timestamptz)
+   AND ($7::text IS NULL OR convert_from(m.body, 'UTF8')::jsonb ->> 'type' = $7::text)
+   AND ($8::boolean IS NULL OR $8::boolean = (coalesce(d.reason, '') = ANY ($13::text[])))
+ ORDER BY d.finished_at, d.owner_id, d.id
+ LIMIT $12::int;
+
+-- count_dead_letters
+-- How many notifications whose tries are exhausted fit what is given.
+SELECT count(*)::int AS letters
+  FROM delivery d
+  LEFT JOIN message m ON (m.owner_id, m.id, m.api_version) = (d.owner_id, d.message, d.api_version)
+ WHERE d.state = 'dead'
+   AND ($1::text IS NULL OR d.owner_id = $1::text) AND ($2::text IS NULL OR d.endpoint = $2::text)
+   AND ($3::text IS NULL OR d.reason = $3::text) AND ($4::text IS NULL OR d.id = $4::text)
+   AND ($5::timestamptz IS NULL OR d.finished_at >= $5::timestamptz) AND ($6::timestamptz IS NULL OR d.finished_at < $6::timestamptz)
+   AND ($7::text IS NULL OR convert_from(m.body, 'UTF8')::jsonb ->> 'type' = $7::text)
+   AND ($8::boolean IS NULL OR $8::boolean = (coalesce(d.reason, '') = ANY ($9::text[])));
