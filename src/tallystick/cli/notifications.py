@@ -1,4 +1,4 @@
-"""`tallystick merchant endpoints …` and `… dead-letters …`: where shops hear of their orders, what they did not take."""
+"""`tallystick merchant endpoints …`, `… dead-letters …`: where shops hear of their orders; what they did not take."""
 
 import asyncio
 import os
