@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --require-hashes -r
 
-.PHONY: help demo test check lint types format proofs simulate chaos bench browser lock upgrade-dump clean
+.PHONY: help demo test check lint types format proofs simulate mutants chaos bench browser lock upgrade-dump clean
 
 help:
 	@echo "make demo    take payments: PostgreSQL, gateway, merchant, a shop and a dozen shoppers (ARGS='--help' tells more)"
@@ -20,6 +20,7 @@ help:
 	@echo "make check   lint, types and tests: what has to pass before a change lands"
 	@echo "make proofs  the long tests, bounded in time"
 	@echo "make simulate 200 long seeds under virtual time: three days, 20 merchants, 500 orders each"
+	@echo "make mutants plant some thirty bugs, one at a time: the simulation or a test must notice each"
 	@echo "make chaos   five minutes of kill -9 and a bad network, then the audit"
 	@echo "make bench   measure, beside the same job written in other ways"
 	@echo "make format  let ruff sort imports and lay out the code"
@@ -49,6 +50,9 @@ proofs: .venv/.dev browser
 
 simulate: .venv/.runtime
 	$(BIN)/tallystick simulate --long --seeds 200 $(ARGS)
+
+mutants: .venv/.dev
+	$(BIN)/python scripts/mutants.py $(ARGS)
 
 chaos: .venv/.dev
 	TALLYSTICK_CHAOS_S=$${TALLYSTICK_CHAOS_S:-300} $(BIN)/python -m pytest -s -m proof tests/process/test_chaos.py $(ARGS)

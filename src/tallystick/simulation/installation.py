@@ -11,7 +11,7 @@ from tallystick.gateway.accounts.accounts import create_account
 from tallystick.gateway.settings import Settings as GatewaySettings
 from tallystick.kernel.service import Service
 from tallystick.merchant import app as merchant_app
-from tallystick.merchant.accounts.commands import add_connection, create_merchant, webhook_address
+from tallystick.merchant.accounts.commands import add_connection, create_merchant, set_late_policy, webhook_address
 from tallystick.merchant.settings import Settings as MerchantSettings
 from tallystick.ports.http import Answered, HttpRequest
 from tallystick.simulation.database import VirtualDatabase
@@ -29,8 +29,8 @@ NO_DSN: Final = "the simulation connects by itself"
 
 
 class Shop(Struct, kw_only=True):
-    """One merchant with its account at the gateway, and how they know each other. `secrets` are references, newest
-    first."""
+    """One merchant with its account at the gateway, and how they know each other. `hook_ref` is under which
+    the merchant service finds the endpoint's signing secret."""
 
     merchant_id: str
     api_key: str
@@ -38,7 +38,7 @@ class Shop(Struct, kw_only=True):
     account_id: str
     secret_key: str
     endpoint: str
-    secret: str
+    hook_ref: str
 
 
 class Installation:
@@ -81,6 +81,8 @@ class Installation:
             gateway, f"Shop {number}", origins=[MERCHANT_URL, SHOP_URL], at=clock.now(), entropy=entropy
         )
         made = await create_merchant(merchant, clock, entropy, name=f"Shop {number}", return_origins=[SHOP_URL])
+        policy = world.chance.choice(("refund", "refund", "accept"))
+        await set_late_policy(merchant, merchant_id=made.merchant_id, policy=policy)
         key_ref, hook_ref = f"env:KEY_{number}", f"env:HOOK_{number}"
         world.secrets.values[key_ref] = keys.secret_key
         connection_id = await add_connection(
@@ -104,7 +106,7 @@ class Installation:
             account_id=account.account_id,
             secret_key=keys.secret_key,
             endpoint=endpoint["id"],
-            secret=endpoint["secret"],
+            hook_ref=hook_ref,
         )
 
 

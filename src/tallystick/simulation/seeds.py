@@ -20,6 +20,7 @@ from tallystick.simulation.idling import DueTimes
 from tallystick.simulation.installation import Installation, Shop
 from tallystick.simulation.loop import Stalled, VirtualLoop
 from tallystick.simulation.nodes import NODE
+from tallystick.simulation.operators import Operators
 from tallystick.simulation.ports import EPOCH
 from tallystick.simulation.scenario import Scenario, scenario_of
 from tallystick.simulation.shoppers import Outsiders
@@ -122,12 +123,16 @@ async def _live(world: World, plan: Scenario, auditor: Auditor) -> None:
     shops: list[Shop] = []
     opening = outside.begin(_open(installation, outside, plan.shops, shops))
     await opening
-    weather = Weather(world, installation, outside, plan)
+    operators = Operators(outside, shops)
+    weather = Weather(world, installation, operators, plan)
     changing = outside.begin(weather.change())
+    watching = outside.begin(operators.watch())
     coming = outside.begin(Outsiders(world, outside, plan, auditor).come(shops))
     await changing
     weather.clear()
     await coming
+    watching.cancel()
+    await outside.begin(operators.mend())
     await _settle(world, plan.orders)
 
 

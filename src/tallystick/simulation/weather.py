@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from tallystick.simulation.installation import Installation
 from tallystick.simulation.nodes import Node
+from tallystick.simulation.operators import Operators
 from tallystick.simulation.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ PARTITIONS: Final = (("merchant", "gateway"), ("gateway", "merchant"), ("outside
 class Weather:
     """Makes faults for as long as the plan says; afterwards `clear` puts everything right."""
 
-    def __init__(self, world: "World", installation: Installation, outside: Node, plan: Scenario) -> None:
+    def __init__(self, world: "World", installation: Installation, operators: Operators, plan: Scenario) -> None:
         self._world = world
         self._nodes = [*installation.gateways, *installation.merchants]
-        self._outside = outside
+        self._operators = operators
         self._plan = plan
 
     async def change(self) -> None:
@@ -72,7 +73,9 @@ class Weather:
                 world.network.cut[pair] = world.loop.now_s + self._between(PARTITION_S)
                 world.tell("the network", f"no way from {pair[0]} to {pair[1]}")
             case _:
-                return
+                if not self._operators.roll():
+                    return
+                world.tell("operator", "rolls a secret")
         if kind in ("killed_process", "stalled_process", "clock_skew"):
             world.tell(node.name, kind.replace("_", " "))
         world.faults.made(kind)
