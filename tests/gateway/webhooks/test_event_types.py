@@ -23,3 +23,9 @@ def told() -> set[str]:
 def test_what_is_told_is_in_the_table_and_the_other_way_round() -> None:
     assert told() == set(EVENT_TYPES)
     assert all(EVENT_TYPES.values())
+
+
+def test_the_documentation_lists_every_event() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text(encoding="utf-8")
+    for type, words in EVENT_TYPES.items():
+        assert f"| `{type}` | {words} |" in page
