@@ -12,7 +12,7 @@ from tallystick.gateway.webhooks.parameters import UpdateEndpoint
 from tallystick.gateway.webhooks.worker import backlog_keeper
 from tallystick.kernel.delivery import keeper, queue
 from tallystick.kernel.delivery.health import BREAK_AFTER
-from tallystick.kernel.delivery.protocol import EndpointKey
+from tallystick.kernel.delivery.protocol import EndpointKey, Result, Try, Verdict
 from tallystick.kernel.idempotency import Idempotency
 
 KEY = EndpointKey("acct_a", False, "we_1")
@@ -227,6 +227,28 @@ async def test_the_commit_that_disables_also_holds_and_enabling_releases_gradual
     assert released == [4, 8, 12, 16, 20, 24, 25, 25]
     async with bench.running():
         await bench.until(lambda: _counts(bench) == {"delivered": 25})
+
+
+async def test_who_lost_its_lease_before_the_hold_writes_nothing_after_the_release(bench: Any) -> None:
+    """The generation goes on with the hold: what a stale holder brings is no news of what was released."""
+    bench.endpoint("we_1", "http://127.0.0.1:1/")
+    await bench.happen()
+    at = bench.clock.now()
+    seen = await queue.due(bench.database, at=at, without=(), items_max=9)
+    (stale,) = await queue.claim(bench.database, seen, at=at, lease_s=60)
+    await _change(bench, disabled=True)
+    assert _counts(bench) == {"due": 1}, "what is being sent is not touched"
+    bench.clock.ahead_s += 61
+    keeping = backlog_keeper(bench.database, bench.clock)
+    async with bench.database.transaction() as tx:
+        await queue.ask_keeper(tx, [KEY], at=bench.clock.now())
+    await keeping.step()
+    assert _counts(bench) == {"held": 1}
+    await _change(bench, disabled=False)
+    await keeping.step()
+    assert _counts(bench) == {"due": 1}
+    late = Result(stale, Verdict("delivered"), bench.clock.now(), Try(at, 1, 200, None, None))
+    assert await queue.record(bench.database, [late]) == set()
 
 
 async def test_two_keepers_at_once_release_no_more_than_one(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Dead letters are redriven: one, an endpoint, a time range, a type; rate-limited and resumable (RULES §6)."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -66,6 +67,17 @@ async def test_a_redrive_goes_by_its_rate_and_survives_every_restart(
     bench.clock.ahead_s += 1.1
     assert await _finish(bench, letters, redrives, made.id) == [20, 25]
     assert bench.sql("SELECT DISTINCT state, tries, reason, finished_at FROM delivery") == [("due", 0, None, None)]
+
+
+async def test_workers_side_by_side_keep_to_the_rate(bench: Any, letters: DeadLetters, redrives: Redrives) -> None:
+    await _die(bench, 20)
+    made = await redrives.create(Filter(endpoint="we_1"), rate_max=3, by="ada")
+    workers = [Redriver(bench.database, letters, bench.clock) for _ in range(4)]
+    await asyncio.gather(*(worker.step() for worker in workers), return_exceptions=True)
+    found = await redrives.find(made.id)
+    assert found is not None
+    assert found.redriven == 3
+    assert await redrives.count(Filter()) == 17
 
 
 async def test_a_step_that_is_cut_off_is_done_again_whole(bench: Any, letters: DeadLetters, redrives: Redrives) -> None:

@@ -28,10 +28,11 @@ INSERT INTO operator_session (token_hash, user_name, created_at, expires_at)
 VALUES ($1::bytea, $2::text, $3::timestamptz, $4::timestamptz);
 
 -- find_operator_session
--- Who is logged in by this cookie.
+-- Who is logged in by this cookie, and still may be.
 SELECT s.user_name
   FROM operator_session s
- WHERE s.token_hash = $1::bytea AND s.expires_at > $2::timestamptz;
+  JOIN operator_user u ON u.name = s.user_name
+ WHERE s.token_hash = $1::bytea AND s.expires_at > $2::timestamptz AND u.disabled_at IS NULL;
 
 -- delete_operator_session
 -- Somebody logged out.
