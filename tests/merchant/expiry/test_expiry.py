@@ -252,3 +252,28 @@ async def test_what_cannot_be_closed_for_a_day_is_told_once(stage: Stage, attemp
     [case] = (await stage.get("/v1/cases"))[1]["data"]
     assert (case["kind"], case["order"], case["attempt"]) == ("close_stuck", order["id"], 1)
     assert (await stage.order(order["id"]))["state"] == "PENDING"
+
+
+async def test_a_gateway_that_does_not_answer_holds_up_no_other(stage: Stage, attempts: Attempts) -> None:
+    """One connection's outage: it is called once and then left alone for a while; what is due there stays due."""
+    orders = [(await stage.place())[1]["id"] for _ in range(3)]
+    await attempts.age(minutes=31)
+    worker = attempts.worker()
+    assert await worker.run_once() == 3
+    before = len(stage.gateway.calls)
+    stage.gateway.trouble = [(500, "api_error")] * 30
+    assert await worker.run_once() == 3, "all three were called side by side"
+    called = len(stage.gateway.calls) - before
+    await attempts.make_due()
+    assert await worker.run_once() == 3
+    assert len(stage.gateway.calls) - before == called, "it is left alone"
+    assert (await attempts_of(stage)) == [("open", True)] * 3
+    stage.gateway.trouble = []
+    await attempts.make_due()
+    await attempts.work()
+    assert [(await stage.order(order))["state"] for order in orders] == ["EXPIRED"] * 3
+
+
+async def attempts_of(stage: Stage) -> list[tuple[str, bool]]:
+    rows = await stage.database.rows(Statement("x", "SELECT state, due_at, lease_until FROM attempt ORDER BY order_id"))
+    return [(row["state"], row["due_at"] is not None and row["lease_until"] is None) for row in rows]

@@ -18,10 +18,11 @@ from msgspec import Struct
 
 from tallystick.kernel.batching import Batcher
 from tallystick.kernel.columns import columns
-from tallystick.kernel.outcomes import Done, Refused, Unknown
+from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.cases.cases import Found, open_cases
 from tallystick.merchant.expiry.steps import Due, Step, again_at, creation_window, is_stuck, step_of
+from tallystick.merchant.gateways.away import Away
 from tallystick.merchant.gateways.port import Answer, Connection, Gateway, Told
 from tallystick.merchant.gateways.stripe import CALL_DEADLINE_S, LISTING_DEADLINE_S, MISCONFIGURED
 from tallystick.merchant.intake.backfill import Wanted, want_backfills
@@ -88,6 +89,7 @@ class AttemptWorker:
         self._directory = directory
         self._clock = clock
         self._entropy = entropy
+        self._away = Away(clock)
         self._outcomes: Batcher[Outcome, None] = Batcher(self._store)
 
     async def run(self) -> None:
@@ -151,7 +153,16 @@ class AttemptWorker:
             return Done(Told(()))
         connection = await self._directory.connection(due.merchant_id, due.connection_id)
         assert connection is not None, "connections are disabled, never deleted"
-        gateway = self._gateways[connection.gateway]
+        if self._away.is_away(connection):
+            return NotSent("its gateway does not answer at the moment")
+        answer = await self._call(self._gateways[connection.gateway], connection, due, step, at)
+        if isinstance(answer, Done | Refused):
+            self._away.answered(connection)
+        else:
+            self._away.did_not_answer(connection)
+        return answer
+
+    async def _call(self, gateway: Gateway, connection: Connection, due: Due, step: Step, at: datetime) -> Answer:
         if due.session is not None:
             if step == "look":
                 return await gateway.look_up(connection, due.session)
