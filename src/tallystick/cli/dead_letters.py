@@ -202,7 +202,7 @@ def _print(letters: list[dict[str, Any]]) -> None:
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
     for head in ("died", "delivery", "type", "endpoint", "reason", "fault", "tries"):
-        table.add_column(head)
+        table.add_column(head, overflow="fold")  # an id cut short names nothing
     for each in letters:
         cells = (_clock(each["died_at"]), each["id"], each["type"], each["endpoint"], each["reason"], each["fault"])
         table.add_row(*(Text(cell) for cell in cells), str(each["tries"]))

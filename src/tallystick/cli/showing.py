@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-REPORT_COLUMNS = 140  # of what is written to a file or a pipe, which has no width of its own
+REPORT_COLUMNS = 180  # of what is written to a file or a pipe, which has no width of its own
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of words.")]
 
