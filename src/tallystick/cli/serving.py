@@ -87,7 +87,7 @@ async def serve(application: Any, address: Address, workers: Sequence[Worker]) -
             logging.ERROR
         )  # what it does is said here; strangers' nonsense is no news
         scheme = "https" if address.tls_cert_file else "http"
-        _settle_memory()
+        settle_memory()
         log.info("serving", url=f"{scheme}://{address.host}:{address.port}", workers=len(workers))
         running = [asyncio.create_task(_run(worker)) for worker in workers]
         serving = asyncio.create_task(server.serve())
@@ -136,7 +136,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     uvloop.run(main)
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """Modules and wiring, some 100,000 objects, stay to the end: Python need not look through them for garbage again
     and again. A tenth of the CPU under load."""
     gc.collect()
