@@ -41,12 +41,15 @@ class SynchronousConnection:
         adapters.register_loader("json", TextLoader)
         adapters.register_dumper(str, StrDumperUnknown)
         adapters.register_dumper(int, Int8Dumper)  # one type for all sizes: one prepared statement for all values
+        self._cursor = psycopg.RawCursor(self._connection, row_factory=dict_row)
 
     def run(self, statement: Statement, parameters: Sequence[Any]) -> tuple[Sequence[Record], int]:
         """The rows of `statement`, and how many it gave or touched. Raises DatabaseError."""
-        with psycopg_errors(), psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:
+        cursor = self._cursor
+        with psycopg_errors():
             cursor.execute(statement.text.encode(), parameters)
-            return (cursor.fetchall() if cursor.description else []), max(cursor.rowcount, 0)
+            gives_rows = cursor.pgresult is not None and cursor.pgresult.nfields > 0
+            return (cursor.fetchall() if gives_rows else []), max(cursor.rowcount, 0)
 
     def simple(self, command: bytes) -> str:
         """Run a command without parameters or rows; its tag, such as COMMIT. Raises DatabaseError."""

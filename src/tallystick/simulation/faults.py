@@ -35,9 +35,9 @@ ACQUIRER: Final = (
 
 ALL: Final = (*NETWORK, *STATEMENT, *COMMIT, *WEATHER, *ACQUIRER)
 
-NETWORK_SHARE: Final = (0.0, 0.05, 0.15, 0.35)
-STATEMENT_SHARE: Final = (0.0, 0.004, 0.012, 0.03)
-COMMIT_SHARE: Final = (0.0, 0.01, 0.03, 0.06)
+NETWORK_SHARE: Final = (0.0, 0.05, 0.1, 0.25)
+STATEMENT_SHARE: Final = (0.0, 0.003, 0.008, 0.02)
+COMMIT_SHARE: Final = (0.0, 0.01, 0.02, 0.05)
 QUIET_KIND_SHARE: Final = 0.35
 """How many kinds a seed leaves out: a fault that always comes with all others hides what it does alone."""
 

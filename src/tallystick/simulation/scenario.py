@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-SHORT_ORDERS: Final = (3, 6)
+SHORT_ORDERS: Final = (3, 4)
 LONG_ORDERS: Final = 500
 LONG_SHOPS: Final = 20
 LONG_DAYS: Final = 3
@@ -67,8 +67,8 @@ def scenario_of(seed: int, *, name: str | None = None, long: bool = False) -> Sc
         name=name,
         shops=chance.choice((1, 1, 2)),
         orders=chance.randint(*SHORT_ORDERS),
-        gateways=chance.choice((1, 2)),
-        merchants=chance.choice((1, 2)),
+        gateways=chance.choice((1, 1, 2)),
+        merchants=chance.choice((1, 1, 2)),
         arrivals_s=arrivals_s,
         faults_s=arrivals_s + chance.choice((60.0, 600.0, 2400.0)),
         ttl_s=(60, 900),
