@@ -325,7 +325,11 @@ def test_concluding_comes_to_rest(learnt: Learnt) -> None:
     assert conclude(done, OWED, 3) == []
 
 
-@given(st.lists(st.tuples(numbers, some_facts), max_size=14))
+# What only we ourselves conclude, nobody tells: which payment is the order's, and that the goods were let go.
+told_facts = some_facts.filter(lambda fact: not isinstance(fact, Kept | Released))
+
+
+@given(st.lists(st.tuples(numbers, told_facts), max_size=14))
 @settings(max_examples=300)
 def test_whatever_must_be_done_outside_was_written_when_it_became_due(learnt: Learnt) -> None:
     """RULES §4: every errand that the facts ask for in the end followed from one of the changes, whatever their order;
