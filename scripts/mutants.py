@@ -69,16 +69,16 @@ def plant(mutant: Mutant, source: Path) -> None:
 def caught_by(mutant: Mutant, source: Path) -> str | None:
     """Who noticed the bug, or None."""
     environment = os.environ | {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
-    if mutant.scenario is not None:
-        for first in range(1, SEEDS, STEP_SEEDS):
-            caught = simulated(mutant.scenario, first, environment)
-            if caught is not None:
-                return caught
     if mutant.tests is not None:
         words = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", *mutant.tests.split()]
         ran = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False)
         if ran.returncode not in (0, 5):
             return f"tests: {mutant.tests.split('/')[-1]}"
+    if mutant.scenario is not None:
+        for first in range(1, SEEDS, STEP_SEEDS):
+            caught = simulated(mutant.scenario, first, environment)
+            if caught is not None:
+                return caught
     return None
 
 

@@ -1,6 +1,7 @@
 """The comparison of both halves, and the check that running services make of their own (RULES §3, §4, §14)."""
 
 import logging
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -52,6 +53,20 @@ def test_the_gateway_holds_no_money_of_an_order_that_ended_without(state: str) -
     assert "no_money_for_nothing" in rules_broken([paid()], [owed(state=state, intents={"pi_1": "closed"})])
     assert "no_money_for_nothing" not in rules_broken([paid()], [owed(state=state, explained=True)])
     assert "no_money_for_nothing" not in rules_broken([paid(returned=500)], [owed(state=state)])
+
+
+def test_an_order_ends_only_after_its_payment_was_closed() -> None:
+    """Never EXPIRED on our clock alone (RULES §8), but for what clocks may differ."""
+    ended_at = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+    ended = owed(state="EXPIRED", intents={"pi_1": "closed"}, ended={"pi_1": ended_at})
+
+    def closed(after_s: float) -> set[str]:
+        canceled_at = ended_at + timedelta(seconds=after_s)
+        return rules_broken([paid(status="canceled", received=0, canceled_at=canceled_at)], [ended])
+
+    assert closed(-1) == closed(1200) == set()
+    assert closed(1300) == {"closed_before_it_ended"}
+    assert "closed_before_it_ended" in rules_broken([paid()], [ended])
 
 
 def test_every_order_ends_once_nothing_is_under_way() -> None:

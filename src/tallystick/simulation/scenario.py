@@ -71,6 +71,6 @@ def scenario_of(seed: int, *, name: str | None = None, long: bool = False) -> Sc
         merchants=chance.choice((1, 1, 2)),
         arrivals_s=arrivals_s,
         faults_s=arrivals_s + chance.choice((60.0, 600.0, 2400.0)),
-        ttl_s=(60, 900),
+        ttl_s=(60, 600),
         shoppers=SCENARIOS[name],
     )

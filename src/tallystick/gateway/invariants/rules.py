@@ -36,6 +36,7 @@ def paid(rows: Iterable[Mapping[str, Any]]) -> list[Paid]:
             received=row["received"],
             returned=row["returned"],
             busy=row["busy"],
+            canceled_at=row["canceled_at"],
         )
         for row in rows
     ]

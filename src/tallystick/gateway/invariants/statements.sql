@@ -124,7 +124,7 @@ SELECT k.key AS subject, 'running since ' || k.created_at AS detail
 
 -- payments_for_comparison
 -- Every payment that names an order, for whoever compares both halves.
-SELECT p.id AS intent, p.metadata->>'order_id' AS order_id, (p.metadata->>'attempt')::int AS attempt, p.status,
+SELECT p.id AS intent, p.metadata->>'order_id' AS order_id, (p.metadata->>'attempt')::int AS attempt, p.status, p.canceled_at,
        p.amount_received AS received,
        coalesce((SELECT sum(c.amount_refunded + c.refund_pending)::bigint FROM charge c
                   WHERE (c.account_id, c.livemode, c.payment_intent) = (p.account_id, p.livemode, p.id)), 0) AS returned,

@@ -8,13 +8,16 @@ rows that break it, so nothing is what they should give. What only both halves t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
 
 from tallystick.kernel.identifiers import first_id
 from tallystick.ports.database import Statement
+
+CLOCKS_DIFFER = timedelta(seconds=1210)
+"""By how much the clocks of two processes may differ, each wrong by ten minutes (RULES §14)."""
 
 
 class Violation(Struct, frozen=True, order=True):
@@ -61,6 +64,7 @@ class Paid(Struct, frozen=True):
     received: int
     returned: int
     busy: bool  # an outcome is unknown, or money is on its way back
+    canceled_at: datetime | None = None
 
 
 class Owed(Struct, frozen=True):
@@ -71,7 +75,8 @@ class Owed(Struct, frozen=True):
     amount: int
     overpaid: bool
     explained: bool
-    intents: Mapping[str, str]  # of its attempts that succeeded: their payment intent and the attempt's state
+    intents: Mapping[str, str]  # of its attempts: their payment intent and the attempt's state
+    ended: Mapping[str, datetime] = {}  # by payment intent: when the order was stored as ended by that attempt
 
 
 def compare(paid: Sequence[Paid], owed: Sequence[Owed]) -> Iterator[Violation]:
@@ -103,6 +108,10 @@ def _compare_order(order: Owed, payments: Sequence[Paid]) -> Iterator[Violation]
         yield Violation("paid_means_paid", order.order, "is PAID, the gateway has no such payment")
     known = order.intents
     for payment in payments:
+        ended_at, canceled_at = order.ended.get(payment.intent), payment.canceled_at
+        if ended_at is not None and (canceled_at is None or canceled_at - ended_at > CLOCKS_DIFFER):
+            what = "could be paid" if canceled_at is None else f"was closed at {canceled_at}"
+            yield Violation("closed_before_it_ended", order.order, f"ended at {ended_at}, {payment.intent} {what}")
         succeeded = known.get(payment.intent) == "succeeded"
         if succeeded != (payment.received > 0) and settled:
             yield Violation(

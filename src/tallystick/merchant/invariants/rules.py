@@ -1,6 +1,7 @@
 """The merchant's own rules, and what it tells to be compared with the gateway's half."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -34,6 +35,7 @@ def owed(rows: Iterable[Mapping[str, Any]]) -> list[Owed]:
             overpaid=row["overpaid"],
             explained=row["explained"],
             intents=msgspec.json.decode(row["intents"]),
+            ended=msgspec.json.decode(row["ended"], type=dict[str, datetime]),
         )
         for row in rows
     ]

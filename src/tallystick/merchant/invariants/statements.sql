@@ -74,9 +74,15 @@ SELECT e.order_id AS subject, e.kind || ' of attempt ' || e.attempt || ' is due 
 SELECT o.order_id, o.state, o.amount_minor, o.overpaid,
        o.attention IS NOT NULL OR EXISTS (
            SELECT FROM cases c WHERE (c.merchant_id, c.order_id) = (o.merchant_id, o.order_id) AND c.state = 'open') AS explained,
-       coalesce(jsonb_object_agg(a.payment_intent, a.state) FILTER (WHERE a.payment_intent IS NOT NULL), '{}') AS intents
+       coalesce(jsonb_object_agg(a.payment_intent, a.state) FILTER (WHERE a.payment_intent IS NOT NULL), '{}') AS intents,
+       coalesce(jsonb_object_agg(a.payment_intent, e.ended_at) FILTER (WHERE a.payment_intent IS NOT NULL AND e.ended_at IS NOT NULL),
+                '{}') AS ended
   FROM orders o
   LEFT JOIN attempt a ON (a.merchant_id, a.order_id) = (o.merchant_id, o.order_id)
+  LEFT JOIN LATERAL (
+        SELECT min(t.at) AS ended_at FROM timeline t
+         WHERE (t.merchant_id, t.order_id, t.attempt) = (a.merchant_id, a.order_id, a.number)
+           AND t.state_before = 'PENDING' AND t.state_after IN ('EXPIRED', 'FAILED', 'CANCELED')) AS e ON true
  WHERE o.merchant_id = $1::text AND o.order_id >= $2::text
  GROUP BY o.merchant_id, o.order_id
  ORDER BY o.order_id;
