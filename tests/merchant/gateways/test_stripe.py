@@ -183,6 +183,12 @@ async def test_a_refusal_is_final() -> None:
     assert len(network.sent) == 1
 
 
+async def test_what_a_box_on_the_way_refuses_may_have_been_done() -> None:
+    """Only the gateway's own envelope is its word; found by the simulation."""
+    gateway, _ = the_gateway(*[Answered(400, {}, b"the network says no")] * 3)
+    assert isinstance(await gateway.open_session(CONNECTION, b"", "k"), Unknown)
+
+
 @pytest.mark.parametrize("status", [301, 302, 401, 403, 404])
 async def test_what_only_our_configuration_can_mend_is_named_so(status: int) -> None:
     gateway, _ = the_gateway(Answered(status, {}, b""))

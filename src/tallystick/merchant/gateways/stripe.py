@@ -311,7 +311,8 @@ def _read_refusal(exchange: Answered) -> Refused | Unknown:
     try:
         error = _decode_error(exchange.body).error
     except (msgspec.DecodeError, UnicodeDecodeError):
-        error = _Error()
+        # Some box on the way said so, and not the gateway: what we asked may have been done all the same.
+        return Unknown(f"an answer {exchange.status} that is not the gateway's")
     if error.type == "idempotency_error":
         return Unknown("the key was used with other parameters: what it did is not known")
     code = error.code or error.type or "refused"
