@@ -111,4 +111,4 @@ async def test_only_a_paid_order_has_money_to_give_back(stage: Stage) -> None:
     _, order = await stage.place()
     status, problem = await stage.post(f"/v1/orders/{order['id']}/refunds")
     assert (status, problem["code"]) == (409, "order_not_refundable")
-    assert (await stage.post(f"/v1/orders/{order['id'][:-1]}x/refunds"))[0] == 404
+    assert (await stage.post(f"/v1/orders/{order['id'][:-1]}_/refunds"))[0] == 404

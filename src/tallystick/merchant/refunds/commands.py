@@ -103,15 +103,16 @@ class Refunds:
 
     async def _begin(self, claim: Claim, key: OrderKey, request: CreateRefund) -> str:
         """Store what is to be asked for, under the order's lock. Raises NotFound, NotRefundable, NotChargeable."""
+        known = await self._database.rows(SQL.connection_of_order, *key)
+        if not known:
+            raise NotFound
+        connection_id = known[0]["connection_id"]
+        connection = await self._directory.connection(key.merchant_id, connection_id)
+        assert connection is not None, "connections are disabled, never deleted"
         async with self._database.transaction() as tx:
-            rows = await tx.rows(SQL.lock_refundable, *key)
-            if not rows:
-                raise NotFound
-            row = rows[0]
+            [row] = await tx.rows(SQL.lock_refundable, *key)
             [asked] = await tx.rows(SQL.asked_refunds, *key)
             amount_minor, attempt = _checked(row, asked["asked_minor"], request)
-            connection = await self._directory.connection(key.merchant_id, row["connection_id"])
-            assert connection is not None, "connections are disabled, never deleted"
             assert attempt.intent is not None, "checked: there is a payment"
             refunding = Refunding(key.order_id, row["keeper"], attempt.intent, row["currency"], amount_minor)
             try:
@@ -125,7 +126,7 @@ class Refunds:
                 *key,
                 asked["number"],
                 row["keeper"],
-                row["connection_id"],
+                connection_id,
                 amount_minor,
                 planned,
                 self._clock.now(),
