@@ -12,13 +12,14 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --require-hashes -r
 
-.PHONY: help demo test check lint types format proofs simulate mutants chaos bench browser lock upgrade-dump clean
+.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos bench browser lock upgrade-dump clean
 
 help:
 	@echo "make demo    take payments: PostgreSQL, gateway, merchant, a shop and a dozen shoppers (ARGS='--help' tells more)"
 	@echo "make test    every test but the long ones"
 	@echo "make check   lint, types and tests: what has to pass before a change lands"
 	@echo "make proofs  the long tests, bounded in time"
+	@echo "make seeds   2,000 short seeds of the simulation (make proofs runs 250)"
 	@echo "make simulate 200 long seeds under virtual time: three days, 20 merchants, 500 orders each"
 	@echo "make mutants plant some thirty bugs, one at a time: the simulation or a test must notice each"
 	@echo "make chaos   five minutes of kill -9 and a bad network, then the audit"
@@ -47,6 +48,9 @@ format: .venv/.dev
 
 proofs: .venv/.dev browser
 	$(BIN)/python -m pytest -m proof $(ARGS)
+
+seeds: .venv/.dev
+	TALLYSTICK_PROOF_SEEDS=$${TALLYSTICK_PROOF_SEEDS:-2000} $(BIN)/python -m pytest -m proof tests/simulation $(ARGS)
 
 simulate: .venv/.runtime
 	$(BIN)/tallystick simulate --long --seeds 200 $(ARGS)

@@ -221,9 +221,9 @@ SELECT '{MERCHANT}', 'ord_' || lpad(n::text, 25, '0'), '{CONNECTION}', 2500, 'EU
        1, '2026-01-01Z', '2026-01-01Z'
   FROM generate_series(0, :count) AS n;
 INSERT INTO attempt (merchant_id, order_id, number, connection_id, open_key, gateway_expires_at, created_at,
-                     checkout_session)
+                     checkout_session, due_at)
 SELECT '{MERCHANT}', 'ord_' || lpad(n::text, 25, '0'), 1, '{CONNECTION}', 'order:' || n || ':1',
-       '2026-01-01Z', '2026-01-01Z', 'cs_test_' || lpad(n::text, 41, '0')
+       '2026-01-01Z', '2026-01-01Z', 'cs_test_' || lpad(n::text, 41, '0'), now() + interval '1 day'
   FROM generate_series(0, :count) AS n;
 VACUUM (ANALYZE) attempt;
 """

@@ -35,7 +35,7 @@ from tallystick.ports.http import AiohttpClient, HttpRequest
 from tallystick.ports.synchronous import SynchronousConnection
 from tallystick.simulation.audit import audit as rules_of_both
 
-CHAOS_S = float(os.environ.get("TALLYSTICK_CHAOS_S", "40"))
+CHAOS_S = float(os.environ.get("TALLYSTICK_CHAOS_S", "25"))
 SETTLING_S = 170.0  # for what the faults left behind, with retries every few seconds
 BOUND_S = CHAOS_S + SETTLING_S + 120
 KILL_EVERY_S = (2.0, 5.0)

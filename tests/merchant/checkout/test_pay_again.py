@@ -86,7 +86,7 @@ async def test_only_what_was_not_paid_may_be_paid_again(stage: Stage, paid: bool
         await stage.pay(order)
     status, problem = await stage.post(f"/v1/orders/{order['id']}/attempts")
     assert (status, problem["code"]) == (409, "order_not_payable")
-    status, problem = await stage.post(f"/v1/orders/{order['id'][:-1]}x/attempts")
+    status, problem = await stage.post(f"/v1/orders/{order['id'][:-1]}_/attempts")
     assert (status, problem["code"]) == (404, "not_found")
 
 
