@@ -14,7 +14,7 @@ from tallystick.simulation.scenario import SCENARIOS
 from tallystick.simulation.seeds import SeedReport
 
 PROOF_SEEDS = int(os.environ.get("TALLYSTICK_PROOF_SEEDS", "250"))  # what CI has time for; `make seeds` runs 2,000
-FAULT_TIMES_MIN = PROOF_SEEDS // 30  # of each kind that a proof makes
+FAULT_TIMES_MIN = PROOF_SEEDS // 20  # of each kind that a proof makes
 
 
 def assert_nothing_violated(total: Total) -> None:

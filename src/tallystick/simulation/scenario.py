@@ -13,11 +13,24 @@ LONG_DAYS: Final = 3
 
 # Which shoppers come in a scenario, and how often each.
 SCENARIOS: Final[Mapping[str, Mapping[str, int]]] = {
-    "checkout": {"pays": 6, "double_click": 2, "two_tabs": 2, "closes_tab": 2, "abandons": 1},
-    "declines": {"declined_then_pays": 3, "declined_until_closed": 4, "pays": 1},
-    "challenge": {"challenge_met": 4, "challenge_failed": 2, "challenge_left": 2, "challenge_twice": 2, "pays": 1},
-    "expiry": {"comes_late": 6, "abandons": 2, "pays": 1, "challenge_left": 1},
-    "sdk": {"sdk_charge": 4, "sdk_capture": 3, "sdk_cancel": 2, "pays": 2},
+    "checkout": {
+        "pays": 6,
+        "double_click": 2,
+        "two_tabs": 2,
+        "closes_tab": 2,
+        "bank_timeout_approved": 2,
+        "abandons": 1,
+    },
+    "declines": {"declined_then_pays": 3, "declined_until_closed": 4, "bank_timeout_declined": 2, "pays": 1},
+    "challenge": {
+        "challenge_met": 4,
+        "challenge_failed": 2,
+        "challenge_left": 2,
+        "challenge_twice": 2,
+        "bank_timeout_approved": 2,
+    },
+    "expiry": {"comes_late": 6, "abandons": 2, "bank_late": 2, "challenge_left": 1, "bank_after_cancel": 1},
+    "sdk": {"sdk_charge": 4, "sdk_capture": 3, "sdk_cancel": 2, "sdk_bank": 3, "pays": 1},
     "bank": {
         "bank_late": 3,
         "bank_timeout_approved": 3,
@@ -26,7 +39,7 @@ SCENARIOS: Final[Mapping[str, Mapping[str, int]]] = {
         "sdk_bank": 3,
     },
     "refunds": {"sdk_refund": 4, "shop_refunds": 5, "pays": 1},
-    "again": {"pays_again": 6, "comes_late": 2, "bank_after_cancel": 1},
+    "again": {"pays_again": 6, "comes_late": 2, "bank_after_cancel": 1, "bank_timeout_approved": 1},
 }
 MIXED: Final = {shopper: share for shares in SCENARIOS.values() for shopper, share in shares.items()}
 

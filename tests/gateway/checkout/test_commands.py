@@ -75,6 +75,7 @@ async def test_expires_at_must_lie_within_the_limits(core: Core, ahead_s: int) -
     with pytest.raises(errors.InvalidRequest) as refused:
         await core.open_session(expires_at=unix(core, ahead_s))
     assert refused.value.param == "expires_at"
+    assert refused.value.final, "a request delayed on its way must not be executed after its repetition was refused"
 
 
 async def test_the_default_is_stripes_limit(core: Core) -> None:

@@ -94,13 +94,13 @@ def _expires_at(sent: int | None, at: datetime, ttl_min_s: int) -> datetime:
     expires_at = datetime.fromtimestamp(sent, UTC)
     ahead_s = (expires_at - at).total_seconds()
     if ahead_s < ttl_min_s - ON_THE_WAY_S or ahead_s <= 0:
-        raise errors.invalid(
-            "expires_at",
+        raise errors.OutOfTime(
             f"The `expires_at` timestamp must be at least {ttl_min_s} seconds from Checkout Session creation.",
+            param="expires_at",
         )
     if ahead_s > TTL_MAX_S + ON_THE_WAY_S:
-        raise errors.invalid(
-            "expires_at", "The `expires_at` timestamp must be less than 24 hours from Checkout Session creation."
+        raise errors.OutOfTime(
+            "The `expires_at` timestamp must be less than 24 hours from Checkout Session creation.", param="expires_at"
         )
     return expires_at
 

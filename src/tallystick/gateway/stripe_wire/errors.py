@@ -83,6 +83,13 @@ class UnexpectedState(InvalidRequest):
     final = True
 
 
+class OutOfTime(InvalidRequest):
+    """The clock forbids it. Final, because time is a state too: a request that was delayed on its way must not be
+    executed after its repetition was refused, by another process whose clock is behind."""
+
+    final = True
+
+
 class CardDeclined(WireError):
     """The acquirer declined the card."""
 
