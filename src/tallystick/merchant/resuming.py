@@ -9,6 +9,7 @@ from tallystick.kernel.idempotency.engine import LeaseLost
 from tallystick.merchant.checkout.commands import Checkout
 from tallystick.merchant.errors import Problem
 from tallystick.merchant.refunds.commands import SEPARATOR, Refunds
+from tallystick.ports.database import DatabaseError
 
 log = logging.getLogger(__name__)
 
@@ -32,5 +33,7 @@ class Resuming:
             return  # its caller came back
         except Problem as problem:
             log.warning("an abandoned call for %s waits: %s", recovery, problem.code)
+        except DatabaseError as error:
+            log.warning("an abandoned call for %s waits: %s", recovery, type(error).__name__)
         except Exception as error:  # a fault of ours, and not of the calls beside this one
             log.error("an abandoned call for %s could not be ended: %s", recovery, type(error).__name__, exc_info=error)
