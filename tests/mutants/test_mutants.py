@@ -44,8 +44,14 @@ def test_a_bug_that_cannot_be_planted_is_told(tmp_path: Path) -> None:
     gone = mutants.Mutant("gone", "", (mutants.Edit("x.py", "what was there once", ""),))
     (tmp_path / "tallystick").mkdir()
     (tmp_path / "tallystick" / "x.py").write_text("something else")
-    with pytest.raises(mutants.TextGone):
+    with pytest.raises(mutants.ProvesNothing):
         mutants.plant(gone, tmp_path)
+
+
+def test_tests_that_are_not_there_catch_nothing() -> None:
+    mutants = script()
+    with pytest.raises(mutants.ProvesNothing):
+        mutants.caught_by(mutants.Mutant("idle", "", (), tests="tests/no_such_test.py"), ROOT / "src")
 
 
 @pytest.mark.proof

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tallystick.kernel.sandbox.clock import PATIENCE_S, SandboxTime
+from tallystick.kernel.sandbox.clock import PATIENCE_S, SQL, SandboxTime
 from tallystick.ports.clock import SandboxClock, SystemClock
 from tallystick.ports.database import Database, Statement
 
@@ -102,6 +102,13 @@ async def test_two_processes_take_one_step(gateway_database: Database) -> None:
     await times[0].advance(3600)
     await asyncio.gather(*(time.run_once() for time in times))
     assert [(await time.standing()).now for time in times] == [first, first]
+
+
+async def test_a_process_that_is_behind_never_takes_time_back(gateway_database: Database) -> None:
+    time = SandboxTime(gateway_database, SandboxClock(Still()), NOTHING)
+    await time.advance(3600)
+    assert await gateway_database.execute(SQL.move_sandbox_clock, 0, 600_000) == 0, "it saw the time before the step"
+    assert (await time.standing()).now == START + timedelta(hours=1)
 
 
 async def test_what_is_never_done_holds_time_up_for_a_while_only(gateway_database: Database) -> None:
