@@ -9,6 +9,9 @@ ARGS ?=
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
+# A process of tests for each core; whoever has finished takes from the others. ARGS='-n 0' runs them one after the other.
+PARALLEL := --numprocesses logical --dist worksteal
+
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --require-hashes -r
 
@@ -31,7 +34,7 @@ demo: .venv/.runtime
 	@$(BIN)/tallystick demo $(ARGS)
 
 test: .venv/.dev browser
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 check: lint types test
 

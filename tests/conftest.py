@@ -53,7 +53,6 @@ Fields = Sequence[tuple[str, str]] | dict[str, str] | bytes
 START_S, STOP_S = 30.0, 15.0
 
 _numbers = count(1)
-_missing: dict[str, str] = {}  # what could not be had, and the line that says so at the end
 
 
 @pytest.fixture(scope="session")
@@ -348,13 +347,13 @@ def _playwrights_chromium() -> str | None:
 def _cannot_be_had(line: str) -> str:
     if IN_CI:
         pytest.fail(line.replace("SKIPPED", "CANNOT RUN"))
-    _missing[line] = line
     pytest.skip(line)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One loud line for every kind of test that could not run here."""
-    for line in _missing:
+    """One loud line for every kind of test that could not run here, whichever process tried to run it."""
+    reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", ())}
+    for line in sorted(reason for reason in reasons if "TESTS SKIPPED" in reason):
         terminalreporter.write_line(f"!!! {line}", red=True, bold=True)
 
 
