@@ -67,7 +67,7 @@ from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
-from tallystick.kernel.service import Asgi, Service, Worker, at_first_call
+from tallystick.kernel.service import Asgi, Service, Web, Worker, at_first_call, built_anew
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.ports.alerts import Alerts, AppriseAlerts, TargetInvalid
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock
@@ -114,7 +114,19 @@ async def open_ports(settings: Settings) -> Ports:
     return Ports(database, http, SystemNames(), clock, SystemEntropy(), alerts)
 
 
-def build(settings: Settings, ports: Ports) -> Service:
+class Behind(Struct, frozen=True):
+    """What stands behind the pages."""
+
+    checkout: Checkout
+    letters: DeadLetters
+    redrives: Redrives
+    logins: Logins
+    database: Database
+    clock: Clock
+    entropy: Entropy
+
+
+def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service:
     """The whole gateway over these ports."""
     database, clock, entropy = ports.database, ports.clock, ports.entropy
     pages_url = settings.origin
@@ -187,7 +199,8 @@ def build(settings: Settings, ports: Ports) -> Service:
     operators = at_first_call(lambda: operator_api("gateway", operated, database, clock, entropy))
     backlogs = (keeper, redriver, alerter)
     workers: tuple[Worker, ...] = (deliveries, *backlogs, expiry, inquirer, completer, reaper, *sandbox)
-    pages = _pages(checkout, letters, redrives, settings, ports)
+    logins = Logins(database, clock, entropy)
+    pages = web(_pages, settings.origin, Behind(checkout, letters, redrives, logins, database, clock, entropy))
     return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, database, clock)))
 
 
@@ -208,17 +221,16 @@ def _checks(settings: Settings, database: Database, clock: Clock) -> list[Worker
     return [Invariants(database, clock, RULES, OWNERS, every_s=every_s)] if every_s else []
 
 
-def _pages(checkout: Checkout, letters: DeadLetters, redrives: Redrives, settings: Settings, ports: Ports) -> Asgi:
+def _pages(origin: str, behind: Behind) -> Asgi:
     """What browsers and load balancers see."""
-    assets = read_assets()
-    logins = Logins(ports.database, ports.clock, ports.entropy)
-    console = Console(logins, letters, redrives, ConsoleViews(assets), ports.entropy, settings.https)
-    answers = Answers(Views(assets), ports.entropy, settings.https)
+    assets, https = read_assets(), origin.startswith("https://")
+    console = Console(behind.logins, behind.letters, behind.redrives, ConsoleViews(assets), behind.entropy, https)
+    answers = Answers(Views(assets), behind.entropy, https)
     pages = Litestar(
         route_handlers=[
-            page_routes(Pages(checkout, answers, ports.clock), Bank(checkout, answers), assets),
+            page_routes(Pages(behind.checkout, answers, behind.clock), Bank(behind.checkout, answers), assets),
             console_routes(console),
-            *_health_routes(ports.database),
+            *_health_routes(behind.database),
         ],
         openapi_config=None,
         logging_config=None,

@@ -1,11 +1,24 @@
 """What a process of either service runs: an ASGI application, and workers beside it."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
 Asgi = Callable[..., Awaitable[Any]]
+Parts = TypeVar("Parts", bound=Struct)
+
+
+class Web(Protocol):
+    """Puts the web framework's application over the parts of a process. What the process knows stands in the parts
+    alone; the application itself keeps nothing between two requests."""
+
+    def __call__(self, build: Callable[[str, Parts], Asgi], origin: str, parts: Parts) -> Asgi: ...
+
+
+def built_anew(build: Callable[[str, Parts], Asgi], origin: str, parts: Parts) -> Asgi:
+    """An application for these parts."""
+    return build(origin, parts)
 
 
 class Worker(Protocol):

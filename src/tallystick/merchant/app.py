@@ -27,7 +27,7 @@ from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
-from tallystick.kernel.service import Asgi, Service, Worker, at_first_call
+from tallystick.kernel.service import Asgi, Service, Web, Worker, at_first_call, built_anew
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.merchant import answers, docs_page, openapi
 from tallystick.merchant.accounts.directory import Directory
@@ -128,7 +128,19 @@ async def open_ports(settings: Settings) -> Ports:
     return Ports(database, http, LocalSecrets(), clock, SystemEntropy(), shops, alerts)
 
 
-def build(settings: Settings, ports: Ports) -> Service:
+class Behind(Struct, frozen=True):
+    """What stands behind the API and the return page."""
+
+    checkout: Checkout
+    refunds: Refunds
+    returning: ReturnPage
+    directory: Directory
+    database: Database
+    clock: Clock
+    entropy: Entropy
+
+
+def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service:
     """The whole service over these ports."""
     database, clock, entropy = ports.database, ports.clock, ports.entropy
     gateways: dict[str, Gateway] = {"stripe": StripeGateway(ports.http, ports.secrets, clock, entropy)}
@@ -166,22 +178,7 @@ def build(settings: Settings, ports: Ports) -> Service:
     completer = Completer(keyed.idempotency, Resuming(checkout, refunds).resume, clock)
     reaper = KeyReaper(keyed.idempotency, clock)
 
-    api = Litestar(
-        route_handlers=[
-            Router(
-                "/",
-                route_handlers=[*order_routes(checkout, refunds, database), *case_routes(database)],
-                guards=[authenticate(directory)],
-            ),
-            *return_routes(returning),
-            *_health_routes(database),
-            *_description_routes(settings.origin),
-        ],
-        openapi_config=None,
-        request_max_body_size=BODY_BYTES_MAX,
-        exception_handlers=_exception_handlers(ports),
-        logging_config=None,
-    )
+    api = web(_api, settings.origin, Behind(checkout, refunds, returning, directory, database, clock, entropy))
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
     operated = [
         *inbox_routes(database, inbox, clock),
@@ -203,7 +200,31 @@ def build(settings: Settings, ports: Ports) -> Service:
         *invariants,
         *sandbox,
     )
-    return Service(_mounted(cast(Asgi, api), operators, webhooks), workers)
+    return Service(_mounted(api, operators, webhooks), workers)
+
+
+def _api(origin: str, behind: Behind) -> Asgi:
+    """The API, the shopper's return page and what describes them."""
+    api = Litestar(
+        route_handlers=[
+            Router(
+                "/",
+                route_handlers=[
+                    *order_routes(behind.checkout, behind.refunds, behind.database),
+                    *case_routes(behind.database),
+                ],
+                guards=[authenticate(behind.directory)],
+            ),
+            *return_routes(behind.returning),
+            *_health_routes(behind.database),
+            *_description_routes(origin),
+        ],
+        openapi_config=None,
+        request_max_body_size=BODY_BYTES_MAX,
+        exception_handlers=_exception_handlers(behind),
+        logging_config=None,
+    )
+    return cast(Asgi, api)
 
 
 def _mounted(api: Asgi, operators: Asgi, webhooks: Asgi) -> Asgi:
@@ -257,11 +278,11 @@ def _description(origin: str) -> tuple[bytes, str]:
     return msgspec.json.encode(document), docs_page.render(document)
 
 
-def _exception_handlers(ports: Ports) -> dict[Any, Callable[[Request[Any, Any, Any], Any], Response[bytes]]]:
+def _exception_handlers(behind: Behind) -> dict[Any, Callable[[Request[Any, Any, Any], Any], Response[bytes]]]:
     """Every error leaves as a problem (RFC 9457); what nobody foresaw gets a reference and a log line."""
 
     def unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-        reference = new_id("err", ports.clock.now(), ports.entropy)
+        reference = new_id("err", behind.clock.now(), behind.entropy)
         log.error("%s %s failed, reference %s", request.method, request.url.path, reference, exc_info=error)
         return answers.problem(Internal(reference=reference))
 

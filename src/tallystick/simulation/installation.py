@@ -18,6 +18,7 @@ from tallystick.simulation.database import VirtualDatabase
 from tallystick.simulation.network import VirtualHttp
 from tallystick.simulation.nodes import Node
 from tallystick.simulation.ports import PublicNames
+from tallystick.simulation.web import BuiltOnce
 from tallystick.simulation.world import World
 
 GATEWAY_URL: Final = "https://pay.tallystick.example"
@@ -26,6 +27,7 @@ SHOP_URL: Final = "https://shop.tallystick.example"
 GATEWAY_HOST, MERCHANT_HOST, SHOP_HOST = (url.removeprefix("https://") for url in (GATEWAY_URL, MERCHANT_URL, SHOP_URL))
 
 NO_DSN: Final = "the simulation connects by itself"
+WEB: Final = BuiltOnce()
 
 
 class Shop(Struct, kw_only=True):
@@ -63,14 +65,14 @@ class Installation:
         database = VirtualDatabase(world.servers["gateway"], node)
         http = VirtualHttp(world.network, node)
         ports = gateway_app.Ports(database, http, PublicNames(), node.clock, world.entropy)
-        return gateway_app.build(self.gateway_settings, ports)
+        return gateway_app.build(self.gateway_settings, ports, web=WEB)
 
     def _merchant(self, node: Node) -> Service:
         world = self.world
         database = VirtualDatabase(world.servers["merchant"], node)
         http = VirtualHttp(world.network, node)
         ports = merchant_app.Ports(database, http, world.secrets, node.clock, world.entropy)
-        return merchant_app.build(self.merchant_settings, ports)
+        return merchant_app.build(self.merchant_settings, ports, web=WEB)
 
     async def open_shop(self, operator: Node, number: int) -> Shop:
         """A merchant, its account at the gateway, the connection between them and the webhook endpoint."""
