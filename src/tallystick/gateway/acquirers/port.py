@@ -72,9 +72,10 @@ class ChargeRequest(Struct, frozen=True, kw_only=True):
 
 
 class Approved(Struct, frozen=True):
-    """The bank authorised the amount (and captured it, when asked to)."""
+    """The bank authorised an amount (and captured it, when asked to): `amount`, where it says which (minor units)."""
 
     reference: str
+    amount: int | None = None
 
 
 class Declined(Struct, frozen=True):

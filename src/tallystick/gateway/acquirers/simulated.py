@@ -136,7 +136,7 @@ class SimulatedAcquirer:
             return [NotSent(type(error).__name__) for _ in requests]
         at = self._clock.now()
         return [
-            charge_answer(known[_key(request)], at)
+            charge_answer(known[_key(request)], at, _amount(request))
             if _key(request) in known
             else NotFound()
             if self._has_memory(request)
@@ -299,7 +299,13 @@ def _answer(request: ChargeRequest, states: Mapping[Authentication, Authenticati
     met = request.authentication is not None and states.get(request.authentication) == "succeeded"
     if card.authentication and not met:
         return NOT_AUTHENTICATED
-    return card.decline or Approved(charge_reference(request.key))
+    return card.decline or Approved(charge_reference(request.key), _amount(request))
+
+
+def _amount(request: ChargeRequest) -> int | None:
+    """What the card's bank approves, where that is not what was asked."""
+    card = _card(request.card_reference)
+    return request.amount + card.approves_more if card is not None and card.approves_more else None
 
 
 def _card(reference: str) -> SimulatedCard | None:
@@ -329,7 +335,7 @@ def _charge_outcome(request: ChargeRequest, row: Record, new: bool, at: datetime
         return Unknown("the bank did not answer")
     if closed(row):
         return Declined("processing_error", "processing_error", "This key was reversed.")
-    answer = charge_answer(row, at)
+    answer = charge_answer(row, at, _amount(request))
     return Unknown("the bank has not decided") if isinstance(answer, Pending | NotFound) else answer
 
 

@@ -1,4 +1,4 @@
-"""The test cards of the simulated acquirer: Stripe's public numbers and tokens, so that people know them, and four of
+"""The test cards of the simulated acquirer: Stripe's public numbers and tokens, so that people know them, and five of
 our own. RULES §9.
 
 A card is known by its alias from the moment it is accepted; the number stands here and nowhere else.
@@ -27,6 +27,7 @@ class SimulatedCard(Struct, frozen=True, kw_only=True):
     decline: Declined | None = None
     authentication: bool = False
     script: Script | None = None
+    approves_more: int = 0  # than was asked, in minor units
 
 
 _GENERIC = Declined("card_declined", "generic_decline", "Your card was declined.")
@@ -95,6 +96,12 @@ SIMULATED_CARDS: tuple[SimulatedCard, ...] = (
     _scripted("timeoutApproved", "4000000000007015", "timeout_approved"),
     _scripted("timeoutDeclined", "4000000000007023", "timeout_declined", _GENERIC),
     _scripted("approvedAfterCancel", "4000000000007031", "approves_after_cancel"),
+    SimulatedCard(
+        alias="approvedOtherAmount",
+        number="4000000000007049",
+        tokens=_named("approvedOtherAmount"),
+        approves_more=100,
+    ),
 )
 
 BY_NUMBER: Mapping[str, SimulatedCard] = MappingProxyType({card.number: card for card in SIMULATED_CARDS})

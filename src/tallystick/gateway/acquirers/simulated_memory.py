@@ -109,8 +109,8 @@ class BankMemory:
         )
 
 
-def charge_answer(row: Record, at: datetime) -> ChargeInquiry:
-    """What the bank says of a charge that it remembers."""
+def charge_answer(row: Record, at: datetime, amount: int | None = None) -> ChargeInquiry:
+    """What the bank says of a charge that it remembers; `amount` is what it approves, where that is another one."""
     if row["outcome"] == "lost":
         return NotFound()
     if row["reversed_at"] is not None:
@@ -119,7 +119,7 @@ def charge_answer(row: Record, at: datetime) -> ChargeInquiry:
         return Pending()
     if row["outcome"] == "refused":
         return Declined(row["code"], row["decline_code"], row["message"])
-    return Approved(row["reference"])
+    return Approved(row["reference"], amount)
 
 
 def closed(row: Record) -> bool:

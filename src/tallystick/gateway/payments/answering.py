@@ -29,7 +29,7 @@ def confirmed(outcome: Outcome, charge_id: str) -> Json | errors.WireError:
     charge = payment.charge(charge_id)
     if charge is not None and charge.state == "declined":
         return declined(payment, charge)
-    if charge is None or charge.state == "abandoned":
+    if charge is None or charge.state in ("abandoned", "reversing", "reversed"):
         if payment.intent.status == "requires_confirmation":
             return errors.Unavailable(NOT_REACHED)
         if payment.intent.status == "requires_payment_method" and payment.intent.last_payment_error is not None:

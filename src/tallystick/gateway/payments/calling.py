@@ -83,13 +83,14 @@ class Calling:
     def answer_of_charge(self, charge_id: str, outcome: port.ChargeOutcome) -> inputs.Answer:
         """What the payment is told of a charge's outcome."""
         match outcome:
-            case port.Approved(reference):
+            case port.Approved(reference, amount):
                 now = self._clock.now()
                 return inputs.Approved(
                     charge_id=charge_id,
                     reference=reference,
                     capture_before_at=self._capture_before(now),
                     request_id=new_id("acr", now, self._entropy),
+                    amount=amount,
                 )
             case port.Declined(code=declined, decline_code=decline_code, message=message):
                 return inputs.Declined(charge_id=charge_id, code=declined, decline_code=decline_code, message=message)

@@ -91,23 +91,26 @@ def not_authenticated(payment: Payment, answer: inputs.NotAuthenticated, at: dat
 
 
 def approved(payment: Payment, answer: inputs.Approved, at: datetime) -> Decision | Refusal:
-    """The money is authorised, and captured where that is automatic. An approval that no longer may be is returned."""
+    """The money is authorised, and captured where that is automatic. An approval that no longer may be is returned, and
+    so is one for another amount than was asked: nobody agreed to that."""
     charge = payment.charge(answer.charge_id)
     if charge is None or charge.state in ("approved", "reversing", "reversed"):
         return _over(answer)
     automatic = charge.capture_method == "automatic"
     given_up = charge.failure_code is not None
-    is_live = payment.intent.status == "processing" and charge.state in UNDECIDED and not given_up
+    amount = charge.amount if answer.amount is None else answer.amount
+    is_due = payment.intent.status == "processing" and charge.state in UNDECIDED and not given_up
+    is_live = is_due and amount == charge.amount
     charge = replace(
         charge,
         state="approved" if is_live else "reversing",
         acquirer_reference=answer.reference,
-        amount_authorised=charge.amount,
-        amount_captured=charge.amount if automatic else 0,
+        amount_authorised=amount,
+        amount_captured=amount if automatic else 0,
     )
-    entries = (postings.charged(cause_of(charge), charge.amount, at),) if automatic else ()
+    entries = (postings.charged(cause_of(charge), amount, at),) if automatic else ()
     if not is_live:
-        void = void_of(charge, answer.request_id, charge.amount, at)
+        void = void_of(charge, answer.request_id, amount, at)
         return replace(_returned(payment.having(charge, void), charge), entries=entries, send=void)
     intent = replace(
         payment.intent,

@@ -90,12 +90,13 @@ class NotAuthenticated(Struct, frozen=True, kw_only=True):
 
 class Approved(Struct, frozen=True, kw_only=True):
     """The acquirer approved a charge. `capture_before_at` bounds a later capture; `request_id` is for a void, if the
-    approval comes when it no longer may."""
+    approval comes when it no longer may, or is for another `amount` (None: it did not say which)."""
 
     charge_id: str
     reference: str
     capture_before_at: datetime
     request_id: str
+    amount: int | None = None
 
 
 class Declined(Struct, frozen=True, kw_only=True):
