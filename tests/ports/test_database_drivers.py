@@ -170,6 +170,16 @@ async def test_what_the_server_refuses_has_one_name_in_both_drivers(database: Da
             await database.rows(STORE, [poison[0]], ["1"], [poison[1]], [True], [AT], [b""], ["{}"], [None])
 
 
+async def test_a_server_that_takes_no_writes_is_unavailable(database: Database) -> None:
+    """A standby, or a primary that was relieved in a failover: nothing is wrong with what was to be written."""
+    await database.execute(CREATE)
+    read_only = Statement("read_only", "SET TRANSACTION READ ONLY")
+    with pytest.raises(DatabaseUnavailable):
+        async with database.transaction() as tx:
+            await tx.execute(read_only)
+            await tx.execute(TOUCH, "acct_1", 1)
+
+
 async def test_an_absent_server_is_unavailable() -> None:
     nowhere = "postgresql://postgres@127.0.0.1:1/nowhere"
     with pytest.raises(DatabaseUnavailable):

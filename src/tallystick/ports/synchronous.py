@@ -152,7 +152,7 @@ def psycopg_errors() -> Iterator[None]:
         psycopg.errors.LockNotAvailable,
     ) as error:
         raise SerializationFailed(type(error).__name__) from error
-    except psycopg.OperationalError as error:
+    except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:  # the latter: of a standby
         raise DatabaseUnavailable(type(error).__name__) from error
     except UnicodeEncodeError as error:
         raise StatementRefused("22021") from error
