@@ -22,6 +22,7 @@ STOREYS = {"ports": 0, "kernel": 1, "merchant": 2, "gateway": 2, "simulation": 3
 PURE = {
     "tallystick.gateway.cards.brands",
     "tallystick.gateway.cards.pan",
+    "tallystick.gateway.cases.concerns",
     "tallystick.gateway.checkout.session",
     "tallystick.gateway.ledger.postings",
     "tallystick.gateway.payments.payment",
@@ -92,6 +93,7 @@ OWNER_NOT_FIRST: dict[str, str] = {
     "gateway/faults insert_fault": "operators set faults, for one account or for all",
     "gateway/faults strike": "operators set faults, for one account or for all",
     "gateway/faults delete_faults": "operators set faults, for one account or for all",
+    "gateway/cases untold_cases": "people are told of the cases of all owners",
     "gateway/payments due_charges": "a worker looks for what is due of all owners",
     "gateway/payments due_requests": "a worker looks for what is due of all owners",
     "kernel/delivery due_alerts": "the alerter tells what is to be told of all owners",

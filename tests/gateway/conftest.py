@@ -128,7 +128,7 @@ class Core:
         self.payments = Payments(self.carrying, inquiries, self.bank, database, clock, self.entropy)
         self.refunds = Refunds(self.carrying, inquiries, database, clock, self.entropy)
         self.resolving = Resolving(self.carrying, calling, database, clock, self.entropy)
-        self.inquirer = Inquirer(self.carrying, calling, database, clock)
+        self.inquirer = Inquirer(self.carrying, calling, database, clock, self.entropy)
         completion = Completion(self.carrying, inquiries, self.idempotency, database, clock, self.entropy)
         self.completer = Completer(self.idempotency, completion.resume, clock)
         self.checkout = Checkout(

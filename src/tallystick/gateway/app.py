@@ -14,6 +14,8 @@ from tallystick.gateway.accounts.authentication import Authenticator
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
 from tallystick.gateway.cards import api as cards_api
 from tallystick.gateway.cards.commands import Cards
+from tallystick.gateway.cases.cases import Cases, case_teller
+from tallystick.gateway.cases.operating import case_routes
 from tallystick.gateway.checkout import api as checkout_api
 from tallystick.gateway.checkout.commands import Checkout
 from tallystick.gateway.checkout.worker import Expiry
@@ -185,7 +187,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     redrives, redriver = Redrives(database, letters, clock, entropy), Redriver(database, letters, clock)
     alerter = Alerter(database, ports.alerts, clock, command="tallystick gateway dead-letters")
     expiry = Expiry(carrying, database, clock, entropy)
-    inquirer = Inquirer(carrying, calling, database, clock)
+    inquirer = Inquirer(carrying, calling, database, clock, entropy)
     completion = Completion(carrying, inquiries, idempotency, database, clock, entropy)
     completer = Completer(idempotency, completion.resume, clock)
     reaper = KeyReaper(idempotency, clock)
@@ -193,11 +195,12 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     operated = [
         *operator_routes(database, letters, redrives, clock, entropy),
         *fault_routes(faults),
+        *case_routes(Cases(database, clock)),
         *unknown_outcome_routes(Resolving(carrying, calling, database, clock, entropy)),
         *(route for time in sandbox for route in clock_routes(time)),
     ]
     operators = at_first_call(lambda: operator_api("gateway", operated, database, clock, entropy))
-    backlogs = (keeper, redriver, alerter)
+    backlogs = (keeper, redriver, alerter, case_teller(database, ports.alerts, clock))
     workers: tuple[Worker, ...] = (deliveries, *backlogs, expiry, inquirer, completer, reaper, *sandbox)
     logins = Logins(database, clock, entropy)
     pages = web(_pages, settings.origin, Behind(checkout, letters, redrives, logins, database, clock, entropy))

@@ -40,7 +40,9 @@ def fitting(payment: Payment, methods: list[PaymentMethod | None], chance: Rando
         "CreateRefund": lambda: inputs.CreateRefund(
             refund_id="new", request_id="new", amount=chance.choice([None, chance.randint(1, 600)])
         ),
-        "RefundReturned": lambda: inputs.RefundReturned(request_id=request_id, reason="r"),
+        "RefundReturned": lambda: inputs.RefundReturned(
+            request_id=request_id, reason="r", reference="b", refund_id="new"
+        ),
         "ExpireSession": lambda: inputs.ExpireSession(),
         "CaptureWindowPassed": lambda: inputs.CaptureWindowPassed(request_id="new"),
         "ChallengeBegun": lambda: inputs.ChallengeBegun(charge_id=charge_id, reference="r", url="u", return_url=None),
@@ -55,7 +57,7 @@ def fitting(payment: Payment, methods: list[PaymentMethod | None], chance: Rando
         "Captured": lambda: inputs.Captured(request_id=request_id, reference="r"),
         "Voided": lambda: inputs.Voided(request_id=request_id, reference="r"),
         "ReversalBegun": lambda: inputs.ReversalBegun(charge_id=charge_id),
-        "Refunded": lambda: inputs.Refunded(request_id=request_id, reference="r"),
+        "Refunded": lambda: inputs.Refunded(request_id=request_id, reference="r", refund_id="new"),
         "Resend": lambda: inputs.Resend(request_id=request_id),
         "RequestRefused": lambda: inputs.RequestRefused(request_id=request_id, refusal="no", follow_id="new"),
         "RequestUnknown": lambda: inputs.RequestUnknown(request_id=request_id),
@@ -94,6 +96,9 @@ class World:
         if isinstance(told, inputs.RequestRefused):
             self.started["acr"] += 1
             return replace(told, follow_id=f"acr_{self.started['acr'] - 1}")
+        if isinstance(told, inputs.Refunded | inputs.RefundReturned):
+            self.started["acr"] += 1
+            return replace(told, refund_id=f"re_{self.started['acr'] - 1}")
         if getattr(told, "request_id", None) == "new":
             self.started["acr"] += 1
             numbered = replace(told, request_id=f"acr_{self.started['acr'] - 1}")
@@ -114,13 +119,16 @@ class World:
         assert all(count == 1 for count in per_charge.values())
         returning = sum(charge.amount_captured for charge in payment.charges if charge.state == "reversing")
         given_back = sum(charge.amount_refunded for charge in payment.charges)
-        assert self.books["acquirer_receivable"] == intent.amount_received + returning - given_back
+        gave_up = {charge.id for charge in payment.charges if charge.state == "reversed"}
+        came_back = sum(refund.amount for refund in payment.refunds if refund.charge in gave_up)
+        assert self.books["acquirer_receivable"] == intent.amount_received + returning + came_back - given_back
         assert self.books["refund_clearing"] == -sum(charge.refund_pending for charge in payment.charges)
         for charge in payment.charges:
             mine = [refund for refund in payment.refunds if refund.charge == charge.id]
             assert charge.amount_refunded == sum(refund.amount for refund in mine if refund.status == "succeeded")
             assert charge.refund_pending == sum(refund.amount for refund in mine if refund.status == "pending")
-            assert charge.refundable >= 0
+            over = sum(refund.amount for refund in mine if refund.over_refunded and refund.status == "succeeded")
+            assert charge.refundable >= -over
         ended = {refund.id: refund.status for refund in before.refunds if refund.status == "failed"}
         assert all(refund.status == "failed" for refund in payment.refunds if refund.id in ended)
         assert sum(self.books.values()) == 0
@@ -140,6 +148,9 @@ def walk(world: World, steps: int, methods: list[PaymentMethod | None], chance: 
         reached[world.payment.intent.status] += 1
         reached.update(charge.state for charge in world.payment.charges)
         reached.update(f"refund {refund.status}" for refund in world.payment.refunds)
+        reached.update("over-refunded" for refund in world.payment.refunds if refund.over_refunded)
+        reversed_ = {charge.id for charge in world.payment.charges if charge.state == "reversed"}
+        reached.update("return came back" for refund in world.payment.refunds if refund.charge in reversed_)
     return reached
 
 
@@ -174,3 +185,4 @@ def test_the_histories_get_everywhere(a_payment: Callable[..., Payment], methods
         reached
     )
     assert {"refund pending", "refund succeeded", "refund failed"} <= set(reached)
+    assert {"over-refunded", "return came back"} <= set(reached)

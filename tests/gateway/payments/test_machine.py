@@ -140,8 +140,8 @@ def every_input(method: PaymentMethod) -> list[inputs.Input]:
         ChargeNotSent(charge_id="ch_1"),
         Captured(request_id="acr_1", reference="r"),
         Voided(request_id="acr_1", reference="r"),
-        Refunded(request_id="acr_1", reference="r"),
-        RefundReturned(request_id="acr_1", reason="r"),
+        Refunded(request_id="acr_1", reference="r", refund_id="re_9"),
+        RefundReturned(request_id="acr_1", reason="r", reference="b", refund_id="re_9"),
         Resend(request_id="acr_1"),
         RequestRefused(request_id="acr_1", refusal="r", follow_id="acr_2"),
         RequestUnknown(request_id="acr_1"),
@@ -582,7 +582,7 @@ def test_a_late_approval_that_cannot_be_voided_is_refunded(
     refund = refused.payment.request("acr_re")
     assert refund is not None
     assert (refund.kind, refund.amount) == ("refund", 1000)
-    done_ = done(decide(refused.payment, Refunded(request_id="acr_re", reference="r"), AT))
+    done_ = done(decide(refused.payment, Refunded(request_id="acr_re", reference="r", refund_id="re_9"), AT))
     assert [(entry.kind, entry.legs) for entry in done_.entries] == [
         ("void", (("acquirer_receivable", -1000), ("merchant_pending", 1000)))
     ]

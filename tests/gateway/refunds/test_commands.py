@@ -4,18 +4,22 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from msgspec.structs import replace
 
 from tallystick.gateway.acquirers import port
+from tallystick.gateway.invariants.rules import OWNERS, RULES
 from tallystick.gateway.payments.payment import Charge
 from tallystick.gateway.payments.records import _CHARGE_CHANGES, SQL, StaleWrite, _update
+from tallystick.gateway.payments.resolving import NotUnknown, Resolution
 from tallystick.gateway.refunds.parameters import CreateRefund
 from tallystick.gateway.stripe_wire import errors
 from tallystick.kernel.idempotency import Replay
+from tallystick.kernel.invariants.worker import Invariants
 from tallystick.kernel.outcomes import NotSent, Refused, Unknown
+from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import ConstraintViolated, Statement
 
 Core = Any
@@ -38,6 +42,22 @@ async def charge(core: Core) -> dict[str, Any]:
 async def refund_of(core: Core, id: str) -> dict[str, Any]:
     (row,) = await core.rows(f"SELECT * FROM refund WHERE id = '{id}'")
     return dict(row)
+
+
+async def cases(core: Core) -> list[tuple[str, str, int]]:
+    return [(row["kind"], row["subject"], row["amount"]) for row in await core.rows("SELECT * FROM cases ORDER BY id")]
+
+
+async def violations(core: Core) -> list[Any]:
+    """What the gateway's own rules find wrong."""
+    return await Invariants(core.database, StillClock(), RULES, OWNERS, every_s=1.0).run_once()
+
+
+class StillClock(SystemClock):
+    """Nobody waits."""
+
+    async def sleep(self, seconds: float) -> None:
+        return
 
 
 async def later(core: Core, seconds: float) -> int:
@@ -277,3 +297,126 @@ async def test_no_other_money_moves_while_a_refund_is_under_way(core: Core) -> N
     captured = await core.capture(intent["id"])
     assert (captured["status"], captured["amount_received"]) == ("succeeded", 1000)
     assert await balances(core) == {"acquirer_receivable": 900, "merchant_pending": -900}
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+async def test_a_refund_taken_for_failed_that_was_done_is_booked_marked_and_a_case(
+    core: Core, meanwhile: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RULES §3: limits guard our commands; an unknown refund that turns out done is always recordable."""
+    intent = await paid(core, metadata={"order_id": "ord_1", "attempt": "1"})
+    core.bank.answers = [Refused("insufficient_funds", "no")]
+    failed = await core.refund(payment_intent=intent["id"], amount=700, metadata={"order_id": "ord_1"})
+    assert failed["status"] == "failed"
+    if meanwhile:
+        await core.refund(payment_intent=intent["id"])
+    (request,) = await core.rows(f"SELECT id FROM acquirer_request WHERE refund = '{failed['id']}'")
+    notice = port.Notice(core.account_id, request["id"], "refunded", "bank_17")
+    for _ in range(2):  # the bank may tell it twice
+        monkeypatch.setattr(core.bank, "notices", told(notice))
+        await core.inquirer.look()
+    refunds = {row["id"]: row for row in await core.rows("SELECT * FROM refund ORDER BY id")}
+    assert refunds[failed["id"]]["status"] == "failed", (
+        "what has failed stays so: those who were told cannot unlearn it"
+    )
+    [found] = [row for row in refunds.values() if row["over_refunded"]]
+    assert (found["status"], found["amount"], found["reference"]) == ("succeeded", 700, "bank_17")
+    assert "ord_1" in found["metadata"], "the merchant finds its order by it"
+    assert (await charge(core))["amount_refunded"] == (1700 if meanwhile else 700)
+    left = -700 if meanwhile else 300
+    assert await balances(core) == {"acquirer_receivable": left, "merchant_pending": -left}
+    assert (await core.events())[-2:] == ["refund.created", "charge.refunded"]
+    assert await cases(core) == [("over_refunded", found["id"], 700)]
+    assert await violations(core) == []
+    with pytest.raises(errors.UnexpectedState):
+        await core.refund(payment_intent=intent["id"], amount=301)
+
+
+async def test_what_came_back_after_all_of_a_refund_taken_for_failed_is_the_merchants_again(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intent = await paid(core)
+    core.bank.answers = [Refused("insufficient_funds", "no")]
+    failed = await core.refund(payment_intent=intent["id"])
+    (request,) = await core.rows(f"SELECT id FROM acquirer_request WHERE refund = '{failed['id']}'")
+    for kind in ("refunded", "refund_failed", "refund_failed", "refunded"):
+        notice = port.Notice(core.account_id, request["id"], kind, "bank_17", "account_closed")
+        monkeypatch.setattr(core.bank, "notices", told(notice))
+        await core.inquirer.look()
+    assert [row["status"] for row in await core.rows("SELECT status FROM refund ORDER BY id")] == ["failed", "failed"]
+    assert (await charge(core))["amount_refunded"] == 0
+    assert await balances(core) == {"acquirer_receivable": 1000, "merchant_pending": -1000}
+    assert await violations(core) == []
+
+
+async def test_a_late_answer_is_not_lost_when_an_operator_had_given_the_refund_up(core: Core) -> None:
+    """An operator says `refused`, then learns that it was done: by the same command, with evidence."""
+    intent = await paid(core)
+    core.bank.answers = [Unknown("cut")]
+    refund = await core.refund(payment_intent=intent["id"])
+    (request,) = await core.rows("SELECT id FROM acquirer_request")
+
+    def said(outcome: Literal["done", "refused"]) -> Resolution:
+        return Resolution(
+            account=core.account_id,
+            livemode=False,
+            id=request["id"],
+            outcome=outcome,
+            reference="bank_17",
+            evidence="the bank's mail",
+            operator="Ada",
+        )
+
+    await core.resolving.resolve(said("refused"))
+    assert (await refund_of(core, refund["id"]))["status"] == "failed"
+    with pytest.raises(NotUnknown):
+        await core.resolving.resolve(said("refused"))
+    await core.resolving.resolve(said("done"))
+    assert [kind for kind, _, _ in await cases(core)] == ["over_refunded"]
+    assert await balances(core) == {}
+    with pytest.raises(NotUnknown):
+        await core.resolving.resolve(said("done"))
+    assert await violations(core) == []
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_the_return_of_a_late_approval_bounces(
+    core: Core, recorded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RULES §3, §10: both legs are booked, the merchant is told of a refund that failed, a person has a case; also when
+    the bank tells of it before we have recorded that it was given back."""
+    created = await core.create(
+        confirm=True, payment_method="pm_card_approvedAfterCancel", metadata={"order_id": "ord_1", "attempt": "1"}
+    )
+    for seconds in (11, 61, 241):
+        await later(core, seconds)
+    await core.cancel(created["id"])
+    core.bank.answers = [Refused("already_settled", "too late to void"), *([] if recorded else [Unknown("cut")])]
+    await later(core, 31)
+    (request,) = await core.rows("SELECT id, state FROM acquirer_request WHERE kind = 'refund'")
+    assert request["state"] == ("done" if recorded else "unknown")
+    notice = port.Notice(core.account_id, request["id"], "refund_failed", "bank_18", "account_closed")
+    for _ in range(2):
+        monkeypatch.setattr(core.bank, "notices", told(notice))
+        await core.inquirer.look()
+    assert (await charge(core))["state"] == "reversed"
+    (row,) = await core.rows("SELECT * FROM refund")
+    assert (row["status"], row["failure_reason"], row["amount"]) == ("failed", "account_closed", 1000)
+    assert "ord_1" in row["metadata"]
+    assert await balances(core) == {"acquirer_receivable": 1000, "merchant_pending": -1000}
+    kinds = Counter(one["kind"] for one in await core.rows("SELECT kind FROM ledger_transaction"))
+    assert kinds == {"charge": 1, "void": 1, "refund_failure": 1}
+    assert (await core.events())[-3:] == ["charge.reversed", "refund.created", "refund.failed"]
+    assert await cases(core) == [("return_bounced", row["id"], 1000)]
+    assert await violations(core) == []
+
+
+def told(*notices: port.Notice) -> Callable[..., Any]:
+    """What a bank tells once."""
+    left = list(notices)
+
+    async def tell(at: Any, items_max: int) -> list[port.Notice]:
+        now, left[:] = list(left), []
+        return now
+
+    return tell

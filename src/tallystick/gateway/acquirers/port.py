@@ -135,11 +135,12 @@ class NotFound(Struct, frozen=True):
 
 class Notice(Struct, frozen=True):
     """What the bank tells by itself about a request that had ended: `approved`, a charge that was taken for lost;
-    `refund_failed`, a refund that the cardholder's bank sent back. `reference` is the bank's own."""
+    `refunded`, a refund that was taken for failed; `refund_failed`, a refund that the cardholder's bank sent back.
+    `reference` is the bank's own."""
 
     account_id: str
     key: str
-    kind: Literal["approved", "refund_failed"]
+    kind: Literal["approved", "refunded", "refund_failed"]
     reference: str
     reason: str = ""
 

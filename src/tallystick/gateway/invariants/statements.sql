@@ -69,22 +69,25 @@ SELECT p.id AS subject, 'ledger ' || l.owed || ', captured ' || c.captured AS de
  ORDER BY p.id;
 
 -- refunds_are_within_the_capture
--- What a charge says of its refunds is what they say, and never more than was captured.
+-- What a charge says of its refunds is what they say, and never more than was captured, but for what the acquirer told of all the
+-- same (it has a case).
 SELECT c.id AS subject, 'captured ' || c.amount_captured || ', refunded ' || c.amount_refunded || ' and ' || c.refund_pending
        || ' pending; its refunds say ' || r.succeeded || ' and ' || r.pending AS detail
   FROM payment_intent p
   JOIN charge c ON (c.account_id, c.livemode, c.payment_intent) = (p.account_id, p.livemode, p.id)
  CROSS JOIN LATERAL (
         SELECT coalesce(sum(f.amount) FILTER (WHERE f.status = 'succeeded'), 0) AS succeeded,
-               coalesce(sum(f.amount) FILTER (WHERE f.status = 'pending'), 0) AS pending
+               coalesce(sum(f.amount) FILTER (WHERE f.status = 'pending'), 0) AS pending,
+               coalesce(sum(f.amount) FILTER (WHERE f.over_refunded AND f.status = 'succeeded'), 0) AS over
           FROM refund f
          WHERE f.account_id = p.account_id AND f.livemode = p.livemode AND f.payment_intent = p.id AND f.charge = c.id) AS r
  WHERE p.account_id = $1::text AND p.id >= $2::text
-   AND (c.amount_refunded + c.refund_pending > c.amount_captured OR c.amount_refunded <> r.succeeded OR c.refund_pending <> r.pending)
+   AND (c.amount_refunded + c.refund_pending > c.amount_captured + r.over OR c.amount_refunded <> r.succeeded OR c.refund_pending <> r.pending)
  ORDER BY c.id;
 
 -- ledger_follows_refunds
--- What the ledger took back from the merchant for a payment is what its refunds took and did not fail to give.
+-- What the ledger took back from the merchant for a payment is what its refunds took and did not fail to give. A failed refund of a
+-- reversed charge is the return of a late approval that came back: the return stands in the ledger as a void.
 SELECT p.id AS subject, 'ledger ' || l.taken || ', refunds ' || r.refunded AS detail
   FROM payment_intent p
  CROSS JOIN LATERAL (
@@ -93,9 +96,10 @@ SELECT p.id AS subject, 'ledger ' || l.taken || ', refunds ' || r.refunded AS de
          WHERE (t.account_id, t.livemode, t.payment_intent) = (p.account_id, p.livemode, p.id)
            AND t.kind IN ('refund', 'refund_paid', 'refund_failure') AND leg.account = 'merchant_pending') AS l
  CROSS JOIN LATERAL (
-        SELECT coalesce(sum(f.amount), 0) AS refunded
+        SELECT coalesce(sum(CASE WHEN f.status <> 'failed' THEN f.amount WHEN c.state = 'reversed' THEN -f.amount END), 0) AS refunded
           FROM refund f
-         WHERE (f.account_id, f.livemode, f.payment_intent) = (p.account_id, p.livemode, p.id) AND f.status <> 'failed') AS r
+          JOIN charge c ON (c.account_id, c.livemode, c.id) = (f.account_id, f.livemode, f.charge)
+         WHERE (f.account_id, f.livemode, f.payment_intent) = (p.account_id, p.livemode, p.id)) AS r
  WHERE p.account_id = $1::text AND p.id >= $2::text AND l.taken <> r.refunded
  ORDER BY p.id;
 

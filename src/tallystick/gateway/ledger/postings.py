@@ -10,7 +10,7 @@ released yet in `merchant_pending`.
     refund          asked for by the merchant     merchant_pending +a      refund_clearing −a
     refund_paid     given back by the acquirer    refund_clearing +a       acquirer_receivable −a
     refund_failure  refused by the acquirer       refund_clearing +a       merchant_pending −a
-    refund_failure  sent back after it was paid   acquirer_receivable +a   merchant_pending −a
+    refund_failure  sent back after it was paid   acquirer_receivable +a   merchant_pending −a   (of a void too)
 
 An authorisation alone moves no money and posts nothing, nor does its void. `refund_clearing` holds what is on its way
 back to shoppers: the sum of pending refunds.

@@ -102,6 +102,9 @@ class Calling:
     def answer_of_request(self, request: AcquirerRequest, outcome: port.RequestOutcome) -> inputs.Answer:
         """What the payment is told of the outcome of a capture, void or refund."""
         match outcome:
+            case Done(reference) if request.kind == "refund":
+                refund_id = new_id("re", self._clock.now(), self._entropy)
+                return inputs.Refunded(request_id=request.id, reference=reference, refund_id=refund_id)
             case Done(reference):
                 return _DONE[request.kind](request_id=request.id, reference=reference)
             case Refused(code):
@@ -119,6 +122,18 @@ class Calling:
     def learnt_of_request(self, request: AcquirerRequest, inquiry: port.RequestInquiry) -> inputs.Answer | None:
         """What an inquiry settles; None where it settles nothing."""
         return self.answer_of_request(request, inquiry) if isinstance(inquiry, Done | Refused) else None
+
+    def refunded(self, notice: port.Notice) -> inputs.Refunded:
+        """What the payment is told of a refund that was done although it was taken for failed."""
+        refund_id = new_id("re", self._clock.now(), self._entropy)
+        return inputs.Refunded(request_id=notice.key, reference=notice.reference, refund_id=refund_id)
+
+    def returned(self, notice: port.Notice) -> inputs.RefundReturned:
+        """What the payment is told of a refund that came back."""
+        refund_id = new_id("re", self._clock.now(), self._entropy)
+        return inputs.RefundReturned(
+            request_id=notice.key, reason=notice.reason, reference=notice.reference, refund_id=refund_id
+        )
 
     async def _charge(self, payment: Payment, charge: Charge, code: Cvc | None) -> inputs.Answer:
         request = charge_request(charge, _method_of(payment, charge).card_reference, code)
@@ -225,11 +240,7 @@ def money_request(
     raise AssertionError(request.kind)
 
 
-_DONE: Mapping[str, type[inputs.Captured | inputs.Voided | inputs.Refunded]] = {
-    "capture": inputs.Captured,
-    "void": inputs.Voided,
-    "refund": inputs.Refunded,
-}
+_DONE: Mapping[str, type[inputs.Captured | inputs.Voided]] = {"capture": inputs.Captured, "void": inputs.Voided}
 
 
 def _method_of(payment: Payment, charge: Charge) -> PaymentMethod:

@@ -96,7 +96,7 @@ def voided(payment: Payment, answer: inputs.Voided, at: datetime) -> Decision | 
     assert charge is not None, "a request's charge is loaded with it"
     payment = payment.having(replace(request, state="done", acquirer_reference=answer.reference))
     if charge.state == "reversing":
-        return _reversed(payment, charge, request, at)
+        return reversed_by(payment, charge, request, at)
     charge = replace(charge, voided_at=at)
     payment = payment.having(charge)
     expired = (Told("charge.expired", charge),) if request.reason == AUTOMATIC else ()
@@ -107,15 +107,26 @@ def voided(payment: Payment, answer: inputs.Voided, at: datetime) -> Decision | 
 
 def refunded(payment: Payment, answer: inputs.Refunded, at: datetime) -> Decision | Refusal:
     """The acquirer gave the money back: for a merchant's refund, or a late approval that it would not void."""
-    request = _open(payment, answer.request_id, "refund")
-    if request is None:
+    request = payment.request(answer.request_id)
+    if request is None or request.kind != "refund" or request.state == "done":
         return _over(answer)
+    if request.state == "refused":
+        assert request.refund is not None, "the return of a late approval is never given up"
+        return refunding.paid_after_all(payment, request, answer, at)
     if request.refund is not None:
         return refunding.paid(payment, request, answer.reference, at)
     charge = payment.charge(request.charge)
     assert charge is not None, "a request's charge is loaded with it"
     payment = payment.having(replace(request, state="done", acquirer_reference=answer.reference))
-    return _reversed(payment, charge, request, at)
+    return reversed_by(payment, charge, request, at)
+
+
+def reversed_by(payment: Payment, charge: Charge, request: AcquirerRequest, at: datetime) -> Decision:
+    """The late approval is given back, by a void or a refund."""
+    captured = charge.amount_captured > 0
+    entries = (postings.voided(cause_of(charge), request.id, charge.amount_captured, at),) if captured else ()
+    charge = replace(charge, state="reversed", voided_at=at)
+    return Decision(payment=payment.having(charge), entries=entries, events=(Told("charge.reversed", charge),))
 
 
 def request_refused(payment: Payment, answer: inputs.RequestRefused, at: datetime) -> Decision | Refusal:
@@ -192,13 +203,6 @@ def _succeeded(payment: Payment, received: int, *before: Told) -> Decision:
         session = replace(session, payment_status="paid")
     events = (*before, Told("payment_intent.succeeded", intent))
     return Decision(payment=replace(payment, intent=intent, session=session), events=events)
-
-
-def _reversed(payment: Payment, charge: Charge, request: AcquirerRequest, at: datetime) -> Decision:
-    captured = charge.amount_captured > 0
-    entries = (postings.voided(cause_of(charge), request.id, charge.amount_captured, at),) if captured else ()
-    charge = replace(charge, state="reversed", voided_at=at)
-    return Decision(payment=payment.having(charge), entries=entries, events=(Told("charge.reversed", charge),))
 
 
 def _ended(payment: Payment, answer: inputs.RequestRefused | inputs.RequestNotSent, refusal: str) -> Decision | Refusal:

@@ -5,6 +5,7 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tallystick.gateway.cases.concerns import CaseKind, Concern
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.ledger.postings import Cause, Entry
 from tallystick.gateway.payments.payment import AcquirerRequest, Charge, Payment, PaymentIntent, Refund
@@ -28,11 +29,12 @@ class Told(Struct, frozen=True):
 
 class Decision(Struct, frozen=True, kw_only=True):
     """What a command or answer does. `send` is asked of the acquirer once all of this is committed: a charge that was
-    `sent`, a charge that is `authenticating`, a capture, a void or a refund."""
+    `sent`, a charge that is `authenticating`, a capture, a void or a refund. `concerns` are for a person to see."""
 
     payment: Payment
     entries: tuple[Entry, ...] = ()
     events: tuple[Told, ...] = ()
+    concerns: tuple[Concern, ...] = ()
     send: Charge | AcquirerRequest | None = None
 
 
@@ -47,6 +49,21 @@ class Refusal(Struct, frozen=True, kw_only=True):
 def cause_of(charge: Charge) -> Cause:
     """Whose money a charge moves, for the ledger."""
     return Cause(charge.account_id, charge.livemode, charge.payment_intent, charge.id, charge.currency)
+
+
+def concern_about(charge: Charge, kind: CaseKind, subject: str, amount: int, **details: str) -> Concern:
+    """What a person must see about a charge."""
+    return Concern(
+        account_id=charge.account_id,
+        livemode=charge.livemode,
+        kind=kind,
+        subject=subject,
+        payment_intent=charge.payment_intent,
+        charge=charge.id,
+        amount=amount,
+        currency=charge.currency,
+        details=details,
+    )
 
 
 def void_of(charge: Charge, request_id: str, amount: int, at: datetime, reason: str | None = None) -> AcquirerRequest:

@@ -142,17 +142,21 @@ class Voided(Struct, frozen=True, kw_only=True):
 
 
 class Refunded(Struct, frozen=True, kw_only=True):
-    """The acquirer did the refund of this request."""
+    """The acquirer did the refund of this request. `refund_id` is for what is booked where it was taken for failed."""
 
     request_id: str
     reference: str
+    refund_id: str
 
 
 class RefundReturned(Struct, frozen=True, kw_only=True):
-    """The cardholder's bank sent back what the acquirer had given: the refund of this request has failed after all."""
+    """The cardholder's bank sent back what the acquirer had given: the refund of this request has failed after all.
+    `refund_id` is for what is booked where the request returned a late approval."""
 
     request_id: str
     reason: str
+    reference: str
+    refund_id: str
 
 
 class RequestRefused(Struct, frozen=True, kw_only=True):

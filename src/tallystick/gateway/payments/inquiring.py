@@ -18,6 +18,8 @@ from msgspec import Struct
 
 from tallystick.gateway.acquirers import port
 from tallystick.gateway.acquirers.port import CALL_DEADLINE_S
+from tallystick.gateway.cases.cases import open_cases
+from tallystick.gateway.cases.concerns import Concern
 from tallystick.gateway.payments import charging, inputs, schedule
 from tallystick.gateway.payments.calling import Calling, money_request
 from tallystick.gateway.payments.carrying import RECORD_RETRY_WAITS_S, Carrying
@@ -27,6 +29,7 @@ from tallystick.gateway.payments.work import Outcome, Work
 from tallystick.kernel.columns import columns
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Statement
+from tallystick.ports.entropy import Entropy
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +83,10 @@ class Inquiries:
 class Inquirer:
     """Looks up what is due until it is cancelled. Any number may run: each row is claimed by one."""
 
-    def __init__(self, carrying: Carrying, calling: Calling, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, carrying: Carrying, calling: Calling, database: Database, clock: Clock, entropy: Entropy
+    ) -> None:
+        self._entropy = entropy
         self._carrying = carrying
         self._calling = calling
         self._database = database
@@ -196,8 +202,12 @@ class Inquirer:
             log.error("the acquirer tells of a key that is not ours: %s", notice.kind)
             return
         key = (row["account_id"], row["livemode"], row["payment_intent"])
+        if notice.kind == "refunded":
+            refunded = self._calling.refunded(notice)
+            await self._carrying.carry(Work(key=key, tell=lambda _: refunded, requests=(notice.key,)))
+            return
         if notice.kind == "refund_failed":
-            returned = inputs.RefundReturned(request_id=notice.key, reason=notice.reason)
+            returned = self._calling.returned(notice)
             await self._carrying.carry(Work(key=key, tell=lambda _: returned, requests=(notice.key,)))
             return
         approved = self._calling.answer_of_charge(row["charge"], port.Approved(notice.reference))
@@ -210,9 +220,6 @@ class Inquirer:
         if not seen:
             return []
         looks = [schedule.look(row["inquiries"], at, SENT_LEASE_S) for row in seen]
-        for row, look in zip(seen, looks, strict=True):
-            if look.case_at is not None:
-                log.warning("nobody knows the outcome of %s: a person must look (unknown-outcomes)", row["id"])
         rows = sorted(
             (row["account_id"], row["livemode"], row["id"], row["generation"], look.due_at, look.case_at)
             for row, look in zip(seen, looks, strict=True)
@@ -221,7 +228,32 @@ class Inquirer:
             claimed = await self._database.rows(claim, *columns(6, rows), at + timedelta(seconds=SENT_LEASE_S))
         except SerializationFailed:
             return []
-        return sorted(claimed, key=lambda row: (row["account_id"], row["livemode"], row["id"]))
+        aged = {key_of_row(row) for row, look in zip(seen, looks, strict=True) if look.case_at is not None}
+        await self._open_cases([row for row in claimed if key_of_row(row) in aged])
+        return sorted(claimed, key=key_of_row)
+
+    async def _open_cases(self, rows: Sequence[Record]) -> None:
+        """What nobody knows after a day is a case: found again every day, it is the same one."""
+        concerns = [
+            Concern(
+                account_id=row["account_id"],
+                livemode=row["livemode"],
+                kind="outcome_unknown",
+                subject=row["id"],
+                payment_intent=row["payment_intent"],
+                charge=row.get("charge") or row["id"],
+                amount=row["amount"],
+                currency=row["currency"],
+                details={"asked": row.get("kind") or "charge", "since": row["created_at"].isoformat()},
+            )
+            for row in rows
+        ]
+        await open_cases(self._database, concerns, self._clock.now(), self._entropy)
+
+
+def key_of_row(row: Record) -> Key:
+    """Of a row of a charge or acquirer request."""
+    return row["account_id"], row["livemode"], row["id"]
 
 
 def asked_charge(row: Record) -> Asked:

@@ -1,8 +1,8 @@
 """The life of a payment as one table: what each command or answer does in each status (RULES §3). Pure.
 
 A pair that is not in the table is illegal and changes nothing. The steps stand in `charging.py` (from confirm to the
-acquirer's answer), `capturing.py` (what becomes of an authorisation) and `refunding.py` (what is given back); those
-that need no acquirer stand here.
+acquirer's answer), `capturing.py` (what becomes of an authorisation), `refunding.py` (what is given back) and
+`bouncing.py` (what comes back of that); those that need no acquirer stand here.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from tallystick.gateway.payments import capturing, charging, inputs, refunding
+from tallystick.gateway.payments import bouncing, capturing, charging, inputs, refunding
 from tallystick.gateway.payments.changes import Decision, Refusal, Told, canceled
 from tallystick.gateway.payments.inputs import (
     Approved,
@@ -131,7 +131,7 @@ _ANSWERS_ABOUT_CHARGES: Mapping[type, Step] = {Approved: charging.approved, Decl
 _ANSWERS_ABOUT_REQUESTS: Mapping[type, Step] = {
     Voided: capturing.voided,
     Refunded: capturing.refunded,
-    RefundReturned: refunding.returned,
+    RefundReturned: bouncing.returned,
     RequestRefused: capturing.request_refused,
     RequestNotSent: capturing.request_not_sent,
     RequestUnknown: capturing.request_unknown,

@@ -112,7 +112,9 @@ class AcquirerRequest(Struct, frozen=True, kw_only=True):
 
 
 class Refund(Struct, frozen=True, kw_only=True):
-    """Money that a merchant gives back (RULES §1, §3): `pending`, `succeeded` or `failed`. `metadata` is JSON text."""
+    """Money that a merchant gives back (RULES §1, §3): `pending`, `succeeded` or `failed`. `metadata` is JSON text.
+
+    `over_refunded`: no command of ours stands behind it any more, the acquirer told of it all the same."""
 
     account_id: str
     livemode: bool
@@ -128,6 +130,7 @@ class Refund(Struct, frozen=True, kw_only=True):
     metadata: str = "{}"
     failure_reason: str | None = None
     reference: str | None = None
+    over_refunded: bool = False
 
 
 class Payment(Struct, frozen=True, kw_only=True):

@@ -56,7 +56,7 @@ _CHARGE_CHANGES = (
     "state amount_authorised amount_captured acquirer_reference authentication decline_code failure_code "
     "failure_message voided_at amount_refunded refund_pending"
 ).split()
-_REQUEST_CHANGES = "state acquirer_reference refusal".split()
+_REQUEST_CHANGES = "state acquirer_reference refusal refund".split()
 _REFUND_CHANGES = "status failure_reason reference".split()
 
 SENT_LEASE_S = 60.0  # whoever sent something has that long to record what came of it; then others ask the acquirer

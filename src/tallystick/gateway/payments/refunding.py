@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from tallystick.gateway.ledger import postings
 from tallystick.gateway.ledger.postings import Entry
 from tallystick.gateway.payments import inputs
-from tallystick.gateway.payments.changes import UNEXPECTED_STATE, Decision, Refusal, Told, cause_of
+from tallystick.gateway.payments.changes import UNEXPECTED_STATE, Decision, Refusal, Told, cause_of, concern_about
 from tallystick.gateway.payments.payment import AcquirerRequest, Charge, Payment, Refund
 
 ALREADY_REFUNDED = "charge_already_refunded"
@@ -65,7 +65,7 @@ def create(payment: Payment, command: inputs.CreateRefund, at: datetime) -> Deci
 
 def paid(payment: Payment, request: AcquirerRequest, reference: str, at: datetime) -> Decision:
     """The acquirer gave the money back."""
-    charge, refund = _concerned(payment, request)
+    charge, refund = concerned(payment, request)
     charge = replace(
         charge,
         refund_pending=charge.refund_pending - refund.amount,
@@ -81,25 +81,58 @@ def paid(payment: Payment, request: AcquirerRequest, reference: str, at: datetim
 
 def refused(payment: Payment, request: AcquirerRequest, refusal: str, at: datetime) -> Decision:
     """The acquirer said no: nothing was given back, and the amount may be refunded again."""
-    charge, refund = _concerned(payment, request)
+    charge, refund = concerned(payment, request)
     charge = replace(charge, refund_pending=charge.refund_pending - refund.amount)
     payment = payment.having(charge, replace(request, state="refused", refusal=refusal))
     entry = postings.refund_failed(cause_of(charge), refund.id, refund.amount, at, paid=False)
-    return _failed(payment, refund, refusal, entry)
+    return failed(payment, refund, refusal, entry)
 
 
-def returned(payment: Payment, answer: inputs.RefundReturned, at: datetime) -> Decision | Refusal:
-    """The amount came back from the cardholder's bank: the refund has failed, and the merchant has the money again."""
-    request = payment.request(answer.request_id)
-    refund = payment.refund(request.refund) if request is not None else None
-    if request is None or refund is None or refund.status == "failed":
-        return Refusal(message="The refund has failed already.", code=None)
-    if refund.status == "pending":
-        return refused(payment, request, answer.reason, at)
-    charge, _ = _concerned(payment, request)
-    charge = replace(charge, amount_refunded=charge.amount_refunded - refund.amount)
-    entry = postings.refund_failed(cause_of(charge), refund.id, refund.amount, at, paid=True)
-    return _failed(payment.having(charge), refund, answer.reason, entry)
+def paid_after_all(payment: Payment, request: AcquirerRequest, answer: inputs.Refunded, at: datetime) -> Decision:
+    """The acquirer did what was taken for failed, or was given up: it is booked, whatever was refunded meanwhile.
+
+    A refund that failed has failed; those who were told so never hear otherwise (RULES §4: `failed` ranks above
+    `succeeded`). So the money stands in a refund of its own, marked, and a person has a case."""
+    charge, taken_for_failed = concerned(payment, request)
+    refund = replace(
+        taken_for_failed,
+        id=answer.refund_id,
+        version=0,
+        status="succeeded",
+        created_at=at,
+        failure_reason=None,
+        reference=answer.reference,
+        over_refunded=True,
+    )
+    charge = replace(charge, amount_refunded=charge.amount_refunded + refund.amount)
+    request = replace(request, state="done", acquirer_reference=answer.reference, refund=refund.id)
+    cause = cause_of(charge)
+    return Decision(
+        payment=payment.having(charge, refund, request),
+        entries=(
+            postings.refund_asked(cause, refund.id, refund.amount, at),
+            postings.refund_paid(cause, refund.id, refund.amount, at),
+        ),
+        events=(Told("refund.created", refund), Told("charge.refunded", charge)),
+        concerns=(
+            concern_about(charge, "over_refunded", refund.id, refund.amount, taken_for_failed=taken_for_failed.id),
+        ),
+    )
+
+
+def failed(payment: Payment, refund: Refund, reason: str, entry: Entry) -> Decision:
+    """The refund has failed, and that is told."""
+    refund = replace(refund, status="failed", failure_reason=reason or "unknown")
+    events = (Told("refund.updated", refund), Told("refund.failed", refund))
+    return Decision(payment=payment.having(refund), entries=(entry,), events=events)
+
+
+def concerned(payment: Payment, request: AcquirerRequest) -> tuple[Charge, Refund]:
+    """The charge and the refund that a request is about."""
+    charge, refund = payment.charge(request.charge), payment.refund(request.refund)
+    assert charge is not None, "a request's charge is loaded with it"
+    assert refund is not None, "a request's refund is loaded with it"
+    return charge, refund
 
 
 def _not_refundable(payment: Payment, charge: Charge | None, amount: int | None) -> Refusal | None:
@@ -122,16 +155,3 @@ def _not_refundable(payment: Payment, charge: Charge | None, amount: int | None)
         code=ALREADY_REFUNDED,
         param="amount",
     )
-
-
-def _failed(payment: Payment, refund: Refund, reason: str, entry: Entry) -> Decision:
-    refund = replace(refund, status="failed", failure_reason=reason or "unknown")
-    events = (Told("refund.updated", refund), Told("refund.failed", refund))
-    return Decision(payment=payment.having(refund), entries=(entry,), events=events)
-
-
-def _concerned(payment: Payment, request: AcquirerRequest) -> tuple[Charge, Refund]:
-    charge, refund = payment.charge(request.charge), payment.refund(request.refund)
-    assert charge is not None, "a request's charge is loaded with it"
-    assert refund is not None, "a request's refund is loaded with it"
-    return charge, refund

@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from tallystick.gateway.acquirers import port
+from tallystick.gateway.cases.cases import close_case_about
 from tallystick.gateway.payments import charging, inputs
 from tallystick.gateway.payments.calling import Calling
 from tallystick.gateway.payments.carrying import Carrying
@@ -16,7 +17,7 @@ from tallystick.gateway.payments.work import Work
 from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.outcomes import Done, Refused
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database
+from tallystick.ports.database import Database, Record
 from tallystick.ports.entropy import Entropy
 
 CHARGE_PREFIX = "ch_"
@@ -121,6 +122,9 @@ class Resolving:
         outcome = await self._carrying.carry(work)
         if outcome.refusal is not None:
             raise NotUnknown
+        await close_case_about(
+            self._database, key, "outcome_unknown", at=at, note=found.evidence, operator=found.operator
+        )
 
     async def _charge(self, key: Key, found: Resolution) -> tuple[str, inputs.Answer]:
         rows = await self._database.rows(SQL.charges_to_inquire, *key)
@@ -135,8 +139,16 @@ class Resolving:
 
     async def _request(self, key: Key, found: Resolution) -> tuple[str, inputs.Answer]:
         rows = await self._database.rows(SQL.requests_to_inquire, *key)
-        if not rows or rows[0]["state"] != "unknown":
+        if not rows or not _may_be_said(rows[0], found):
             raise NotUnknown
         request = asked_request(rows[0]).request
         outcome = Done(found.reference or "") if found.outcome == "done" else Refused("unknown", found.evidence)
         return request.payment_intent, self._calling.answer_of_request(request, outcome)
+
+
+def _may_be_said(row: Record, found: Resolution) -> bool:
+    """Whether a person may still say what became of a request: of what is unknown, and of a refund that was taken for
+    failed and turns out done."""
+    if row["kind"] == "refund" and row["state"] == "refused":
+        return found.outcome == "done"
+    return bool(row["state"] == "unknown")

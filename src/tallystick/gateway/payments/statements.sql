@@ -160,10 +160,10 @@ SELECT n.account_id, n.livemode, n.id, n.charge, n.payment_intent, n.kind, n.sta
 -- update_requests
 -- Save what became of captures and voids, each only if it still has the state with which it was loaded.
 UPDATE acquirer_request r
-   SET state = n.state, acquirer_reference = n.acquirer_reference, refusal = n.refusal,
+   SET state = n.state, acquirer_reference = n.acquirer_reference, refusal = n.refusal, refund = n.refund,
        due_at = CASE WHEN n.state = r.state THEN r.due_at ELSE n.due_at END
-  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
-       AS n(account_id, livemode, id, old_state, state, acquirer_reference, refusal, due_at)
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])
+       AS n(account_id, livemode, id, old_state, state, acquirer_reference, refusal, refund, due_at)
  WHERE (r.account_id, r.livemode, r.id) = (n.account_id, n.livemode, n.id) AND r.state = n.old_state;
 
 -- accounts_with_several_captures
@@ -254,7 +254,7 @@ SELECT wanted.account_id, wanted.livemode, wanted.key, coalesce(c.payment_intent
 -- refunds_of_requests
 -- The refunds that acquirer requests of locked intents carry out.
 SELECT f.account_id, f.livemode, f.id, f.version, f.payment_intent, f.charge, f.status, f.amount, f.currency, f.created_at,
-       f.reason, f.metadata, f.failure_reason, f.reference
+       f.reason, f.metadata, f.failure_reason, f.reference, f.over_refunded
   FROM refund f
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (f.account_id, f.livemode, f.id) = (wanted.account_id, wanted.livemode, wanted.id)
@@ -263,13 +263,13 @@ SELECT f.account_id, f.livemode, f.id, f.version, f.payment_intent, f.charge, f.
 -- insert_refunds
 -- Record refunds before the acquirer is called.
 INSERT INTO refund (account_id, livemode, id, version, payment_intent, charge, status, amount, currency, created_at, reason,
-                    metadata, failure_reason, reference)
+                    metadata, failure_reason, reference, over_refunded)
 SELECT n.account_id, n.livemode, n.id, n.version, n.payment_intent, n.charge, n.status, n.amount, n.currency, n.created_at,
-       n.reason, n.metadata::jsonb, n.failure_reason, n.reference
+       n.reason, n.metadata::jsonb, n.failure_reason, n.reference, n.over_refunded
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-              $9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::text[])
+              $9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::text[], $15::boolean[])
        AS n(account_id, livemode, id, version, payment_intent, charge, status, amount, currency, created_at, reason,
-            metadata, failure_reason, reference);
+            metadata, failure_reason, reference, over_refunded);
 
 -- update_refunds
 -- Save what became of refunds, each only if it still has the status and version with which it was loaded.

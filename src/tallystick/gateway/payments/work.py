@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tallystick.gateway.cards.commands import find_methods
+from tallystick.gateway.cases.cases import open_cases
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.ledger import commands as ledger
 from tallystick.gateway.payments import inputs, machine
@@ -125,6 +126,7 @@ class Commits:
         happenings = [
             self._happening(work.call, decision.payment, told) for work, decision in decided for told in decision.events
         ]
+        await open_cases(tx, [concern for _, decision in decided for concern in decision.concerns], at, self._entropy)
         recorded = await events.record(tx, happenings, at=at, entropy=self._entropy)
         return recorded.due
 

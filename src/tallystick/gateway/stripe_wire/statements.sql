@@ -32,7 +32,7 @@ SELECT m.account_id, m.livemode, m.id, m.card_reference, m.brand, m.first6, m.la
 -- find_refunds
 -- Refunds by id, for retrieving and expanding.
 SELECT f.account_id, f.livemode, f.id, f.version, f.payment_intent, f.charge, f.status, f.amount, f.currency, f.created_at,
-       f.reason, f.metadata, f.failure_reason, f.reference
+       f.reason, f.metadata, f.failure_reason, f.reference, f.over_refunded
   FROM refund f
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (f.account_id, f.livemode, f.id) = (wanted.account_id, wanted.livemode, wanted.id)
