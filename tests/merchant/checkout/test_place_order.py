@@ -137,6 +137,23 @@ async def test_trouble_that_stays_leaves_the_order_pending_and_a_retry_resumes(
     assert stage.gateway.calls[0] == stage.gateway.calls[-1]
 
 
+@pytest.mark.parametrize("first", [["lose"] * 3, ["lose"]])
+async def test_a_refusal_after_a_try_that_may_have_worked_is_not_the_end(
+    stage: Stage, first: list[str | tuple[int, str]]
+) -> None:
+    """RULES §8: the first try made a session, and what says no is a repetition, in the same call or in a later one: the
+    order stays PENDING, and the same call again gets the session."""
+    refusal = (400, "parameter_invalid_integer")
+    stage.gateway.trouble = [*first] if len(first) == 3 else [*first, refusal]
+    status, problem = await stage.place("k")
+    assert (status, problem["code"]) == (503, "outcome_unknown")
+    stage.gateway.trouble = [refusal]
+    assert (await stage.place("k"))[1]["code"] == "outcome_unknown"
+    assert (await stage.order(problem["order"]))["state"] == "PENDING"
+    status, order = await stage.place("k")
+    assert (status, order["id"], len(stage.gateway.sessions)) == (201, problem["order"], 1)
+
+
 async def test_a_gateway_that_is_not_there_is_said_so(stage: Stage) -> None:
     await stage.database.execute(Statement("x", "UPDATE connection SET url = 'http://127.0.0.1:9'"))
     status, problem = await stage.place("k")

@@ -164,15 +164,79 @@ async def test_an_unknown_creation_is_repeated_to_the_byte_and_closed(
     assert stage.gateway.session["status"] == "expired", "one session, and it is closed"
 
 
-async def test_a_creation_that_is_refused_leaves_nothing_to_pay(stage: Stage, attempts: Attempts) -> None:
-    """RULES §8: expires_at is too near by now, and the create had never arrived: there is no session, nor will be."""
-    stage.gateway.trouble = ["cut"] * 3
+REFUSED = (400, "parameter_invalid_integer")
+
+
+async def test_a_repeated_creation_that_is_refused_is_looked_for(stage: Stage, attempts: Attempts) -> None:
+    """RULES §8: that the repetition is refused says nothing of the first try, which made a session: it is found by our
+    reference, and closed."""
+    stage.gateway.trouble = ["lose"] * 3
     _, problem = await stage.place()
     await attempts.age(minutes=31)
-    stage.gateway.trouble = [(400, "parameter_invalid_integer")]
+    stage.gateway.trouble = [REFUSED]
     await attempts.work()
     assert (await stage.order(problem["order"]))["state"] == "EXPIRED"
-    assert stage.gateway.sessions == {}
+    assert stage.gateway.session["status"] == "expired", "and not left open to be paid"
+    paths = [(method, path.removeprefix("/v1/checkout/sessions")) for method, path, _ in stage.gateway.calls[3:]]
+    assert paths == [("POST", ""), ("GET", ""), ("POST", f"/{stage.gateway.session['id']}/expire")]
+
+
+async def test_what_was_paid_meanwhile_in_a_session_that_we_never_knew_is_paid(
+    stage: Stage, attempts: Attempts
+) -> None:
+    stage.gateway.trouble = ["lose"] * 3
+    _, problem = await stage.place()
+    stage.gateway.pay(stage.gateway.session)
+    await attempts.age(minutes=31)
+    stage.gateway.trouble = [REFUSED]
+    await attempts.work()
+    assert (await stage.order(problem["order"]))["state"] == "PAID"
+
+
+async def test_a_creation_that_is_refused_and_in_no_listing_ends_once_none_can_come(
+    stage: Stage, attempts: Attempts
+) -> None:
+    """RULES §8: EXPIRED only once the stored expires_at has passed and a full listing shows none. Until then a first
+    try that is still on its way may make one."""
+    stage.gateway.trouble = ["cut"] * 3
+    _, problem = await stage.place()
+    _, other = await stage.place()
+    await attempts.age(minutes=31)
+    stage.gateway.trouble = [REFUSED]
+    await attempts.work()
+    assert (await stage.order(problem["order"]))["state"] == "PENDING", "there still may be one"
+    assert (await stage.order(other["id"]))["state"] == "EXPIRED", "a gateway that answers is not away"
+    await attempts.age(minutes=5)
+    for says, state in (([REFUSED, *[(500, "api_error")] * 3], "PENDING"), ([REFUSED], "EXPIRED")):
+        stage.gateway.trouble = says
+        await attempts.make_due()
+        await attempts.work()
+        assert (await stage.order(problem["order"]))["state"] == state, "only a full listing says that there is none"
+
+
+@pytest.mark.parametrize("dies", ["after the listing", "after the close"])
+async def test_whoever_dies_between_listing_and_close_is_followed(stage: Stage, attempts: Attempts, dies: str) -> None:
+    """The crash points of the way: nothing is kept but what the next one finds out again."""
+    stage.gateway.trouble = ["lose"] * 3
+    _, problem = await stage.place()
+    await attempts.age(minutes=31)
+    worker = attempts.worker()
+    if dies == "after the listing":
+        stage.gateway.trouble = [REFUSED, "", "cut", "cut", "cut"]
+    else:
+        stage.gateway.trouble = [REFUSED]
+
+    async def killed(*_: object) -> None:
+        raise RuntimeError("killed before the commit")
+
+    worker._outcomes.submit = killed  # type: ignore[method-assign,assignment]
+    await worker.run_once()
+    assert (await stage.order(problem["order"]))["state"] == "PENDING"
+    await stage.database.execute(Statement("x", "UPDATE attempt SET lease_until = $1::timestamptz"), attempts.now)
+    stage.gateway.trouble = [REFUSED]
+    await attempts.work()
+    assert (await stage.order(problem["order"]))["state"] == "EXPIRED"
+    assert [one["status"] for one in stage.gateway.sessions.values()] == ["expired"]
 
 
 async def test_past_the_keys_life_the_session_is_found_by_our_reference(stage: Stage, attempts: Attempts) -> None:

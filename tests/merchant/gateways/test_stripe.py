@@ -183,6 +183,20 @@ async def test_a_refusal_is_final() -> None:
     assert len(network.sent) == 1
 
 
+async def test_a_refusal_after_an_unknown_try_says_nothing_of_that_try() -> None:
+    """RULES §8: what is made once may have been made by the try whose answer was lost. A close is looked up instead."""
+    gateway, network = the_gateway(Unknown("cut"), refusal(400), Unknown("cut"), refusal(400))
+    assert isinstance(await gateway.open_session(CONNECTION, b"", "k"), Unknown)
+    assert isinstance(await gateway.refund(CONNECTION, b"", "k"), Unknown)
+    assert len(network.sent) == 4
+    gateway, _ = the_gateway(Unknown("cut"), refusal(400), session("expired", url=None))
+    assert isinstance(await gateway.close_session(CONNECTION, "cs_1", "close:ord_1:1:1"), Done)
+    gateway, _ = the_gateway(Unknown("cut"), Answered(401, {}, b""))
+    answer = await gateway.open_session(CONNECTION, b"", "k")
+    assert isinstance(answer, Refused)
+    assert answer.code == MISCONFIGURED, "which is no end either"
+
+
 async def test_what_a_box_on_the_way_refuses_may_have_been_done() -> None:
     """Only the gateway's own envelope is its word; found by the simulation."""
     gateway, _ = the_gateway(*[Answered(400, {}, b"the network says no")] * 3)

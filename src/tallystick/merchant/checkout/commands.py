@@ -175,6 +175,10 @@ class Checkout:
                 return Conclusion(claim, call.order, call.attempt, told.facts)
             case Refused(code=code) if code == MISCONFIGURED:
                 raise GatewayMisconfigured(order=order_id)
+            case Refused() if claim.recovery is not None:
+                # An earlier holder of the key may have asked, and what it asked may have been done: a session that is
+                # found when the order's time is over (RULES §8), or by the same call once the gateway gives it.
+                raise OutcomeUnknown(order=order_id, retry_after_s=UNREACHABLE_RETRY_AFTER_S)
             case Refused(code, message):
                 problem = GatewayRefused(f"{code}: {message}", order=order_id)
                 return Conclusion(claim, call.order, call.attempt, (SessionRefused(code),), problem)

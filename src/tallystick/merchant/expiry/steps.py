@@ -3,7 +3,8 @@
 nothing decided yet      before its end: look (at 2, 10 and 25 min), at its end: decide to close it
 decided to close         its session is known: close it
                          not known: repeat the create (the same key gives the same session), then close it
-                         not known, the key too old to be repeated: look for it among the gateway's sessions
+                         not known, the key too old to be repeated or the repetition refused: look for it among the
+                         gateway's sessions
 authorised               never closed because time is over: looked at until its money was captured or let go
 """
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from tallystick.kernel.batching import Batcher
 from tallystick.kernel.columns import columns
-from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
+from tallystick.kernel.outcomes import Done, NotSent, Refused
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.cases.cases import Found, open_cases
 from tallystick.merchant.expiry.steps import Due, Step, again_at, creation_window, is_stuck, step_of
@@ -47,10 +47,10 @@ SQL = Statements.beside(__file__)
 log = logging.getLogger(__name__)
 
 CLAIMED_MAX: Final = 64  # attempts held at once; all of them are spoken about side by side
-LEASE_S: Final = 180.0  # a create or a listing, a close and a look, all with all their tries
+LEASE_S: Final = 180.0  # a create, a listing, a close and a look, all with all their tries
 PAUSE_S: Final = 0.5  # between two looks when nothing was due: how long a shopper waits for FAILED at worst
 
-assert max(CALL_DEADLINE_S, LISTING_DEADLINE_S) + 2 * CALL_DEADLINE_S < LEASE_S, "nobody else may come in between"
+assert LISTING_DEADLINE_S + 3 * CALL_DEADLINE_S < LEASE_S, "nobody else may come in between"
 
 
 _TOLD_BY_WEBHOOKS = (Succeeded, Authorised, Closed)
@@ -168,25 +168,27 @@ class AttemptWorker:
                 return await gateway.look_up(connection, due.session)
             return await gateway.close_session(connection, due.session, due.close_key)
         found = await (
-            self._open_again(gateway, connection, due) if step == "open" else self._find(gateway, connection, due, at)
+            self._open_again(gateway, connection, due, at)
+            if step == "open"
+            else self._find(gateway, connection, due, at)
         )
         return await self._close_found(gateway, connection, due, found)
 
-    async def _open_again(self, gateway: Gateway, connection: Connection, due: Due) -> Answer:
-        """Repeat the create whose outcome is unknown: the same key and bytes give the session, if there is one."""
+    async def _open_again(self, gateway: Gateway, connection: Connection, due: Due, at: datetime) -> Answer:
+        """Repeat the create whose outcome is unknown: the same key and bytes give the session, if there is one. That
+        the repetition is refused says nothing of an earlier try, so it is looked for."""
         assert due.open_request is not None, "kept until the session is known"
         answer = await gateway.open_session(connection, due.open_request, due.open_key)
         if isinstance(answer, Refused) and answer.code != MISCONFIGURED:
-            return Done(Told((SessionRefused(answer.code),)))
+            log.warning("the session of %s attempt %s is looked for: %s", due.order_id, due.number, answer.code)
+            return await self._find(gateway, connection, due, at)
         return answer
 
     async def _find(self, gateway: Gateway, connection: Connection, due: Due, at: datetime) -> Answer:
         """Look for the session among those that were made while it can have been. A full listing without it says that
-        there is none; that none can come is told by the end that we asked for."""
+        there is none; that none can come is told by the end that we asked for. Until then nothing is known."""
         answer = await gateway.find_session(connection, due.order_id, due.number, *creation_window(due))
-        if isinstance(answer, Done) and not answer.value.facts:
-            if at <= due.gateway_expires_at:
-                return Unknown("no session yet, and there still may be one")
+        if isinstance(answer, Done) and not answer.value.facts and at > due.gateway_expires_at:
             return Done(Told((Closed("expired"),)))
         return answer
 

@@ -6,6 +6,8 @@ throttled (429) or broken on their side (5xx) is repeated a few times within one
 honestly:
 
     2xx → Done      4xx → Refused      never left, or 429 → NotSent      anything else → Unknown
+
+Where something is to be made, a refusal says nothing of an earlier try whose outcome is unknown: the whole is Unknown.
 """
 
 from collections.abc import Callable, Iterator
@@ -107,7 +109,7 @@ class StripeGateway:
         return urlencode(list(_session_parameters(opening))).encode()
 
     async def open_session(self, connection: Connection, planned: bytes, key: str) -> Answer:
-        return await self._ask(connection, "POST", "/v1/checkout/sessions", planned, key)
+        return await self._ask(connection, "POST", "/v1/checkout/sessions", planned, key, makes=True)
 
     async def look_up(self, connection: Connection, session: str) -> Answer:
         path = f"/v1/checkout/sessions/{quote(session, safe='')}?expand[]=payment_intent"
@@ -150,7 +152,9 @@ class StripeGateway:
         return urlencode(list(_refund_parameters(refunding))).encode()
 
     async def refund(self, connection: Connection, planned: bytes, key: str) -> Answer:
-        return await self._exchange(connection, "POST", "/v1/refunds", planned, key, _read_refund, ANSWER_BYTES_MAX)
+        return await self._exchange(
+            connection, "POST", "/v1/refunds", planned, key, _read_refund, ANSWER_BYTES_MAX, makes=True
+        )
 
     async def list_events(
         self, connection: Connection, created_from: datetime, after: str | None
@@ -162,8 +166,10 @@ class StripeGateway:
             connection, "GET", f"/v1/events?{urlencode(query)}", b"", None, _read_events, PAGE_BYTES_MAX
         )
 
-    async def _ask(self, connection: Connection, method: str, path: str, body: bytes, key: str | None) -> Answer:
-        return await self._exchange(connection, method, path, body, key, _read_session, ANSWER_BYTES_MAX)
+    async def _ask(
+        self, connection: Connection, method: str, path: str, body: bytes, key: str | None, *, makes: bool = False
+    ) -> Answer:
+        return await self._exchange(connection, method, path, body, key, _read_session, ANSWER_BYTES_MAX, makes=makes)
 
     async def _exchange(
         self,
@@ -174,6 +180,8 @@ class StripeGateway:
         key: str | None,
         read: Callable[[bytes], Done[Value] | Unknown],
         answer_bytes_max: int,
+        *,
+        makes: bool = False,
     ) -> Done[Value] | Refused | NotSent | Unknown:
         try:
             secret_key = self._secrets.read(connection.secret_key_ref)
@@ -189,17 +197,20 @@ class StripeGateway:
         if key is not None:
             headers["Idempotency-Key"] = key
         url = connection.url.rstrip("/") + path
-        return await self._repeat(HttpRequest(method, url, headers, body, TRY_DEADLINE_S, answer_bytes_max), read)
+        request = HttpRequest(method, url, headers, body, TRY_DEADLINE_S, answer_bytes_max)
+        return await self._repeat(request, read, makes)
 
     async def _repeat(
-        self, request: HttpRequest, read: Callable[[bytes], Done[Value] | Unknown]
+        self, request: HttpRequest, read: Callable[[bytes], Done[Value] | Unknown], makes: bool
     ) -> Done[Value] | Refused | NotSent | Unknown:
         """Send until there is a final answer or the tries are used up. One unknown outcome makes the whole call
-        unknown.
+        unknown; of a call that `makes` something, also when a later try of it is refused.
         """
         unknown: Unknown | None = None
         for number in range(1, TRIES_MAX + 1):
             answer = _read_answer(await self._http.send(request), read)
+            if makes and unknown is not None and isinstance(answer, Refused) and answer.code != MISCONFIGURED:
+                return unknown
             if isinstance(answer, Done | Refused):
                 return answer
             if isinstance(answer, Unknown):
