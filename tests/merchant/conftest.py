@@ -130,6 +130,8 @@ class GatewayStandIn:
     def _do(self, request: web.Request, fields: dict[str, str]) -> tuple[dict[str, Any], int]:
         if request.path.startswith("/v1/payment_intents/"):
             return self._payment(request.match_info["id"]), 200
+        if request.method == "GET" and request.path == "/v1/refunds":
+            return self._refunds(request.query), 200
         if request.path == "/v1/events":
             return self._events(request.query), 200
         if request.method == "GET" and "id" not in request.match_info:
@@ -195,10 +197,21 @@ class GatewayStandIn:
             "currency": "eur",
             "status": self.refunds_are,
             "payment_intent": fields["payment_intent"],
-            "metadata": {"order_id": fields["metadata[order_id]"], "attempt": fields["metadata[attempt]"]},
+            "metadata": {name: fields[f"metadata[{name}]"] for name in ("order_id", "attempt", "reference")},
         }
         self.refunds.append(refund)
         return dict(refund), 200
+
+    def _refunds(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Refunds of a payment, the newest first, two a page."""
+        newest = [one for one in reversed(self.refunds) if one["payment_intent"] == query["payment_intent"]]
+        ids = [one["id"] for one in newest]
+        after = ids.index(query["starting_after"]) + 1 if "starting_after" in query else 0
+        return {"object": "list", "data": newest[after : after + 2], "has_more": len(newest) > after + 2}
+
+    def forget_keys(self) -> None:
+        """The time is over in which calls may be repeated under their keys."""
+        self._by_key.clear()
 
     def _events(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Events, the newest first, two a page."""
@@ -346,6 +359,7 @@ async def gateway_stand_in() -> AsyncIterator[GatewayStandIn]:
     application.router.add_get("/v1/events", gateway.answer)
     application.router.add_get("/v1/payment_intents/{id}", gateway.answer)
     application.router.add_post("/v1/refunds", gateway.answer)
+    application.router.add_get("/v1/refunds", gateway.answer)
     application.router.add_get("/v1/checkout/sessions", gateway.answer)
     application.router.add_get("/v1/checkout/sessions/{id}", gateway.answer)
     application.router.add_post("/v1/checkout/sessions/{id}/expire", gateway.answer)

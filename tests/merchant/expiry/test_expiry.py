@@ -229,7 +229,7 @@ async def test_whoever_dies_between_listing_and_close_is_followed(stage: Stage, 
     async def killed(*_: object) -> None:
         raise RuntimeError("killed before the commit")
 
-    worker._outcomes.submit = killed  # type: ignore[method-assign,assignment]
+    worker._outcomes.submit = killed
     await worker.run_once()
     assert (await stage.order(problem["order"]))["state"] == "PENDING"
     await stage.database.execute(Statement("x", "UPDATE attempt SET lease_until = $1::timestamptz"), attempts.now)

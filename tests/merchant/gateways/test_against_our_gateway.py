@@ -75,8 +75,8 @@ async def test_a_payment_is_looked_at_and_given_back_once(wire: Wire) -> None:
     assert isinstance(fact, Succeeded)
     assert (fact.authorised_minor, fact.captured_minor) == (2500, 2500)
 
-    part = wire.adapter.plan_refund(Refunding("ord_1", 1, intent, "EUR", 700))
-    rest = wire.adapter.plan_refund(Refunding("ord_1", 1, intent, "EUR"))
+    part = wire.adapter.plan_refund(Refunding("ord_1", 1, intent, "EUR", "refund:ord_1:1", 700))
+    rest = wire.adapter.plan_refund(Refunding("ord_1", 1, intent, "EUR", "return:ord_1:1"))
     made = [
         await wire.adapter.refund(wire.connection, planned, key)
         for planned, key in ((part, "refund:ord_1:1"), (part, "refund:ord_1:1"), (rest, "return:ord_1:1"))
@@ -94,6 +94,22 @@ async def test_a_payment_is_looked_at_and_given_back_once(wire: Wire) -> None:
     refused = await wire.adapter.refund(wire.connection, rest, "return:ord_1:2")
     assert isinstance(refused, Refused)
     assert refused.code == "charge_already_refunded"
+
+
+async def test_a_refund_is_found_by_our_reference(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RULES §5: past the key's life what may have been made is looked for; a full listing says that it was not."""
+    monkeypatch.setattr("tallystick.merchant.gateways.stripe.PAGE_OBJECTS", 1)
+    intent, other = wire.charged(), wire.charged()
+    made = {}
+    for number, payment in ((1, intent), (2, intent), (3, other)):
+        refunding = Refunding("ord_1", 1, payment, "EUR", f"refund:ord_1:{number}", 100 * number)
+        planned = wire.adapter.plan_refund(refunding)
+        made[number] = await wire.adapter.refund(wire.connection, planned, refunding.reference)
+    for number, payment, found in ((1, intent, True), (2, intent, True), (3, intent, False), (4, intent, False)):
+        answer = await wire.adapter.find_refund(wire.connection, payment, f"refund:ord_1:{number}")
+        assert isinstance(answer, Done)
+        assert bool(answer.value.facts) == found
+        assert not found or answer == made[number]
 
 
 async def test_a_session_is_found_by_our_reference_and_closed(wire: Wire) -> None:

@@ -197,6 +197,33 @@ async def test_an_unknown_return_is_repeated_under_its_key(stage: Stage, trouble
     assert bodies == [bodies[0]] * len(bodies)
 
 
+@pytest.mark.parametrize(("trouble", "made"), [("lose", 1), ("cut", 0)])
+async def test_past_the_keys_life_a_return_is_looked_for_before_it_is_sent_again(
+    stage: Stage, trouble: str, made: int
+) -> None:
+    """RULES §4, §5: its refund was made, its answer lost, and it bounced since: so there is money to be given back, and
+    the key is too old to be repeated. It is not repeated by itself, and a case."""
+    order_id = await overpaid(stage)
+    stage.gateway.trouble = ["", *[trouble] * 3]
+    await work(stage)
+    assert len(stage.gateway.refunds) == made
+    for refund in stage.gateway.refunds:
+        refund["status"] = "failed"
+    stage.gateway.forget_keys()
+    await stage.database.execute(Statement("x", "UPDATE errand SET created_at = created_at - interval '24 h'"))
+    stage.gateway.trouble = ["", *[(500, "api_error")] * 3]
+    await make_due(stage)
+    await work(stage)
+    assert len(stage.gateway.refunds) == made, "nothing is sent while nobody knows"
+    for _ in range(2):
+        await make_due(stage)
+        await work(stage)
+    assert len(stage.gateway.refunds) == 1
+    _, page = await stage.get("/v1/cases")
+    assert [case["kind"] for case in page["data"]] == ["refund_returned"] * made
+    assert (await stage.order(order_id))["amount_refunded"] == (0 if made else 2500)
+
+
 async def test_a_return_that_fails_later_is_a_case_and_not_repeated(stage: Stage) -> None:
     """RULES §4: a return that fails later opens a case refund_returned and is not repeated by itself."""
     order_id = await overpaid(stage)

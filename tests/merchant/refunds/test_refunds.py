@@ -45,6 +45,41 @@ async def test_the_same_key_gives_the_same_refund(stage: Stage) -> None:
     assert len(stage.gateway.refunds) == 1
 
 
+@pytest.mark.parametrize(("trouble", "made"), [("lose", 1), ("cut", 0)])
+async def test_past_the_keys_life_a_refund_is_looked_for_before_it_is_sent_again(
+    stage: Stage, trouble: str, made: int
+) -> None:
+    """RULES §5: the gateway keeps keys for a day; after that the same call would give the money back twice."""
+    order_id = await a_paid_order(stage)
+    path = f"/v1/orders/{order_id}/refunds"
+    for number in range(3):
+        assert (await stage.post(path, {"amount": 100}))[0] == 201, number
+    stage.gateway.trouble = [trouble] * 3
+    assert (await stage.post(path, {"amount": 700}, "k"))[1]["code"] == "outcome_unknown"
+    assert len(stage.gateway.refunds) == 3 + made
+    stage.gateway.forget_keys()
+    await stage.database.execute(
+        Statement("x", "UPDATE refund SET created_at = created_at - interval '24 h' WHERE number = 4")
+    )
+    stage.gateway.trouble = [(500, "api_error")] * 3
+    assert (await stage.post(path, {"amount": 700}, "k"))[1]["code"] == "outcome_unknown", "nobody knows without a look"
+    status, refund = await stage.post(path, {"amount": 700}, "k")
+    assert (status, refund["amount"]) == (201, 700)
+    assert len(stage.gateway.refunds) == 4
+    assert (await stage.order(order_id))["amount_refunded"] == 1000
+
+
+async def test_a_repetition_that_is_refused_says_nothing_of_the_first_try(stage: Stage) -> None:
+    order_id = await a_paid_order(stage)
+    path = f"/v1/orders/{order_id}/refunds"
+    for trouble, status in (("lose", 201), ("cut", 422)):
+        stage.gateway.trouble = [trouble] * 3
+        assert (await stage.post(path, {"amount": 700}, trouble))[1]["code"] == "outcome_unknown"
+        stage.gateway.trouble = [(400, "charge_disputed")]
+        assert (await stage.post(path, {"amount": 700}, trouble))[0] == status
+    assert len(stage.gateway.refunds) == 1
+
+
 @pytest.mark.parametrize("trouble", ["lose", "cut"])
 async def test_an_unknown_outcome_resumes_with_the_same_refund(stage: Stage, trouble: str) -> None:
     """RULES §5: the same request to the byte under the same key."""

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from tallystick.merchant.gateways.port import KEY_LIFE_S
 from tallystick.merchant.orders.facts import AttemptState, CloseReason
 
 Step = Literal["wait", "look", "expire", "close", "open", "find"]
@@ -21,8 +22,6 @@ LOOKS_S: Final = (120, 600, 1500)
 """After an attempt's creation, for webhooks that never came (RULES §7)."""
 AUTHORISED_EVERY_S: Final = 6 * 3600
 """An authorised payment lives for days; its webhook tells its end, a look is for the case that it does not."""
-KEY_LIFE_S: Final = 24 * 3600 - 600
-"""How long a create may be repeated under its key: published as 24 h, less what clocks may differ (RULES §5, §14)."""
 CLOCKS_DIFFER_S: Final = 600
 """By how much the gateway's clock may differ from ours, at worst."""
 BACKOFF_MIN_S: Final = 2.0

@@ -6,12 +6,15 @@ order.
 """
 
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
 from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
 from tallystick.merchant.orders.facts import AnyFact
+
+KEY_LIFE_S: Final = 24 * 3600 - 600
+"""How long a call may be repeated under its key: published as 24 h, less what clocks may differ (RULES §5, §14)."""
 
 UiMode = Literal["hosted", "embedded"]
 SignatureScheme = Literal["stripe", "standard"]
@@ -70,12 +73,15 @@ Answer = Done[Told] | Refused | NotSent | Unknown
 
 
 class Refunding(Struct, frozen=True):
-    """What is given back of an attempt's payment: an amount, or all that is left where it is None."""
+    """What is given back of an attempt's payment: an amount, or all that is left where it is None. `reference` is ours,
+    and finds the refund again when its key is too old to be repeated.
+    """
 
     order_id: str
     attempt: int
     intent: str
     currency: str
+    reference: str
     amount_minor: int | None = None
 
 
@@ -173,4 +179,10 @@ class Gateway(Protocol):
 
     async def refund(self, connection: Connection, planned: bytes, key: str) -> Answer:
         """Give back what was planned; the same key gives it back once."""
+        ...
+
+    async def find_refund(self, connection: Connection, intent: str, reference: str) -> Answer:
+        """Look for the refund with our reference among all of a payment; its facts, or none where a full listing does
+        not hold it.
+        """
         ...

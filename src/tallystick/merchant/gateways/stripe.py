@@ -10,7 +10,7 @@ honestly:
 Where something is to be made, a refusal says nothing of an earlier try whose outcome is unknown: the whole is Unknown.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 from urllib.parse import quote, urlencode
@@ -32,10 +32,12 @@ from tallystick.merchant.gateways.port import (
 )
 from tallystick.merchant.gateways.stripe_currencies import to_wire
 from tallystick.merchant.gateways.stripe_objects import (
-    SessionPage,
+    Object,
+    ObjectPage,
     decode_object,
-    decode_sessions,
+    decode_page,
     is_of,
+    is_refund_of,
     payment_of,
     read_event,
     told_by_refund,
@@ -54,6 +56,7 @@ CALL_DEADLINE_S: Final = TRIES_MAX * TRY_DEADLINE_S + 2 * BACKOFF_S * (2**TRIES_
 ANSWER_BYTES_MAX: Final = 256 * 1024  # a session with a hundred lines is a tenth of it
 
 LISTING_DEADLINE_S: Final = 60.0  # for all pages of a listing; one that takes longer is asked for again later
+REFUNDS_DEADLINE_S: Final = 30.0  # for those of one payment, which are few: a call under a key waits for them
 PAGE_OBJECTS: Final = 100  # the most that the wire gives at a time
 PAGE_BYTES_MAX: Final = PAGE_OBJECTS * 64 * 1024
 
@@ -128,21 +131,42 @@ class StripeGateway:
         self, connection: Connection, order_id: str, attempt: int, created_from: datetime, created_until: datetime
     ) -> Answer:
         bounds = (("created[gte]", int(created_from.timestamp())), ("created[lte]", int(created_until.timestamp()) + 1))
-        query: list[tuple[str, str | int]] = [("limit", PAGE_OBJECTS), *bounds]
-        ends_s = self._clock.monotonic_s() + LISTING_DEADLINE_S - CALL_DEADLINE_S
+        session = await self._search(
+            connection,
+            "/v1/checkout/sessions",
+            bounds,
+            lambda found: is_of(found, order_id, attempt),
+            LISTING_DEADLINE_S,
+        )
+        if not isinstance(session, Done):
+            return session
+        return Done(told_by_session(session.value) if session.value is not None else Told(()))
+
+    async def _search(
+        self,
+        connection: Connection,
+        path: str,
+        filters: Sequence[tuple[str, str | int]],
+        is_it: Callable[[Object], bool],
+        deadline_s: float,
+    ) -> Done[Object | None] | Refused | NotSent | Unknown:
+        """The object of a listing that is the one; None where the whole listing does not hold it."""
+        query = [("limit", PAGE_OBJECTS), *filters]
+        ends_s = self._clock.monotonic_s() + deadline_s - CALL_DEADLINE_S
         while True:
-            path = f"/v1/checkout/sessions?{urlencode(query)}"
-            page = await self._exchange(connection, "GET", path, b"", None, _read_sessions, PAGE_BYTES_MAX)
+            page = await self._exchange(
+                connection, "GET", f"{path}?{urlencode(query)}", b"", None, _read_page, PAGE_BYTES_MAX
+            )
             if not isinstance(page, Done):
                 return page
-            for session in page.value.data:
-                if is_of(session, order_id, attempt):
-                    return Done(told_by_session(session))
+            for found in page.value.data:
+                if is_it(found):
+                    return Done(found)
             if not page.value.has_more or not page.value.data:
-                return Done(Told(()))
+                return Done(None)
             if self._clock.monotonic_s() > ends_s:
                 return Unknown("the listing did not end in time")
-            query = [("limit", PAGE_OBJECTS), *bounds, ("starting_after", page.value.data[-1].id)]
+            query = [("limit", PAGE_OBJECTS), *filters, ("starting_after", page.value.data[-1].id)]
 
     async def look_up_payment(self, connection: Connection, intent: str) -> Done[Payment] | Refused | NotSent | Unknown:
         path = f"/v1/payment_intents/{quote(intent, safe='')}?expand[]=latest_charge"
@@ -155,6 +179,21 @@ class StripeGateway:
         return await self._exchange(
             connection, "POST", "/v1/refunds", planned, key, _read_refund, ANSWER_BYTES_MAX, makes=True
         )
+
+    async def find_refund(self, connection: Connection, intent: str, reference: str) -> Answer:
+        refund = await self._search(
+            connection,
+            "/v1/refunds",
+            [("payment_intent", intent)],
+            lambda found: is_refund_of(found, reference),
+            REFUNDS_DEADLINE_S,
+        )
+        if not isinstance(refund, Done):
+            return refund
+        try:
+            return Done(Told(told_by_refund(refund.value) if refund.value is not None else ()))
+        except AmountRefused as refused:
+            return Unknown(str(refused))
 
     async def list_events(
         self, connection: Connection, created_from: datetime, after: str | None
@@ -253,6 +292,7 @@ def _refund_parameters(refunding: Refunding) -> Iterator[tuple[str, str]]:
         yield "amount", str(to_wire(refunding.amount_minor, refunding.currency))
     yield "metadata[order_id]", refunding.order_id
     yield "metadata[attempt]", str(refunding.attempt)
+    yield "metadata[reference]", refunding.reference
 
 
 def _read_answer(
@@ -302,9 +342,9 @@ def _read_refund(body: bytes) -> Done[Told] | Unknown:
         return Unknown(str(refused))
 
 
-def _read_sessions(body: bytes) -> Done[SessionPage] | Unknown:
+def _read_page(body: bytes) -> Done[ObjectPage] | Unknown:
     try:
-        return Done(decode_sessions(body))
+        return Done(decode_page(body))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Unknown("the answer cannot be read")
 

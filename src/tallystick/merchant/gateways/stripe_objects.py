@@ -105,8 +105,8 @@ class Object(Struct, frozen=True):
     balance_transactions: list[_Transaction] | None = None
 
 
-class SessionPage(Struct, frozen=True):
-    """A page of a listing of sessions, the newest first."""
+class ObjectPage(Struct, frozen=True):
+    """A page of a listing of sessions or refunds, the newest first."""
 
     data: list[Object]
     has_more: bool = False
@@ -132,7 +132,7 @@ class _Envelope(Struct, frozen=True):
 _decode_event = msgspec.json.Decoder(_Event).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 decode_object = msgspec.json.Decoder(Object).decode
-decode_sessions = msgspec.json.Decoder(SessionPage).decode
+decode_page = msgspec.json.Decoder(ObjectPage).decode
 
 
 def read_event(raw: bytes) -> EventRead:
@@ -187,6 +187,11 @@ def told_by_refund(refund: Object) -> tuple[AnyFact, ...]:
 def is_of(session: Object, order_id: str, attempt: int) -> bool:
     """Whether a session is that of our attempt, by the reference that we gave the gateway."""
     return session.client_reference_id == order_id and (session.metadata or {}).get("attempt") == str(attempt)
+
+
+def is_refund_of(refund: Object, reference: str) -> bool:
+    """Whether a refund is the one that we asked for under this reference."""
+    return refund.object == "refund" and (refund.metadata or {}).get("reference") == reference
 
 
 # --- one reader for each kind of object ------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 An errand is a row that was written under the order's lock in the commit that made it due, and it is written once: so
 money is given back once, whoever saw the need first. What comes of it is merged under the lock again, in the commit
 that ends the errand. A return goes under the key `return:{order}:{attempt}` and asks for all that is left, so that
-repeating it repeats it to the byte; before each try the payment is retrieved.
+repeating it repeats it to the byte; before each try the payment is retrieved, and when the key is too old to be
+repeated, an earlier try's refund is looked for by our reference.
 """
 
 import asyncio
@@ -15,11 +16,11 @@ from typing import Final
 from msgspec import Struct
 
 from tallystick.kernel.columns import columns
-from tallystick.kernel.outcomes import Done, Refused
+from tallystick.kernel.outcomes import Done, Refused, Unknown
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.cases.cases import Found, open_cases
-from tallystick.merchant.gateways.port import Gateway, Refunding
-from tallystick.merchant.gateways.stripe import CALL_DEADLINE_S, MISCONFIGURED
+from tallystick.merchant.gateways.port import KEY_LIFE_S, Answer, Connection, Gateway, Refunding
+from tallystick.merchant.gateways.stripe import CALL_DEADLINE_S, MISCONFIGURED, REFUNDS_DEADLINE_S
 from tallystick.merchant.late_money.policy import Policy, decision_of
 from tallystick.merchant.late_money.stock import Hook, Stock
 from tallystick.merchant.orders.apply import SQL as ORDERS
@@ -43,7 +44,9 @@ PAUSE_S: Final = 0.5  # between two looks when nothing was due
 BACKOFF_MIN_S: Final = 5.0
 BACKOFF_MAX_S: Final = 600.0  # a shop or a gateway that is down for hours is asked every ten minutes
 
-assert LEASE_S > 2 * CALL_DEADLINE_S, "nobody else may be at it while a look and a refund are under way"
+assert LEASE_S > 2 * CALL_DEADLINE_S + REFUNDS_DEADLINE_S, (
+    "nobody else may be at it while looks and a refund are under way"
+)
 
 
 class Held(Struct, frozen=True):
@@ -54,6 +57,7 @@ class Held(Struct, frozen=True):
     attempt: int
     generation: int
     tries: int
+    created_at: datetime
     policy: Policy
     hook: Hook | None
 
@@ -175,8 +179,8 @@ class ErrandWorker:
         told = payment.value.facts
         if payment.value.refundable_minor == 0:
             return Outcome(told)  # given back already, by the shop or by an earlier try whose answer was lost
-        refunding = Refunding(held.key.order_id, held.attempt, attempt.intent, order["currency"])
-        answer = await gateway.refund(connection, gateway.plan_refund(refunding), held.return_key)
+        refunding = Refunding(held.key.order_id, held.attempt, attempt.intent, order["currency"], held.return_key)
+        answer = await self._refund(gateway, connection, held, refunding)
         match answer:
             case Done(made):
                 returned = tuple(Returned(fact.refund) for fact in made.facts if isinstance(fact, RefundSeen))
@@ -185,6 +189,17 @@ class ErrandWorker:
                 return Outcome(told, found=_refused(held, code, message))
         log.warning("return of %s: %s", held.key.order_id, type(answer).__name__)
         return Outcome(told, done=False)
+
+    async def _refund(self, gateway: Gateway, connection: Connection, held: Held, refunding: Refunding) -> Answer:
+        """Ask for it, under the errand's key; once that is too old to be repeated, only if an earlier try did not make
+        it: a refund that failed later is not made again (RULES §4)."""
+        if self._clock.now() >= held.created_at + timedelta(seconds=KEY_LIFE_S):
+            found = await gateway.find_refund(connection, refunding.intent, refunding.reference)
+            if not isinstance(found, Done):
+                return Unknown(f"an earlier try could not be looked for: {type(found).__name__}")
+            if found.value.facts:
+                return found
+        return await gateway.refund(connection, gateway.plan_refund(refunding), held.return_key)
 
     async def _release(self, held: Held, order: Record) -> Outcome:
         """Tell the shop's stock that the goods are let go: after that is stored, never before (RULES §8)."""
@@ -234,6 +249,7 @@ def _held(row: Record) -> Held:
         attempt=row["attempt"],
         generation=row["generation"],
         tries=row["tries"],
+        created_at=row["created_at"],
         policy=row["late_policy"],
         hook=Hook(row["stock_url"], row["stock_secret"]) if row["stock_url"] else None,
     )

@@ -4,11 +4,11 @@
                     (recovery point: its number)           (key refund:{order}:{number})
 
 The gateway holds the limit; what is looked at here spares the call that it would refuse. Whoever retries after a crash
-at any arrow resumes there, with the same request to the byte.
+at any arrow resumes there, with the same request to the byte; past the key's life only after a look for the refund.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -28,7 +28,7 @@ from tallystick.merchant.errors import (
     OutcomeUnknown,
     Problem,
 )
-from tallystick.merchant.gateways.port import AmountRefused, Gateway, Refunding
+from tallystick.merchant.gateways.port import KEY_LIFE_S, AmountRefused, Connection, Gateway, Refunding
 from tallystick.merchant.gateways.port import Answer as Told
 from tallystick.merchant.gateways.stripe import MISCONFIGURED
 from tallystick.merchant.keyed import Answer, Keyed, Sent
@@ -114,12 +114,13 @@ class Refunds:
             [asked] = await tx.rows(SQL.asked_refunds, *key)
             amount_minor, attempt = _checked(row, asked["asked_minor"], request)
             assert attempt.intent is not None, "checked: there is a payment"
-            refunding = Refunding(key.order_id, row["keeper"], attempt.intent, row["currency"], amount_minor)
+            recovery = f"{key.order_id}{SEPARATOR}{asked['number']}"
+            reference = _reference(key.order_id, asked["number"])
+            refunding = Refunding(key.order_id, row["keeper"], attempt.intent, row["currency"], reference, amount_minor)
             try:
                 planned = self._gateways[connection.gateway].plan_refund(refunding)
             except AmountRefused as refused:
                 raise NotChargeable(str(refused), code=refused.code) from None
-            recovery = f"{key.order_id}{SEPARATOR}{asked['number']}"
             await self._keyed.idempotency.record(tx, [(claim, recovery)])
             await tx.execute(
                 SQL.insert_refund,
@@ -141,13 +142,31 @@ class Refunds:
         connection = await self._directory.connection(key.merchant_id, row["connection_id"])
         assert connection is not None, "connections are disabled, never deleted"
         gateway = self._gateways[connection.gateway]
-        told = await gateway.refund(connection, row["request"], f"refund:{order_id}:{number}")
+        told = await self._ask(gateway, connection, row, resumed=claim.recovery is not None)
         facts, problem = _read(told, order_id)
         at = self._clock.now()
         async with self._database.transaction() as tx:
             answer = await self._store(tx, key, row, facts, problem, claim, at)
             await self._keyed.idempotency.finish(tx, [(claim, answer.status, answer.body)])
         return answer
+
+    async def _ask(self, gateway: Gateway, connection: Connection, row: Record, *, resumed: bool) -> Told:
+        """Ask for a stored refund under its key. What an earlier holder of the call may have made is looked for by our
+        reference: before anything is sent once the key is too old to be repeated, and where the repetition is refused,
+        which says nothing of the first try (RULES §5)."""
+        reference = _reference(row["order_id"], row["number"])
+
+        async def made() -> Told:
+            found = await gateway.find_refund(connection, row["payment_intent"], reference)
+            return found if isinstance(found, Done) else Unknown(f"it could not be looked for: {type(found).__name__}")
+
+        too_old = self._clock.now() >= row["created_at"] + timedelta(seconds=KEY_LIFE_S)
+        if too_old and not _is_none(found := await made()):
+            return found
+        told = await gateway.refund(connection, row["request"], reference)
+        if resumed and not too_old and isinstance(told, Refused) and told.code != MISCONFIGURED:
+            return told if _is_none(found := await made()) else found
+        return told
 
     async def _store(
         self,
@@ -169,6 +188,16 @@ class Refunds:
             return Answer(problem.status, problem.body())
         view = RefundView(seen.refund, key.order_id, row["attempt"], seen.amount_minor, seen.currency, seen.status)
         return Answer(201, msgspec.json.encode(view))
+
+
+def _reference(order_id: str, number: int) -> str:
+    """Our reference of a refund, and its key at the gateway."""
+    return f"refund:{order_id}:{number}"
+
+
+def _is_none(found: Told) -> bool:
+    """Whether a full listing held no such refund."""
+    return isinstance(found, Done) and not found.value.facts
 
 
 def _checked(row: Record, asked_minor: int, request: CreateRefund) -> tuple[int, AttemptFacts]:

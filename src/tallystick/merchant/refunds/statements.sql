@@ -24,9 +24,11 @@ INSERT INTO refund (merchant_id, order_id, number, attempt, connection_id, amoun
 VALUES ($1::text, $2::text, $3::int, $4::int, $5::text, $6::bigint, $7::bytea, $8::timestamptz);
 
 -- load_refund
--- A refund as it was to be asked for.
-SELECT r.merchant_id, r.order_id, r.number, r.attempt, r.connection_id, r.amount_minor, r.state, r.request
+-- A refund as it was to be asked for, and of which payment.
+SELECT r.merchant_id, r.order_id, r.number, r.attempt, r.connection_id, r.amount_minor, r.state, r.request, r.created_at,
+       a.payment_intent
   FROM refund r
+  JOIN attempt a ON (a.merchant_id, a.order_id, a.number) = (r.merchant_id, r.order_id, r.attempt)
  WHERE r.merchant_id = $1::text AND r.order_id = $2::text AND r.number = $3::int;
 
 -- settle_refund
