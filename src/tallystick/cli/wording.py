@@ -43,7 +43,8 @@ def in_words(fact: Mapping[str, Any]) -> str:
         case "authorised":
             return f"{_amount(fact, 'authorised_minor')} authorised"
         case "succeeded":
-            return f"{_amount(fact, 'captured_minor')} paid"
+            known = fact.get("captured_minor") is not None
+            return f"{_amount(fact, 'captured_minor' if known else 'authorised_minor')} paid"
         case "closed":
             return f"The gateway closed the attempt: {_reason(fact)}"
         case "close_requested":

@@ -32,6 +32,7 @@ from tallystick.kernel.settings import SettingsRefused
 from tallystick.merchant import answers, docs_page, openapi
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.cases.api import case_routes
+from tallystick.merchant.cases.cases import case_teller
 from tallystick.merchant.checkout.commands import Checkout
 from tallystick.merchant.checkout.drafts import Terms
 from tallystick.merchant.errors import (
@@ -160,7 +161,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         {name: gateway.read_event for name, gateway in gateways.items()},
         clock,
     )
-    attempts = AttemptWorker(database, gateways, directory, clock, entropy, outbox, ports.alerts)
+    attempts = AttemptWorker(database, gateways, directory, clock, entropy, outbox)
     sweeper = Sweeper(database, clock, outbox)
     shops = ports.shops or ports.http
     deliveries = Dispatcher(database, shops, ShopEndpoints(database), clock, entropy)
@@ -190,6 +191,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     invariants = [Invariants(database, clock, RULES, OWNERS, every_s=every_s)] if every_s else []
     workers: tuple[Worker, ...] = (
         attempts,
+        case_teller(database, ports.alerts, clock),
         sweeper,
         inbox,
         backfill,

@@ -9,7 +9,6 @@ from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.expiry.worker import AttemptWorker
 from tallystick.merchant.gateways.stripe import StripeGateway
 from tallystick.merchant.orders.outbox import Outbox
-from tallystick.ports.alerts import AppriseAlerts
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Record, Statement
 from tallystick.ports.entropy import SystemEntropy
@@ -29,7 +28,7 @@ class Attempts:
         gateway = StripeGateway(self.stage.http, self.stage.secrets, clock, entropy)
         directory = Directory(self.stage.database, clock)
         return AttemptWorker(
-            self.stage.database, {"stripe": gateway}, directory, clock, entropy, Outbox(clock, entropy), AppriseAlerts()
+            self.stage.database, {"stripe": gateway}, directory, clock, entropy, Outbox(clock, entropy)
         )
 
     async def work(self) -> int:

@@ -8,7 +8,6 @@ from tallystick.merchant.expiry import worker
 from tallystick.merchant.expiry.worker import AttemptWorker
 from tallystick.merchant.gateways.stripe import StripeGateway
 from tallystick.merchant.orders.outbox import Outbox
-from tallystick.ports.alerts import AppriseAlerts
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Record, Statement
 from tallystick.ports.entropy import SystemEntropy
@@ -26,7 +25,6 @@ def a_worker(stage: Stage) -> AttemptWorker:
         clock,
         entropy,
         Outbox(clock, entropy),
-        AppriseAlerts(),
     )
 
 

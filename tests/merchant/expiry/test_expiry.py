@@ -6,10 +6,23 @@ from typing import Any
 
 import pytest
 
+from tallystick.merchant.cases.cases import case_teller
+from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Statement
 
 Stage = Any
 Attempts = Any
+
+
+class Pager:
+    """Remembers what it told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def tell(self, title: str, text: str) -> bool:
+        self.told.append(title)
+        return True
 
 
 async def told(stage: Stage, order_id: str) -> list[tuple[str, str, str]]:
@@ -315,6 +328,10 @@ async def test_what_cannot_be_closed_for_a_day_is_told_once(stage: Stage, attemp
         await attempts.work()
     [case] = (await stage.get("/v1/cases"))[1]["data"]
     assert (case["kind"], case["order"], case["attempt"]) == ("close_stuck", order["id"], 1)
+    pager = Pager()
+    teller = case_teller(stage.database, pager, SystemClock())
+    assert [await teller.step(), await teller.step()] == [1, 0], "people are told of it, once"
+    assert pager.told == ["1 case waits for a person: close_stuck"]
     assert (await stage.order(order["id"]))["state"] == "PENDING"
 
 

@@ -237,7 +237,7 @@ async def test_a_close_that_is_refused_tells_what_is_there_instead() -> None:
     )
     gateway, network = the_gateway(refusal(400), paid)
     answer = await gateway.close_session(CONNECTION, "cs_1", "close:ord_1:1:1")
-    assert answer == Done(Told((SessionOpened("cs_1", "pi_1"), Succeeded(2500, 2500, "EUR", "pi_1"))))
+    assert answer == Done(Told((SessionOpened("cs_1", "pi_1"), Succeeded(2500, None, "EUR", "pi_1"))))
     assert network.sent[1].method == "GET"
     assert "expand[]=payment_intent" in network.sent[1].url
     assert "Idempotency-Key" not in network.sent[1].headers

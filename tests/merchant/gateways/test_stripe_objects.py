@@ -118,7 +118,8 @@ def test_a_payment_intent_tells(status: str, members: dict[str, Any], facts: tup
         ({"status": "open", "payment_status": "unpaid"}, ()),
         ({"status": "expired", "payment_status": "unpaid"}, (Closed("expired", "pi_1"),)),
         ({"status": "complete", "payment_status": "unpaid"}, ()),
-        ({"status": "complete", "payment_status": "paid"}, (Succeeded(2500, 2500, "EUR", "pi_1"),)),
+        # RULES §4: a session tells what was agreed to; how much of that was captured its payment tells.
+        ({"status": "complete", "payment_status": "paid"}, (Succeeded(2500, None, "EUR", "pi_1"),)),
     ],
 )
 def test_a_session_tells(members: dict[str, Any], facts: tuple[AnyFact, ...]) -> None:

@@ -10,7 +10,6 @@ from tallystick.merchant.intake import backfill
 from tallystick.merchant.intake.backfill import BackfillWorker, Wanted, want_backfills
 from tallystick.merchant.intake.commands import Intake
 from tallystick.merchant.orders.outbox import Outbox
-from tallystick.ports.alerts import AppriseAlerts
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Record, Statement
 from tallystick.ports.entropy import SystemEntropy
@@ -102,7 +101,6 @@ async def test_a_look_that_tells_more_than_the_webhooks_starts_it(stage: Stage) 
         clock,
         entropy,
         Outbox(clock, entropy),
-        AppriseAlerts(),
     )
     assert await attempts.run_once() == 1
     assert await states(stage, others) == {"PENDING"}

@@ -241,6 +241,28 @@ async def test_a_return_that_fails_later_is_a_case_and_not_repeated(stage: Stage
     assert len(stage.gateway.refunds) == 1
 
 
+async def test_every_refund_that_comes_back_is_a_case(stage: Stage) -> None:
+    """RULES §4, §11: the return of a late approval that nobody here ever knew of, and each refund of the shop's: the
+    money is with the gateway, and the shopper waits for it."""
+    _, order = await stage.place()
+    await stage.close(order)
+    ours = {"order_id": order["id"], "attempt": "1"}
+    bounced = {"object": "refund", "amount": 2500, "currency": "eur", "status": "failed", "payment_intent": "pi_1"}
+    for id in ("re_1", "re_1", "re_2"):
+        for type in ("refund.created", "refund.failed"):
+            assert await stage.tell(type, {**bounced, "id": id, "metadata": ours}) == 200
+    _, page = await stage.get("/v1/cases")
+    assert [(case["kind"], case["order"], case["details"]["refund"]) for case in reversed(page["data"])] == [
+        ("refund_returned", order["id"], "re_1"),
+        ("refund_returned", order["id"], "re_2"),
+    ]
+    canceled = {**bounced, "status": "canceled", "id": "re_3", "metadata": ours}
+    assert await stage.tell("refund.updated", canceled) == 200
+    _, page = await stage.get("/v1/cases")
+    assert len(page["data"]) == 2, "somebody canceled it: a person knows"
+    assert (await stage.order(order["id"]))["state"] == "EXPIRED"
+
+
 async def test_a_return_that_the_gateway_refuses_is_a_case(stage: Stage) -> None:
     order_id = await overpaid(stage)
     stage.gateway.trouble = ["", (400, "charge_disputed")]

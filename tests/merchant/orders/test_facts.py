@@ -222,7 +222,12 @@ some_facts: st.SearchStrategy[AnyFact] = st.one_of(
     ),
     st.builds(Authorised, authorised_minor=amounts, currency=currencies, intent=intents, charge=charges),
     st.builds(
-        Succeeded, authorised_minor=amounts, captured_minor=amounts, currency=currencies, intent=intents, charge=charges
+        Succeeded,
+        authorised_minor=amounts,
+        captured_minor=st.none() | amounts,
+        currency=currencies,
+        intent=intents,
+        charge=charges,
     ),
     st.builds(Closed, reason=reasons, intent=intents),
     st.builds(CloseRequested, reason=reasons),

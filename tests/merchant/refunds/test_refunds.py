@@ -36,6 +36,41 @@ async def test_a_part_and_then_the_rest(stage: Stage) -> None:
     assert (status, problem["code"]) == (409, "order_not_refundable")
 
 
+async def test_what_was_captured_is_retrieved_where_only_a_session_told_of_it(stage: Stage) -> None:
+    """RULES §4: a session says paid, and not how much of it: an order is PAID by it, and what was captured stays what
+    is known until it is needed. The gateway's answer is merged, never a guess."""
+    _, order = await stage.place()
+    session = stage.gateway.session
+    stage.gateway.pay(session)
+    session["payment_intent"]["amount_received"] = 900  # captured in part, by somebody else's command
+    assert await stage.tell("checkout.session.completed", session) == 200
+    found = await stage.order(order["id"])
+    assert (found["state"], found["fulfilment"], found["amount_captured"]) == ("PAID", "allowed", 0)
+    path = f"/v1/orders/{order['id']}/refunds"
+    stage.gateway.trouble = [(500, "api_error")] * 3
+    assert (await stage.post(path, {"amount": 901}))[0] == 503
+    assert (await stage.post(path, {"amount": 901}))[1]["code"] == "order_not_refundable"
+    calls = len(stage.gateway.calls)
+    status, refund = await stage.post(path)
+    assert (status, refund["amount"], len(stage.gateway.calls) - calls) == (201, 900, 1), "looked at once"
+    found = await stage.order(order["id"])
+    assert (found["amount_captured"], found["amount_refunded"]) == (900, 900)
+
+
+@pytest.mark.parametrize("first", ["checkout.session.completed", "payment_intent.succeeded"])
+async def test_what_a_session_agreed_to_never_hides_what_was_captured(stage: Stage, first: str) -> None:
+    """RULES §4: amounts join by maximum, so a guess that is too high would stay for ever."""
+    _, order = await stage.place()
+    session = stage.gateway.session
+    stage.gateway.pay(session)
+    session["payment_intent"]["amount_received"] = 900
+    told = {"checkout.session.completed": session, "payment_intent.succeeded": session["payment_intent"]}
+    for type in sorted(told, key=lambda type: type != first):
+        assert await stage.tell(type, told[type]) == 200
+    found = await stage.order(order["id"])
+    assert (found["state"], found["amount_captured"], found["attention"]) == ("PAID", 900, None)
+
+
 async def test_the_same_key_gives_the_same_refund(stage: Stage) -> None:
     order_id = await a_paid_order(stage)
     path = f"/v1/orders/{order_id}/refunds"

@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from tallystick.kernel.columns import columns
 from tallystick.kernel.identifiers import new_id
+from tallystick.kernel.telling import CaseTeller
+from tallystick.ports.alerts import Alerts
+from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Record, Statements, Transaction
 from tallystick.ports.entropy import Entropy
 
@@ -23,9 +26,13 @@ WORDS: Final[Mapping[CaseKind, str]] = {
     "amount_mismatch": "The gateway authorised another amount or currency than the order's.",
     "webhook_unmatched": "A webhook tells of a payment that belongs to no order here.",
     "close_stuck": "An attempt could not be closed at the gateway for a day.",
-    "refund_returned": "Money that was given back has come back to the gateway.",
+    "refund_returned": "A refund failed or came back: the money is with the gateway, and the shopper waits for it.",
     "return_refused": "The gateway refuses to give back money that is not the order's.",
 }
+
+TOLD: Final = frozenset({"amount_mismatch", "close_stuck", "refund_returned", "return_refused"})
+"""Of these people are told (RULES §8 asks it of what is stuck): somebody's money hangs on them. A payment of no order
+here may be another shop's on the same account, many times a day; it waits in the list."""
 
 
 class Found(Struct, frozen=True):
@@ -67,11 +74,18 @@ async def open_cases(tx: Transaction | Database, found: Sequence[Found], at: dat
             each.order_id,
             each.attempt,
             msgspec.json.encode(each.details).decode(),
+            at if each.kind in TOLD else None,
         )
         for each in found
     ]
-    opened = await tx.rows(SQL.insert_cases, at, *columns(7, rows))
+    opened = await tx.rows(SQL.insert_cases, at, *columns(8, rows))
     return [row["case_id"] for row in opened]
+
+
+def case_teller(database: Database, alerts: Alerts, clock: Clock) -> CaseTeller:
+    """Tells people of the cases that are told of."""
+    statements = (SQL.untold_cases, SQL.claim_telling, SQL.record_telling)
+    return CaseTeller(database, alerts, clock, statements, WORDS, command="tallystick merchant cases list")
 
 
 async def list_cases(

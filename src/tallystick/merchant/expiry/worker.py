@@ -38,7 +38,6 @@ from tallystick.merchant.orders.facts import (
 )
 from tallystick.merchant.orders.learning import Learnt, Source
 from tallystick.merchant.orders.outbox import Outbox
-from tallystick.ports.alerts import Alerts
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Statements
 from tallystick.ports.entropy import Entropy
@@ -80,10 +79,8 @@ class AttemptWorker:
         clock: Clock,
         entropy: Entropy,
         outbox: Outbox,
-        alerts: Alerts,
     ) -> None:
         self._outbox = outbox
-        self._alerts = alerts
         self._database = database
         self._gateways = gateways
         self._directory = directory
@@ -213,14 +210,8 @@ class AttemptWorker:
             at = self._clock.now()
             applied = await apply_facts(tx, learnt, at, self._outbox)
             await want_backfills(tx, _untold(applied, outcomes), at)
-            stuck = await open_cases(tx, _stuck(outcomes, at), at, self._entropy)
+            await open_cases(tx, _stuck(outcomes, at), at, self._entropy)
             await tx.execute(SQL.reschedule, *columns(6, sorted(map(_again, outcomes))))
-        if stuck:
-            log.error("%d attempts could not be closed for a day: %s", len(stuck), ", ".join(stuck))
-            await self._alerts.tell(
-                f"{len(stuck)} attempts could not be closed at their gateway for a day",
-                "Their orders stay PENDING, and each is tried again. `tallystick merchant cases list` names them.",
-            )
         return [None] * len(outcomes)
 
 

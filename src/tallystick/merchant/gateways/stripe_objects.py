@@ -201,8 +201,9 @@ def _session(session: Object) -> tuple[AnyFact, ...]:
     if session.status == "expired":
         return (Closed("expired", _intent_of(session)),)
     if session.status == "complete" and session.payment_status == "paid" and session.amount_total is not None:
-        amount = _minor(session.amount_total, session.currency)
-        return (Succeeded(amount, amount, _currency(session), intent=_intent_of(session)),)
+        # What the shopper agreed to. How much of it was captured the payment tells (RULES §4).
+        agreed = _minor(session.amount_total, session.currency)
+        return (Succeeded(agreed, None, _currency(session), intent=_intent_of(session)),)
     return ()
 
 

@@ -24,11 +24,12 @@ class Errand(NamedTuple):
 
 
 class Concern(Struct, frozen=True):
-    """Something about an attempt that a person must see."""
+    """Something about an attempt that a person must see. `about` tells apart what there may be several of."""
 
     kind: CaseKind
     attempt: int
     details: Mapping[str, Any]
+    about: str = ""
 
 
 class Consequences(Struct, frozen=True):
@@ -46,12 +47,14 @@ def consequences_of(change: Change) -> Consequences:
     how = change.standing
     quiet = how.fulfilment in ("none", "allowed") and not how.overpaid and how.attention is None
     ended = change.facts.released != change.facts_before.released
-    if quiet and not ended and not any(attempt.returned for attempt in change.facts.attempts.values()):
+    if quiet and not ended and not any(attempt.refunds for attempt in change.facts.attempts.values()):
         return NOTHING
     before = set(errands_of(change.facts_before, change.owed))
     errands = tuple(each for each in errands_of(change.facts, change.owed) if each not in before)
-    known = {(each.kind, each.attempt) for each in concerns_of(change.facts_before, change.owed)}
-    concerns = tuple(each for each in concerns_of(change.facts, change.owed) if (each.kind, each.attempt) not in known)
+    known = {(each.kind, each.attempt, each.about) for each in concerns_of(change.facts_before, change.owed)}
+    concerns = tuple(
+        each for each in concerns_of(change.facts, change.owed) if (each.kind, each.attempt, each.about) not in known
+    )
     return Consequences(errands, concerns)
 
 
@@ -76,12 +79,16 @@ def errands_of(facts: Facts, owed: Owed) -> Iterator[Errand]:
 
 
 def concerns_of(facts: Facts, owed: Owed) -> Iterator[Concern]:
-    """Everything in these facts that a person must see."""
+    """Everything in these facts that a person must see.
+
+    A refund that failed is one: the money is with the gateway, and the shopper waits for it. What was canceled somebody
+    knows of, but for a return of ours.
+    """
     for number, attempt in sorted(facts.attempts.items()):
         differing = [given for given in attempt.authorised if given != (owed.currency, owed.amount_minor)]
         if differing:
             told = [{"currency": currency, "amount": amount} for currency, amount in differing]
             yield Concern("amount_mismatch", number, {"authorised": told, "intent": attempt.intent})
-        refund = attempt.refunds.get(attempt.returned or "")
-        if refund is not None and refund.status in ("failed", "canceled"):
-            yield Concern("refund_returned", number, {"refund": attempt.returned, "amount": refund.amount_minor})
+        for id, refund in sorted(attempt.refunds.items()):
+            if refund.status == "failed" or (refund.status == "canceled" and id == attempt.returned):
+                yield Concern("refund_returned", number, {"refund": id, "amount": refund.amount_minor}, about=id)

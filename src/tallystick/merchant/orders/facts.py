@@ -73,10 +73,11 @@ class Authorised(Fact, frozen=True):
 
 
 class Succeeded(Fact, frozen=True):
-    """The money is ours. `authorised_minor` is what the shopper agreed to, `captured_minor` what was taken of it."""
+    """The money is ours. `authorised_minor` is what the shopper agreed to, `captured_minor` what was taken of it; None
+    where the teller does not say: amounts join by maximum, so a guess that is too high would never be mended."""
 
     authorised_minor: int
-    captured_minor: int
+    captured_minor: int | None
     currency: str
     intent: str | None = None
     charge: str | None = None

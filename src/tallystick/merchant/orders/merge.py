@@ -111,12 +111,14 @@ def _authorised(known: AttemptFacts, fact: Authorised) -> AttemptFacts:
 
 
 def _succeeded(known: AttemptFacts, fact: Succeeded) -> AttemptFacts:
-    captured = max(fact.captured_minor, known.captured.get(fact.currency, 0))
+    captured = known.captured
+    if fact.captured_minor is not None:
+        captured = {**captured, fact.currency: max(fact.captured_minor, captured.get(fact.currency, 0))}
     return _with(
         known,
         state="succeeded",
         authorised=_united(known.authorised, (fact.currency, fact.authorised_minor)),
-        captured={**known.captured, fact.currency: captured},
+        captured=captured,
         intent=_highest(known.intent, fact.intent),
         charges=_charge(known, fact.charge, Charge("succeeded")),
     )

@@ -51,7 +51,7 @@ class Outbox:
             Found(
                 merchant_id=each.key.merchant_id,
                 kind=concern.kind,
-                subject=f"{each.key.order_id}:{concern.attempt}",
+                subject=":".join(filter(None, (each.key.order_id, str(concern.attempt), concern.about))),
                 order_id=each.key.order_id,
                 attempt=concern.attempt,
                 details=concern.details,

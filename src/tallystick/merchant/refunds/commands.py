@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tallystick.kernel.idempotency import Claim
+from tallystick.kernel.idempotency.engine import LEASE_S
 from tallystick.kernel.money import AMOUNT_MAX
 from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
 from tallystick.merchant.accounts.directory import Directory, Merchant
@@ -30,7 +31,7 @@ from tallystick.merchant.errors import (
 )
 from tallystick.merchant.gateways.port import KEY_LIFE_S, AmountRefused, Connection, Gateway, Refunding
 from tallystick.merchant.gateways.port import Answer as Told
-from tallystick.merchant.gateways.stripe import MISCONFIGURED
+from tallystick.merchant.gateways.stripe import CALL_DEADLINE_S, MISCONFIGURED, REFUNDS_DEADLINE_S
 from tallystick.merchant.keyed import Answer, Keyed, Sent
 from tallystick.merchant.orders.apply import apply_facts
 from tallystick.merchant.orders.facts import AnyFact, AttemptFacts, RefundSeen, RefundStatus, decode_facts
@@ -44,6 +45,8 @@ SQL = Statements.beside(__file__)
 ROUTE: Final = "/v1/orders"
 SEPARATOR: Final = "/refund/"  # between the order and the number in a recovery point
 RETRY_AFTER_S: Final = 5
+
+assert REFUNDS_DEADLINE_S + CALL_DEADLINE_S < LEASE_S, "nobody takes a call over while it looks and asks"
 
 
 class CreateRefund(Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,12 +106,13 @@ class Refunds:
 
     async def _begin(self, claim: Claim, key: OrderKey, request: CreateRefund) -> str:
         """Store what is to be asked for, under the order's lock. Raises NotFound, NotRefundable, NotChargeable."""
-        known = await self._database.rows(SQL.connection_of_order, *key)
+        known = await self._database.rows(SQL.order_before_lock, *key)
         if not known:
             raise NotFound
         connection_id = known[0]["connection_id"]
         connection = await self._directory.connection(key.merchant_id, connection_id)
         assert connection is not None, "connections are disabled, never deleted"
+        await self._know_what_was_captured(connection, key, known[0])
         async with self._database.transaction() as tx:
             [row] = await tx.rows(SQL.lock_refundable, *key)
             [asked] = await tx.rows(SQL.asked_refunds, *key)
@@ -133,6 +137,23 @@ class Refunds:
                 self._clock.now(),
             )
         return recovery
+
+    async def _know_what_was_captured(self, connection: Connection, key: OrderKey, row: Record) -> None:
+        """Retrieve the payment where nobody has told how much of it was captured: a session says no more than paid.
+        Raises Problem."""
+        attempt = decode_facts(row["facts"]).attempts[row["keeper"]] if row["keeper"] is not None else None
+        if attempt is None or attempt.intent is None or row["currency"] in attempt.captured:
+            return
+        payment = await self._gateways[connection.gateway].look_up_payment(connection, attempt.intent)
+        match payment:
+            case Done(found):
+                learnt = [Learnt(*key, row["keeper"], fact, "api", attempt.intent) for fact in found.facts]
+                async with self._database.transaction() as tx:
+                    await apply_facts(tx, learnt, self._clock.now(), self._outbox)
+            case Refused():
+                raise GatewayMisconfigured(order=key.order_id)
+            case NotSent() | Unknown():
+                raise GatewayUnreachable(order=key.order_id, retry_after_s=RETRY_AFTER_S)
 
     async def _carry_out(self, claim: Claim, recovery: str) -> Answer:
         """Ask the gateway for a stored refund, and store what it says. Raises Problem where it may succeed later."""

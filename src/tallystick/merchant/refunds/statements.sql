@@ -1,7 +1,7 @@
--- connection_of_order
--- Through which connection an order is paid. It never changes, so it is read before the lock: whoever holds one must not wait for
--- another database connection.
-SELECT o.connection_id FROM orders o WHERE o.merchant_id = $1::text AND o.order_id = $2::text;
+-- order_before_lock
+-- Through which connection an order is paid, and what is known of its payment. The connection never changes, so it is read before
+-- the lock: whoever holds one must not wait for another database connection.
+SELECT o.connection_id, o.currency, o.keeper, o.facts FROM orders o WHERE o.merchant_id = $1::text AND o.order_id = $2::text;
 
 -- lock_refundable
 -- An order that money is to be given back of, locked.
