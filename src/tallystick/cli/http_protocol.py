@@ -40,15 +40,21 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._deadline = self.loop.call_later(HEAD_DEADLINE_S, self._too_slow)
 
     def on_message_begin(self) -> None:
-        self._in_head = True
-        self._head_bytes = 0
+        self._head_begins()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        self._head_ends()
+        super().on_headers_complete()
+
+    def _head_begins(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+
+    def _head_ends(self) -> None:
         self._in_head = False
         if self._deadline is not None:
             self._forget_deadline()
-        super().on_headers_complete()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Strangers ask for upgrades all day; the request is answered as it is."""

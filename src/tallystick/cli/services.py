@@ -48,6 +48,6 @@ async def serve_merchant(environ: Mapping[str, str], *, workers_alone: bool) -> 
         if workers_alone:
             await work(workers)
         else:
-            await serve(service.asgi, address, workers)
+            await serve(service.asgi, address, workers, direct=service.direct)
     finally:
         await ports.close()

@@ -14,6 +14,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,7 +22,9 @@ import uvicorn
 import uvloop
 from msgspec import Struct
 
+from tallystick.cli.direct_protocol import DirectProtocol
 from tallystick.cli.http_protocol import LimitedProtocol
+from tallystick.kernel.service import Direct
 
 BACKLOG_CONNECTIONS = 2048  # the kernel holds that many while the loop is busy; its own limit (somaxconn) may be less
 KEEP_ALIVE_S = (
@@ -75,13 +78,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-async def serve(application: Any, address: Address, workers: Sequence[Worker]) -> None:
-    """Serve `application` and run `workers` until SIGTERM or SIGINT.
+async def serve(application: Any, address: Address, workers: Sequence[Worker], *, direct: Direct | None = None) -> None:
+    """Serve `application`, and what `direct` takes past it, and run `workers` until SIGTERM or SIGINT.
 
     Raises NotSecure, CannotListen, and what a worker raises.
     """
     check_secure(address)
-    server = _Server(_config(application, address))
+    server = _Server(_config(application, address, direct))
     with stopping_on_signals() as stop:
         logging.getLogger("uvicorn.error").setLevel(
             logging.ERROR
@@ -161,7 +164,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(application: Any, address: Address) -> uvicorn.Config:
+def http_protocol(direct: Direct | None) -> Any:
+    """The HTTP protocol as uvicorn takes it."""
+    return LimitedProtocol if direct is None else partial(DirectProtocol, direct=direct)
+
+
+def _config(application: Any, address: Address, direct: Direct | None) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         host=address.host,
@@ -170,7 +178,7 @@ def _config(application: Any, address: Address) -> uvicorn.Config:
         ssl_keyfile=address.tls_key_file or None,
         ssl_version=ssl.PROTOCOL_TLS_SERVER,
         loop="none",
-        http=LimitedProtocol,
+        http=http_protocol(direct),
         ws="none",
         lifespan="auto",
         log_config=None,

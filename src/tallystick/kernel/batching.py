@@ -64,13 +64,17 @@ class Batcher(Generic[Item, Result]):
     async def submit(self, item: Item) -> Result:
         """The result of `item`, once the batch it fell into is committed. Raises QueueFull, or what `work` raised
         for it."""
+        return await self.put(item)
+
+    def put(self, item: Item) -> "asyncio.Future[Result]":
+        """Put `item` in; what becomes of it is told by the future. Raises QueueFull."""
         if len(self._waiting) >= self._queued_max:
             raise QueueFull
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if not self._running or (len(self._running) < self._in_flight_max and self._enough()):
             self._start()
-        return await future
+        return future
 
     def _enough(self) -> bool:
         """Whether what waits is worth a batch beside one in flight."""

@@ -27,7 +27,7 @@ from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
-from tallystick.kernel.service import Asgi, Service, Web, Worker, at_first_call, built_anew
+from tallystick.kernel.service import Asgi, Direct, Service, Web, Worker, at_first_call, built_anew
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.merchant import answers, docs_page, openapi
 from tallystick.merchant.accounts.directory import Directory
@@ -202,7 +202,8 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         *invariants,
         *sandbox,
     )
-    return Service(_mounted(api, operators, webhooks), workers)
+    direct = Direct(PATH_PREFIX.encode(), webhooks.begin)
+    return Service(_mounted(api, operators, webhooks), workers, direct)
 
 
 def _api(origin: str, behind: Behind) -> Asgi:

@@ -13,11 +13,13 @@ import msgspec
 import pytest
 import uvicorn
 
+from tallystick.cli.serving import http_protocol
+from tallystick.kernel.service import Direct
 from tallystick.kernel.signatures import sign_standard, sign_stripe
 from tallystick.merchant.gateways.stripe_objects import read_event
 from tallystick.merchant.intake.commands import Intake
 from tallystick.merchant.intake.connections import WebhookConnections
-from tallystick.merchant.intake.endpoint import WebhookEndpoint
+from tallystick.merchant.intake.endpoint import PATH_PREFIX, WebhookEndpoint
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Record, Statement
@@ -173,11 +175,12 @@ def a_payment(event_id: str, order_id: str | None, *, amount: int = 2500, attemp
 
 
 @asynccontextmanager
-async def served(application: Any) -> AsyncIterator[str]:
-    """`application` behind the server that production uses; gives its address."""
+async def served(application: WebhookEndpoint) -> AsyncIterator[str]:
+    """`application` behind the server that production uses, with the short way past it; gives its address."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(application, http="httptools", log_level="warning", access_log=False, lifespan="off")
+    protocol = http_protocol(Direct(PATH_PREFIX.encode(), application.begin))
+    config = uvicorn.Config(application, http=protocol, log_level="error", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve([listener]))
     while not server.started:  # noqa: ASYNC110 - uvicorn offers no event for it

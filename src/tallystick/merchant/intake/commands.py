@@ -8,6 +8,7 @@ three keep their bytes. A batch that the database refuses is split until the cul
 committed and answered as if it had not been there.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -100,11 +101,23 @@ class Intake:
         """
         try:
             await self._batches.submit(webhook)
-        except (QueueFull, DatabaseUnavailable, SerializationFailed):
-            raise
-        except Exception as error:  # poison can be anything; it ends here, alone, with its name
-            log.error("webhook could not be applied: event %s, %s", webhook.event.event_id, type(error).__name__)
-            await self._store_failed(webhook, type(error).__name__)
+        except Exception as error:
+            await self.take_in_failed(webhook, error)
+
+    def begin(self, webhook: Webhook) -> "asyncio.Future[None]":
+        """As `take_in`, for callers that have no task to wait in: an error that the future ends with is for
+        `take_in_failed`. Raises QueueFull.
+        """
+        return self._batches.put(webhook)
+
+    async def take_in_failed(self, webhook: Webhook, error: BaseException) -> None:
+        """Store a webhook that could not be applied for this error, or raise the error where it says that the webhook
+        should be sent again. Poison can be anything; it ends here, alone, with its name.
+        """
+        if isinstance(error, QueueFull | DatabaseUnavailable | SerializationFailed):
+            raise error
+        log.error("webhook could not be applied: event %s, %s", webhook.event.event_id, type(error).__name__)
+        await self._store_failed(webhook, type(error).__name__)
 
     async def _take_in(self, webhooks: Sequence[Webhook]) -> Sequence[None]:
         await take_in(self._database, webhooks, self._clock.now(), self._outbox)

@@ -57,10 +57,14 @@ class WebhookConnections:
 
     async def find(self, connection_id: str) -> WebhookConnection | None:
         """The connection, or None when none takes webhooks there. Raises SecretsUnusable, DatabaseUnavailable."""
+        return self.remembered(connection_id) or await self._look_up(connection_id)
+
+    def remembered(self, connection_id: str) -> WebhookConnection | None:
+        """The connection, where it was looked up a short while ago."""
         known = self._remembered.get(connection_id)
         if known is not None and self._clock.monotonic_s() - known.read_at_s < FRESH_S:
             return known
-        return await self._look_up(connection_id)
+        return None
 
     async def look_again(self, known: WebhookConnection) -> WebhookConnection | None:
         """The connection as it is now, where `known` is old enough to differ; None where it is not."""

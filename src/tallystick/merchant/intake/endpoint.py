@@ -2,7 +2,9 @@
 
     size → raw bytes → signature → event id → intake (its commit) → 200
 
-Nothing is parsed before its signature is verified, and nothing is answered 200 before it is committed. The answers:
+Nothing is parsed before its signature is verified, and nothing is answered 200 before it is committed. Usual webhooks,
+which are nearly all, are taken in by `begin`, without a task for each; everything else goes through `__call__`. The
+answers:
 
     200  stored now or before        400  malformed, bad_signature, too_old      404  no such connection
     405  not a POST                  413  more than 64 KiB                       503  cannot store it now: send it again
@@ -18,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.kernel.batching import QueueFull
+from tallystick.kernel.service import Answer, RawHeaders
 from tallystick.kernel.signatures import SignatureRefused, verify_standard, verify_stripe
 from tallystick.merchant.gateways.port import EventMalformed, EventRead
 from tallystick.merchant.intake.commands import Intake, Webhook
@@ -36,9 +39,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-RawHeaders = list[tuple[bytes, bytes]]
 ReadEvent = Callable[[bytes], EventRead]
-Answer = tuple[Message, Message]
 
 
 class WebhookEndpoint:
@@ -55,18 +56,51 @@ class WebhookEndpoint:
         self._connections = connections
         self._read_event = read_event
         self._clock = clock
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request for a path below `/webhooks/`."""
         try:
-            start, body = await self._answer(scope, receive)
+            answer = await self._answer(scope, receive)
         except _Gone:
             return
         except Exception:  # the edge: whatever it was, the gateway sends the webhook again
             log.exception("webhook not taken in")
-            start, body = OUR_FAULT
-        await send(start)
-        await send(body)
+            answer = OUR_FAULT
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    def begin(self, connection_id: str, headers: RawHeaders, body: bytes, answer: Callable[[Answer], None]) -> bool:
+        """Take in a webhook of a connection that is remembered, if there is nothing wrong with it; see
+        kernel/service.Direct. Where there is, nothing was done, and `__call__` finds out what.
+        """
+        connection = self._connections.remembered(connection_id)
+        if connection is None or len(body) > BODY_BYTES_MAX:
+            return False
+        try:
+            event = self._event(connection, body, _verify(connection, headers, body, self._clock.now()))
+            webhook = Webhook(connection.merchant_id, connection.connection_id, body, event)
+            taken = self._intake.begin(webhook)
+        except Exception:  # whatever it is, it happens again there and is told there
+            return False
+
+        def committed(taken: "asyncio.Future[None]") -> None:
+            error = taken.exception()
+            if error is None:
+                answer(STORED)
+            else:
+                self._end(webhook, error, answer)
+
+        taken.add_done_callback(committed)
+        return True
+
+    def _end(self, webhook: Webhook, error: BaseException, answer: Callable[[Answer], None]) -> None:
+        async def end() -> None:
+            answer(await _answered(self._intake.take_in_failed(webhook, error)))
+
+        task = asyncio.get_running_loop().create_task(end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         if scope["method"] != "POST":
@@ -78,19 +112,18 @@ class WebhookEndpoint:
                 return NO_SUCH_CONNECTION
             event = await self._verified(connection, scope["headers"], body)
             webhook = Webhook(connection.merchant_id, connection.connection_id, body, event)
-            await self._intake.take_in(webhook)
         except SignatureRefused as refused:
             return REFUSED[refused.reason]
         except EventMalformed:
             return REFUSED["malformed"]
         except _TooLarge:
             return TOO_LARGE
-        except (QueueFull, DatabaseUnavailable, SerializationFailed):
+        except DatabaseUnavailable:
             return COME_AGAIN
         except SecretsUnusable as error:
             log.error("webhooks refused: no usable secret for connection %s", error)
             return COME_AGAIN
-        return STORED
+        return await _answered(self._intake.take_in(webhook))
 
     async def _verified(self, connection: WebhookConnection, headers: RawHeaders, body: bytes) -> EventRead:
         """What the body says, once its signature is right. Raises SignatureRefused, EventMalformed."""
@@ -102,6 +135,10 @@ class WebhookEndpoint:
             if fresher is None:
                 raise
             signed_id = _verify(fresher, headers, body, at)
+        return self._event(connection, body, signed_id)
+
+    def _event(self, connection: WebhookConnection, body: bytes, signed_id: str | None) -> EventRead:
+        """What a verified body says. Raises EventMalformed."""
         event = self._read_event[connection.gateway](body)
         if signed_id is not None and signed_id != event.event_id:
             raise EventMalformed("webhook-id is not the event's id")
@@ -114,6 +151,20 @@ class _TooLarge(Exception):
 
 class _Gone(Exception):
     """The sender hung up before its body was complete; nobody waits for an answer."""
+
+
+async def _answered(taking_in: Awaitable[None]) -> Answer:
+    """The answer, once a webhook is stored or could not be. It always comes: whatever it was, the gateway sends it
+    again.
+    """
+    try:
+        await taking_in
+    except (QueueFull, DatabaseUnavailable, SerializationFailed):
+        return COME_AGAIN
+    except Exception:  # the edge
+        log.exception("webhook not taken in")
+        return OUR_FAULT
+    return STORED
 
 
 def _verify(connection: WebhookConnection, headers: RawHeaders, body: bytes, at: datetime) -> str | None:
@@ -162,10 +213,7 @@ def _answer(status: int, code: str = "", detail: str = "", *headers: tuple[bytes
     )
     content_type = [(b"content-type", b"application/problem+json")] if code else []
     length = (b"content-length", str(len(body)).encode())
-    return (
-        {"type": "http.response.start", "status": status, "headers": [length, *content_type, *headers]},
-        {"type": "http.response.body", "body": body},
-    )
+    return Answer(status, (length, *content_type, *headers), body)
 
 
 STORED: Final = _answer(200)
