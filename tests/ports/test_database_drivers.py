@@ -174,10 +174,14 @@ async def test_a_server_that_takes_no_writes_is_unavailable(database: Database) 
     """A standby, or a primary that was relieved in a failover: nothing is wrong with what was to be written."""
     await database.execute(CREATE)
     read_only = Statement("read_only", "SET TRANSACTION READ ONLY")
-    with pytest.raises(DatabaseUnavailable):
+
+    async def write() -> None:
         async with database.transaction() as tx:
             await tx.execute(read_only)
             await tx.execute(TOUCH, "acct_1", 1)
+
+    with pytest.raises(DatabaseUnavailable):
+        await write()
 
 
 async def test_an_absent_server_is_unavailable() -> None:
