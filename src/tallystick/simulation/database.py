@@ -7,8 +7,9 @@ statements, commits and connections.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import asynccontextmanager
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from tallystick.ports.database import (
@@ -43,13 +44,15 @@ SETTINGS: Final = SESSION_SETTINGS | {
 class Session:
     """One connection of the pool, and what the simulation knows of its transaction."""
 
-    __slots__ = ("connection", "in_transaction", "lost", "number")
+    __slots__ = ("connection", "in_transaction", "lost", "number", "place", "touched")
 
-    def __init__(self, connection: SynchronousConnection) -> None:
+    def __init__(self, connection: SynchronousConnection, place: int) -> None:
         self.connection = connection
+        self.place = place  # among the connections of its server
         self.in_transaction = False
         self.lost = False
         self.number = 0  # of its transaction
+        self.touched: set[str] = set()  # by its transaction, so far: words of statements, among which are the tables
 
 
 class VirtualServer:
@@ -59,7 +62,8 @@ class VirtualServer:
         self.name = name
         self._dsn = dsn
         self.control = SynchronousConnection(dsn, SETTINGS | {"lock_timeout": "10000"})
-        self._idle: list[Session] = []
+        self._idle: list[tuple[int, Session]] = []  # a heap: the first ones have most statements planned already
+        self._made = 0
         self.world: World
         self.open: dict[Session, None] = {}
         self.waiting: set[Session] = set()
@@ -85,20 +89,22 @@ class VirtualServer:
     def session(self) -> Session:
         """A connection in which nothing is going on."""
         if self._idle:
-            session = self._idle.pop()
+            session = heappop(self._idle)[1]
             session.lost = False
             return session
-        return Session(SynchronousConnection(self._dsn, SETTINGS))
+        self._made += 1
+        return Session(SynchronousConnection(self._dsn, SETTINGS), self._made)
 
     def give_back(self, session: Session) -> None:
         if session.in_transaction:
             self.end(session, commit=False)
-        self._idle.append(session)
+        heappush(self._idle, (session.place, session))
 
     def begin(self, session: Session) -> None:
         session.connection.simple(b"BEGIN")
         session.in_transaction = True
         session.number += 1
+        session.touched.clear()
         self.open[session] = None
 
     def end(self, session: Session, *, commit: bool) -> None:
@@ -109,15 +115,19 @@ class VirtualServer:
         del self.open[session]
         self.waiting.discard(session)
         if commit:
-            self.changed()
+            self.touched(session, told=True)
         waiting, self._ended = self._ended, []
         for future in waiting:
             if not future.done():
                 future.set_result(None)
 
-    def changed(self) -> None:
-        self.world.commits += 1
-        self.world.idling.changed(self.name)
+    def touched(self, session: Session, *, told: bool) -> None:
+        """What a session has done is there now. `told` where that is worth to be looked at soon."""
+        self.world.idling.touched(self.name, session.touched)
+        session.touched.clear()
+        if told:
+            self.world.commits += 1
+            self.world.idling.changed(self.name)
 
     def lose(self, session: Session) -> None:
         """The connection breaks: the server rolls back."""
@@ -244,8 +254,10 @@ class VirtualDatabase:
                 self._server.lose(session)
             self._strike(fault, statement.name)
         records, touched = await self._send(session, statement, parameters)
-        if touched and not session.in_transaction and not _only_reads(statement):
-            self._server.changed()
+        if not _only_reads(statement):
+            session.touched |= tables_of(statement)  # a WITH may have touched rows and given none
+            if not session.in_transaction:
+                self._server.touched(session, told=touched > 0)
         world = self._world
         world.statements += 1
         world.trace("sql", self._node.name, statement.name, str(touched))

@@ -7,7 +7,7 @@ in between.
 """
 
 import asyncio
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -57,20 +57,22 @@ class DueTimes:
             if not row["name"].startswith(_PAST) and row["name"] != "at":
                 columns.setdefault(row["place"], []).append(row["name"])
         self.tables = frozenset(_bare(place) for place in columns)
-        parts = []
+        self._first: dict[str, Statement] = {}
         for place, names in columns.items():
             whens = [(name, _ONLY_WHILE.get(f"{_bare(place)}.{name}", "true")) for name in names]
             firsts = ", ".join(
                 f"min({name}) FILTER (WHERE {name} > $1::timestamptz AND {when})" for name, when in whens
             )
-            parts.append(f"SELECT '{_bare(place)}' AS place, least({firsts}) AS due FROM {place}")
-        found = " UNION ALL ".join(parts)
-        self._statement = Statement("due", f"SELECT place, due FROM ({found}) AS found WHERE due IS NOT NULL")
+            self._first[_bare(place)] = Statement("due", f"SELECT least({firsts}) AS due FROM {place}")
 
-    def after(self, at_s: float) -> dict[str, float]:
-        """The first time after `at_s`, for each table that has one. Virtual seconds."""
-        rows, _ = self._server.control.run(self._statement, (EPOCH + timedelta(seconds=at_s),))
-        return {row["place"]: (row["due"] - EPOCH).total_seconds() for row in rows}
+    def after(self, at_s: float, tables: Iterable[str]) -> dict[str, float]:
+        """The first time after `at_s`, for each of these tables that has one. Virtual seconds."""
+        at, found = EPOCH + timedelta(seconds=at_s), {}
+        for table in tables:
+            [row], _ = self._server.control.run(self._first[table], (at,))
+            if row["due"] is not None:
+                found[table] = (row["due"] - EPOCH).total_seconds()
+        return found
 
 
 def _bare(place: str) -> str:
@@ -115,6 +117,11 @@ class Idling:
         """Something was committed, or a clock was put: what is due may be another thing now."""
         self._services[service].changed = True
 
+    def touched(self, service: str, tables: Set[str]) -> None:
+        """Something was committed in these tables; words that are none are left out."""
+        known = self._services[service]
+        known.stale |= known.due.tables & tables
+
     async def rested(self, node: "Node", seconds: float) -> bool:
         """Rest in the stead of a sleep, where the worker that sleeps has just found nothing; whether that was so."""
         look = LOOK.get()
@@ -148,16 +155,9 @@ class Idling:
 
     def _refresh(self, name: str, service: "_Service", now_s: float) -> None:
         """Ask what is due since that was asked last, and when the next thing will be; set the timers by it."""
-        nodes = [node for node in self._world.nodes if node.service == name]
-        earliest_s = service.seen_s + min(0.0, *(node.skew_s for node in nodes))
-        new_s = service.due.after(earliest_s) if service.changed else {}
-        service.due_s = {}
-        for skew_s in sorted({0.0, *(node.skew_s for node in nodes)}):
-            theirs_s = now_s + skew_s
-            is_next = service.changed and all(at_s > theirs_s for at_s in new_s.values())
-            next_s = new_s if is_next else service.due.after(theirs_s)
-            service.due_s[skew_s] = {table: at_s - skew_s for table, at_s in next_s.items()}
-            self._world.looks += 1
+        skews_s = sorted({0.0, *(node.skew_s for node in self._world.nodes if node.service == name)})
+        new_s = service.since(skews_s[0]) if service.changed else {}
+        service.look(skews_s, now_s, new_s)
         for rest in self._rests:
             if rest.node.service == name:
                 skew_s = rest.node.skew_s
@@ -165,6 +165,8 @@ class Idling:
                 due_s = service.due_s.get(skew_s)
                 self._set(rest, now_s if is_due or due_s is None else rest.concerned(due_s))
         service.changed, service.seen_s = False, now_s
+        service.stale.clear()
+        self._world.looks += 1
 
     def _set(self, rest: _Rest, due_s: float) -> None:
         wake_s = min(rest.first_look_after(due_s) if due_s < NEVER else NEVER, rest.since_s + REST_MAX_S)
@@ -188,13 +190,37 @@ class Idling:
 
 
 class _Service:
-    """What is known of the due times of one service's database. `due_s` is by the skew of those who look, by table."""
+    """What is known of the due times of one service's database, by the skew of those who look and by table, as of
+    `seen_s`: `due_s` by our time, `theirs_s` by the clocks that go wrong. Of the tables in `stale` something was
+    committed since. Only they are asked again, and those whose time has come.
+    """
 
     def __init__(self, due: DueTimes) -> None:
         self.due = due
         self.changed = True
+        self.stale: set[str] = set(due.tables)
         self.seen_s = 0.0
         self.due_s: dict[float, dict[str, float]] = {}
+        self.theirs_s: dict[float, dict[str, float]] = {}
+
+    def since(self, skew_s: float) -> dict[str, float]:
+        """The first times after those that were seen last, by a clock that goes wrong by `skew_s`."""
+        known_s = self.theirs_s.get(skew_s)
+        if known_s is None:
+            return self.due.after(self.seen_s + skew_s, sorted(self.due.tables))
+        fresh_s = {table: at_s for table, at_s in known_s.items() if table not in self.stale}
+        return fresh_s | self.due.after(self.seen_s + skew_s, sorted(self.stale))
+
+    def look(self, skews_s: Iterable[float], now_s: float, new_s: Mapping[str, float]) -> None:
+        """What comes after now; `new_s` is what has come, or will, since the last look, where something changed."""
+        known_s, self.theirs_s, self.due_s = self.theirs_s, {}, {}
+        for skew_s in skews_s:
+            next_s = new_s if self.changed else known_s.get(skew_s, {})
+            past = sorted(table for table, at_s in next_s.items() if at_s <= now_s + skew_s)
+            coming_s = {table: at_s for table, at_s in next_s.items() if at_s > now_s + skew_s}
+            coming_s |= self.due.after(now_s + skew_s, past)
+            self.theirs_s[skew_s] = coming_s
+            self.due_s[skew_s] = {table: at_s - skew_s for table, at_s in coming_s.items()}
 
     @property
     def next_s(self) -> float:
