@@ -76,9 +76,32 @@ async def test_a_refund(core: Core, outcome: str) -> None:
         await core.inquirer.look()
     [listed] = await unknown(core, cases=True)
     assert (listed.kind, listed.inquiries) == ("refund", 8)
+    [case] = await core.rows("SELECT * FROM cases")
+    assert (case["kind"], case["subject"], case["charge"]) == ("outcome_unknown", listed.id, listed.charge)
+    assert (case["state"], case["amount"], case["tell_at"] is not None) == ("open", 1000, True)
+    core.clock.ahead += timedelta(seconds=86_401)
+    await core.inquirer.look()
     await core.resolving.resolve(found(core, listed.id, outcome=outcome))
     [row] = await core.rows("SELECT * FROM refund")
     assert (row["id"], row["status"]) == (refund["id"], "succeeded" if outcome == "done" else "failed")
+    [case] = await core.rows("SELECT * FROM cases")  # the next day's look found the same one
+    assert (case["state"], case["note"], case["operator"]) == ("closed", "the bank's letter of Monday", "Ada")
+
+
+async def test_a_charge_that_nobody_knows_for_a_day_is_a_case(core: Core) -> None:
+    """RULES §3: daily with a case."""
+    core.bank.pending = True
+    intent = await core.create(confirm=True, payment_method="pm_card_timeoutApproved")
+    for seconds in (11, 61, 241, 1501, 5401, 14_401, 64_801, 86_401):
+        assert await core.rows("SELECT 1 FROM cases") == []
+        core.clock.ahead += timedelta(seconds=seconds)
+        await core.inquirer.look()
+    [case] = await core.rows("SELECT * FROM cases")
+    assert (case["kind"], case["subject"], case["payment_intent"]) == (
+        "outcome_unknown",
+        intent["latest_charge"],
+        intent["id"],
+    )
 
 
 async def test_a_capture(core: Core) -> None:
