@@ -23,7 +23,7 @@ from tallystick.kernel.idempotency import (
     parse_key,
 )
 from tallystick.kernel.idempotency.engine import first_generation
-from tallystick.ports.database import Database
+from tallystick.ports.database import Database, Statement, open_database
 
 AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LATER = AT + timedelta(seconds=61)
@@ -209,3 +209,15 @@ def test_the_fingerprint_does_not_depend_on_the_order_of_members(fields: dict[st
     reordered = dict(reversed(list(fields.items())))
     assert fingerprint("POST", "/v1/orders", fields) == fingerprint("POST", "/v1/orders", reordered)
     assert fingerprint("POST", "/v1/orders", fields) != fingerprint("POST", "/v1/refunds", fields)
+
+
+async def test_only_the_claim_itself_does_not_wait_for_the_disk(gateway_dsn: str) -> None:
+    """Everything that is done under a claim is committed after it, and that waits."""
+    database = await open_database(gateway_dsn, connections_max=1)
+    try:
+        await database.execute(Statement("of_a_test", "SET synchronous_commit = 'local'"))
+        await Idempotency(database).claim([a_call()], AT)
+        [row] = await database.rows(Statement("of_a_test", "SELECT current_setting('synchronous_commit') AS it"))
+        assert row["it"] == "local"
+    finally:
+        await database.close()

@@ -1,9 +1,12 @@
 -- claim_new
 -- Claim the keys that nobody holds yet; those that exist are left alone and not returned.
 -- NOT EXISTS looks first because ON CONFLICT waits for the open transaction of a holder that is just finishing.
+-- The claim is seen by everybody at once and need not wait for the disk: whatever a holder does is committed after it and
+-- takes it along, so a claim that a crash of the server loses was one under which nothing had been done.
 INSERT INTO idempotency_key (owner_id, mode, key, fingerprint, state, generation, lease_until, created_at)
 SELECT c.owner_id, c.mode, c.key, c.fingerprint, 'running', $7::int, $6::timestamptz, $5::timestamptz
   FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS c(owner_id, mode, key, fingerprint)
+ CROSS JOIN set_config('synchronous_commit', 'off', true)
  WHERE NOT EXISTS (SELECT FROM idempotency_key k WHERE (k.owner_id, k.mode, k.key) = (c.owner_id, c.mode, c.key))
  ORDER BY c.owner_id, c.mode, c.key
     ON CONFLICT DO NOTHING
