@@ -7,6 +7,7 @@ RULES §5: kept with a final answer, free again after any other refusal, resumab
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -32,6 +33,8 @@ from tallystick.ports.entropy import Entropy
 BODY_DEADLINE_S = 20.0  # a caller that drips its body slower than this holds a place for nothing
 UNAVAILABLE_RETRY_S = 2
 VERSION_BYTES_MAX = 64
+
+_PRINTABLE = re.compile(rb"[ -~]+")
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -166,7 +169,7 @@ def _request(scope: Mapping[str, Any], id: str) -> Request:
             case b"content-length":
                 request.content_length = value
             case b"stripe-version":
-                request.version = value if 0 < len(value) <= VERSION_BYTES_MAX and _printable(value) else b""
+                request.version = value if len(value) <= VERSION_BYTES_MAX and _PRINTABLE.fullmatch(value) else b""
             case b"stripe-account":
                 request.connected_account = value
     return request
@@ -249,7 +252,3 @@ async def _send(send: Send, reply: Reply, headers: list[Header], request: Reques
     if request.fault is not None and request.fault.kind == "drop_answer":
         return  # the server closes the connection of an answer that has no body
     await send({"type": "http.response.body", "body": reply.body})
-
-
-def _printable(value: bytes) -> bool:
-    return all(0x20 <= byte <= 0x7E for byte in value)

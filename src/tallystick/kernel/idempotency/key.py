@@ -1,12 +1,15 @@
 """The key that the caller sends and the fingerprint of what it was sent with. Pure. RULES §5."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 KEY_CHARACTERS_MAX = 255
+
+_PRINTABLE = re.compile(rb"[ -~]+")
 
 
 class KeyInvalid(ValueError):
@@ -29,7 +32,7 @@ def parse_key(values: Sequence[bytes]) -> str | None:
         raise KeyInvalid("Idempotency-Key is empty")
     if len(raw) > KEY_CHARACTERS_MAX:
         raise KeyInvalid(f"Idempotency-Key is longer than {KEY_CHARACTERS_MAX} characters")
-    if any(byte < 0x20 or byte > 0x7E for byte in raw):
+    if not _PRINTABLE.fullmatch(raw):
         raise KeyInvalid("Idempotency-Key may hold printable ASCII characters only")
     return raw.decode("ascii")
 
