@@ -24,7 +24,7 @@ from tallystick.kernel.idempotency.engine import LEASE_S
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import DatabaseUnavailable
 
-BESIDE_ITEMS_MIN = 8  # a commit has six round trips of its own: two small ones cost more than the waiting
+BESIDE_ITEMS_MIN = 8  # a commit has its own price, whatever is in it: two small ones cost more than the waiting
 RECORD_RETRY_WAITS_S = (0.1, 0.3, 1.0, 3.0, 5.0, 5.0)  # a result in hand is worth waiting for a database to come back
 
 assert CALL_DEADLINE_S + sum(RECORD_RETRY_WAITS_S) < min(LEASE_S, SENT_LEASE_S), (
@@ -39,11 +39,12 @@ class Carrying:
         self._calling = calling
         self._clock = clock
         self._commits: Batcher[Work, Outcome] = Batcher(commits.commit, beside_items_min=BESIDE_ITEMS_MIN)
+        self._openings: Batcher[Work, Outcome] = Batcher(commits.open, beside_items_min=BESIDE_ITEMS_MIN)
         self._under_way: set[asyncio.Task[Outcome]] = set()
 
     async def once(self, work: Work) -> Outcome:
         """A work that sends nothing: one commit. Raises WireError and what the database raises."""
-        outcome = await self._commits.submit(work)
+        outcome = await (self._openings if work.only_opens else self._commits).submit(work)
         assert _sent(outcome) is None, "a work that may send is carried to its end"
         return outcome
 

@@ -61,6 +61,77 @@ SELECT n.account_id, n.livemode, n.id, n.version, n.status, n.amount, n.currency
             amount_capturable, amount_received, payment_method, latest_charge, checkout_session, description, metadata,
             last_payment_error, next_action, return_url, cancellation_reason, capture_before_at, canceled_at);
 
+-- open_payments
+-- Open payments, each with its session, its event with messages and deliveries, and its kept answer: one statement, one
+-- commit. What is returned was opened. Left out is a payment whose call has lost its lease; and all are, when endpoints are
+-- no longer as those were ($4) by which the deliveries were made. The limit is their number: it tells the planner that the
+-- JSON does not hold a hundred rows, so that keys are found by their index in small tables too.
+WITH known AS MATERIALIZED (
+    SELECT ARRAY(SELECT ROW(e.id, e.status, e.enabled_events, e.api_version, a.default_api_version)::text
+                   FROM unnest($2::text[], $3::boolean[]) AS owner(account_id, livemode)
+                   JOIN webhook_endpoint e ON (e.account_id, e.livemode) = (owner.account_id, owner.livemode)
+                   JOIN account a ON a.account_id = e.account_id
+                  WHERE e.deleted_at IS NULL
+                  ORDER BY e.account_id, e.livemode, e.id) = $4::text[] AS still
+), asked AS MATERIALIZED (
+    SELECT n.*
+      FROM ROWS FROM (
+               json_to_recordset($5::json) AS (
+                   account_id text, livemode boolean, id text, version int, status text, amount bigint, currency text,
+                   capture_method text, client_secret text, checkout_session text, description text, metadata text,
+                   created_at timestamptz, event text, request_id text, mode text, key text, generation int),
+               unnest($6::text[], $7::bytea[])
+           ) AS n(account_id, livemode, id, version, status, amount, currency, capture_method, client_secret,
+                  checkout_session, description, metadata, created_at, event, request_id, mode, key, generation,
+                  object, answer)
+     WHERE (SELECT known.still FROM known)
+     LIMIT $8::int
+), answered AS (
+    UPDATE idempotency_key k
+       SET state = 'done', status = 200, body = asked.answer
+      FROM asked
+     WHERE (k.owner_id, k.mode, k.key, k.generation) = (asked.account_id, asked.mode, asked.key, asked.generation)
+       AND k.state = 'running'
+    RETURNING asked.id
+), opened AS MATERIALIZED (
+    SELECT asked.* FROM asked WHERE asked.generation IS NULL OR asked.id IN (SELECT answered.id FROM answered)
+), intents AS (
+    INSERT INTO payment_intent (account_id, livemode, id, version, status, amount, currency, capture_method, client_secret,
+                                checkout_session, description, metadata, created_at)
+    SELECT o.account_id, o.livemode, o.id, o.version, o.status, o.amount, o.currency, o.capture_method, o.client_secret,
+           o.checkout_session, o.description, o.metadata::jsonb, o.created_at
+      FROM opened o
+), sessions AS (
+    INSERT INTO checkout_session (account_id, livemode, id, version, status, payment_status, amount_total, currency,
+                                  line_items, ui_mode, expires_at, payment_intent, success_url, cancel_url, return_url,
+                                  client_reference_id, client_secret, metadata, payment_intent_data, created_at)
+    SELECT n.account_id, n.livemode, n.id, n.version, n.status, n.payment_status, n.amount_total, n.currency,
+           n.line_items::jsonb, n.ui_mode, n.expires_at, n.payment_intent, n.success_url, n.cancel_url, n.return_url,
+           n.client_reference_id, n.client_secret, n.metadata::jsonb, n.payment_intent_data::jsonb, n.created_at
+      FROM json_to_recordset($9::json) AS n(
+               account_id text, livemode boolean, id text, version int, status text, payment_status text,
+               amount_total bigint, currency text, line_items text, ui_mode text, expires_at timestamptz,
+               payment_intent text, success_url text, cancel_url text, return_url text, client_reference_id text,
+               client_secret text, metadata text, payment_intent_data text, created_at timestamptz)
+      JOIN opened o ON o.id = n.payment_intent
+), messages AS (
+    INSERT INTO message (owner_id, id, api_version, body)
+    SELECT o.account_id, o.event, m.api_version, m.body
+      FROM unnest($10::text[], $11::text[], $12::bytea[]) AS m(id, api_version, body)
+      JOIN opened o ON o.event = m.id
+), deliveries AS (
+    INSERT INTO delivery (owner_id, id, livemode, message, api_version, endpoint, state, reason, due_at, created_at)
+    SELECT o.account_id, d.id, o.livemode, o.event, d.api_version, d.endpoint, d.state, d.reason, $1::timestamptz,
+           $1::timestamptz
+      FROM unnest($13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[])
+           AS d(id, message, api_version, endpoint, state, reason)
+      JOIN opened o ON o.event = d.message
+)
+INSERT INTO event (account_id, livemode, id, type, object_id, object, request_id, idempotency_key, created_at)
+SELECT o.account_id, o.livemode, o.event, 'payment_intent.created', o.id, o.object, o.request_id, o.key, $1::timestamptz
+  FROM opened o
+RETURNING object_id;
+
 -- update_intents
 -- Save changed intents, each only if it still has the status and version with which it was loaded (RULES §3).
 UPDATE payment_intent i

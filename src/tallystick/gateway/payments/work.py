@@ -9,25 +9,26 @@ to the acquirer lie between two such commits (`carrying.py`), never inside one.
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-import msgspec
 from msgspec import Struct
+from msgspec.json import encode
 from msgspec.structs import replace
 
 from tallystick.gateway.cards.commands import find_methods
 from tallystick.gateway.cases.cases import open_cases
-from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.ledger import commands as ledger
 from tallystick.gateway.payments import inputs, machine
-from tallystick.gateway.payments.changes import Decision, Refusal, Told
-from tallystick.gateway.payments.payment import Charge, Payment, PaymentIntent, PaymentMethod, Refund
-from tallystick.gateway.payments.records import Change, Key, Wanted, load_locked, save
-from tallystick.gateway.stripe_wire import errors, objects
+from tallystick.gateway.payments.changes import Decision, Refusal
+from tallystick.gateway.payments.openings import Opening, parameters_of
+from tallystick.gateway.payments.payment import Payment, PaymentMethod
+from tallystick.gateway.payments.records import SQL, Change, Key, Wanted, load_locked, save
+from tallystick.gateway.payments.telling import happening
+from tallystick.gateway.stripe_wire import errors
 from tallystick.gateway.stripe_wire.call import Call, Reply
 from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.gateway.stripe_wire.reading import Reading
 from tallystick.gateway.webhooks import events
-from tallystick.gateway.webhooks.events import Happening
-from tallystick.kernel.idempotency import Claim, Idempotency
+from tallystick.gateway.webhooks.listeners import Listeners
+from tallystick.kernel.idempotency import Claim, Idempotency, LeaseLost
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Transaction
 from tallystick.ports.entropy import Entropy
@@ -70,6 +71,11 @@ class Work(Struct, frozen=True, kw_only=True):
     def claim(self) -> Claim | None:
         return self.call.claim if self.call is not None else None
 
+    @property
+    def only_opens(self) -> bool:
+        """Whether a payment begins and nothing else is to be known or done: no card, nothing to expand."""
+        return self.opens is not None and not (self.opens.methods or self.methods or self.expand)
+
 
 class Commits:
     """The write path, with all that one commit needs. `woken` is told after a commit that made webhooks due."""
@@ -92,6 +98,7 @@ class Commits:
         self._entropy = entropy
         self._pages_url = pages_url
         self._woken = woken
+        self._listeners = Listeners(database)
 
     async def commit(self, works: Sequence[Work]) -> list[Outcome | Exception]:
         """Do all works in one transaction: an outcome, or the WireError that `tell` raised, for each.
@@ -109,6 +116,33 @@ class Commits:
             self._woken()
         return [replace(r, reply=next(replies)) if isinstance(r, Outcome) else r for r in results]
 
+    async def open(self, works: Sequence[Work]) -> list[Outcome | Exception]:
+        """The same for works that only begin a payment: one statement."""
+        assert all(work.only_opens for work in works)
+        at = self._clock.now()
+        outcomes = [_opened(work) for work in works]
+        openings = [self._opening(work, outcome) for work, outcome in zip(works, outcomes, strict=True)]
+        owners = {work.key[:2] for work in works}
+        listeners = await self._listeners.of(owners)
+        parameters, due = parameters_of(openings, listeners, at=at, entropy=self._entropy)
+        rows = await self._database.rows(SQL.open_payments, *parameters)
+        if not rows:  # the endpoints are others by now, or every call has lost its lease; nothing was done
+            self._listeners.forget(owners)
+            return await self.commit(works)
+        if due:
+            self._woken()
+        opened = {row["object_id"] for row in rows}
+        return [
+            outcome if work.key[2] in opened else LeaseLost() for work, outcome in zip(works, outcomes, strict=True)
+        ]
+
+    def _opening(self, work: Work, outcome: Outcome) -> Opening:
+        assert work.call is not None
+        assert outcome.decision is not None
+        assert isinstance(outcome.reply, Reply), "nothing refuses a payment that begins"
+        [told] = outcome.decision.events
+        return outcome.payment, happening(work.call, outcome.payment, told, self._pages_url), work.call, outcome.reply
+
     async def _save(
         self,
         tx: Transaction,
@@ -124,7 +158,9 @@ class Commits:
         entries = [entry for _, decision in decided for entry in decision.entries]
         await ledger.post(tx, entries, at=at, entropy=self._entropy)
         happenings = [
-            self._happening(work.call, decision.payment, told) for work, decision in decided for told in decision.events
+            happening(work.call, decision.payment, told, self._pages_url)
+            for work, decision in decided
+            for told in decision.events
         ]
         await open_cases(tx, [concern for _, decision in decided for concern in decision.concerns], at, self._entropy)
         recorded = await events.record(tx, happenings, at=at, entropy=self._entropy)
@@ -146,7 +182,7 @@ class Commits:
             if work.expand:
                 assert work.call is not None, "only a call expands its answer"
                 await self._reading.expand(tx, work.call.caller, [shaped], work.expand)
-            replies.append(Reply(200, msgspec.json.encode(shaped)))
+            replies.append(Reply(200, encode(shaped)))
         await self._idempotency.finish(
             tx,
             [
@@ -168,31 +204,6 @@ class Commits:
         )
         return replies
 
-    def _happening(self, call: Call | None, payment: Payment, told: Told) -> Happening:
-        about = told.about
-        return Happening(
-            account_id=about.account_id,
-            livemode=about.livemode,
-            type=told.type,
-            object_id=about.id,
-            object=self._shaped(payment, about),
-            request_id=call.request_id if call is not None else None,
-            idempotency_key=call.idempotency_key if call is not None else None,
-        )
-
-    def _shaped(self, payment: Payment, about: PaymentIntent | Charge | CheckoutSession | Refund) -> Json:
-        match about:
-            case PaymentIntent():
-                return objects.payment_intent(about)
-            case Refund():
-                return objects.refund(about)
-            case CheckoutSession():
-                return objects.checkout_session(about, self._pages_url)
-            case Charge():
-                method = payment.method(about.payment_method)
-                assert method is not None, "a charge's card is loaded with it"
-                return objects.charge(about, method, payment.intent)
-
 
 def decide_all(
     works: Sequence[Work], before: Mapping[Key, Payment], kept: Mapping[Key, PaymentMethod], at: datetime
@@ -209,6 +220,15 @@ def decide_all(
         now[work.key] = outcome.payment
         results.append(outcome)
     return results
+
+
+def _opened(work: Work) -> Outcome:
+    assert work.opens is not None
+    assert work.answer is not None
+    decision = machine.opened(work.opens)
+    outcome = Outcome(payment=decision.payment, decision=decision)
+    shaped = work.answer(outcome)
+    return replace(outcome, reply=shaped if isinstance(shaped, errors.WireError) else Reply(200, encode(shaped)))
 
 
 def _decide(work: Work, payment: Payment | None, kept: Mapping[Key, PaymentMethod], at: datetime) -> Outcome:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from tallystick.gateway.webhooks.events import SQL
+from tallystick.gateway.webhooks.listeners import SQL
 from tallystick.kernel.delivery.protocol import EndpointKey
 from tallystick.kernel.delivery.redrive import Filter, Letter, Place
 from tallystick.kernel.delivery.states import OUR_FAULTS

@@ -6,7 +6,6 @@ A body is serialised once for each API version of the endpoints concerned and st
 signed.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,15 +14,12 @@ import msgspec
 from msgspec import Struct
 
 from tallystick.gateway.stripe_wire import objects
+from tallystick.gateway.webhooks.listeners import SQL, Listener, Owner, listeners_of
 from tallystick.kernel.columns import columns
 from tallystick.kernel.delivery.states import DUE, ENDPOINT_DISABLED, HELD
 from tallystick.kernel.identifiers import new_id
-from tallystick.ports.database import Statements, Transaction
+from tallystick.ports.database import Transaction
 from tallystick.ports.entropy import Entropy
-
-SQL = Statements.beside(__file__)
-
-ALL_EVENTS = "*"  # what an endpoint that wants every type has in `enabled_events`
 
 
 class Happening(Struct, frozen=True):
@@ -42,19 +38,6 @@ class Happening(Struct, frozen=True):
     previous: Mapping[str, Any] | None = None
     request_id: str | None = None
     idempotency_key: str | None = None
-
-
-class Listener(Struct, frozen=True):
-    """An endpoint as far as it matters who hears of what."""
-
-    id: str
-    enabled: bool
-    enabled_events: frozenset[str]
-    api_version: str
-
-    def wants(self, type: str) -> bool:
-        """Whether events of `type` are sent here."""
-        return type in self.enabled_events or ALL_EVENTS in self.enabled_events
 
 
 class EventRow(NamedTuple):
@@ -93,9 +76,6 @@ class DeliveryRow(NamedTuple):
     reason: str | None
 
 
-Owner = tuple[str, bool]
-
-
 class Recorded(NamedTuple):
     """The ids of the events, ascending in the order of what happened, and whether there is anything to deliver."""
 
@@ -111,7 +91,7 @@ async def record(tx: Transaction, happenings: Sequence[Happening], *, at: dateti
     """
     if not happenings:
         return Recorded([], due=False)
-    listeners = await _listeners(tx, happenings)
+    listeners = await listeners_of(tx, {(happening.account_id, happening.livemode) for happening in happenings})
     # Ids of the same millisecond are ordered at random; sorted, they tell the story in its order.
     ids = sorted(new_id("evt", at, entropy) for _ in happenings)
     events, messages, deliveries = compose(happenings, ids, listeners, at=at, entropy=entropy)
@@ -193,20 +173,3 @@ def _event_row(id: str, happening: Happening) -> EventRow:
         happening.request_id,
         happening.idempotency_key,
     )
-
-
-async def _listeners(tx: Transaction, happenings: Sequence[Happening]) -> dict[Owner, list[Listener]]:
-    owners = sorted({(happening.account_id, happening.livemode) for happening in happenings})
-    rows = await tx.rows(
-        SQL.listeners_of, [account_id for account_id, _ in owners], [livemode for _, livemode in owners]
-    )
-    listeners: dict[Owner, list[Listener]] = defaultdict(list)
-    for row in rows:
-        listener = Listener(
-            id=row["id"],
-            enabled=row["status"] == "enabled",
-            enabled_events=frozenset(row["enabled_events"]),
-            api_version=row["api_version"] or objects.API_VERSION,
-        )
-        listeners[row["account_id"], row["livemode"]].append(listener)
-    return listeners

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from tallystick.gateway.webhooks.events import SQL
+from tallystick.gateway.webhooks.listeners import SQL
 from tallystick.kernel.columns import columns
 from tallystick.kernel.signatures import SECRET_PREFIX
 from tallystick.ports.database import Transaction

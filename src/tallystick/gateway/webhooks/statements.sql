@@ -1,6 +1,8 @@
 -- listeners_of
--- The endpoints of some accounts, each in one mode, with the API version in which they hear of events.
-SELECT e.account_id, e.livemode, e.id, e.status, e.enabled_events, coalesce(e.api_version, a.default_api_version) AS api_version
+-- The endpoints of some accounts, each in one mode, with the API version in which they hear of events. `mark` changes with
+-- anything that matters to events; `open_payments` compares it.
+SELECT e.account_id, e.livemode, e.id, e.status, e.enabled_events, coalesce(e.api_version, a.default_api_version) AS api_version,
+       ROW(e.id, e.status, e.enabled_events, e.api_version, a.default_api_version)::text AS mark
   FROM unnest($1::text[], $2::boolean[]) AS wanted(account_id, livemode)
   JOIN webhook_endpoint e ON (e.account_id, e.livemode) = (wanted.account_id, wanted.livemode)
   JOIN account a ON a.account_id = e.account_id

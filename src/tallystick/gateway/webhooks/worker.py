@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from tallystick.gateway.webhooks.events import SQL
+from tallystick.gateway.webhooks.listeners import SQL
 from tallystick.kernel.backoff import DEFAULT_SCHEDULE, Schedule
 from tallystick.kernel.columns import columns
 from tallystick.kernel.delivery.keeper import Keeper

@@ -1,0 +1,37 @@
+"""What a change tells the world: an event's object in the wire's shape, as it is at that moment. Pure."""
+
+from tallystick.gateway.checkout.session import CheckoutSession
+from tallystick.gateway.payments.changes import Told
+from tallystick.gateway.payments.payment import Charge, Payment, PaymentIntent, Refund
+from tallystick.gateway.stripe_wire import objects
+from tallystick.gateway.stripe_wire.call import Call
+from tallystick.gateway.stripe_wire.objects import Json
+from tallystick.gateway.webhooks.events import Happening
+
+
+def happening(call: Call | None, payment: Payment, told: Told, pages_url: str) -> Happening:
+    """What is written of an event; `call` is the one that caused it, None when it happened by itself."""
+    about = told.about
+    return Happening(
+        account_id=about.account_id,
+        livemode=about.livemode,
+        type=told.type,
+        object_id=about.id,
+        object=_shaped(payment, about, pages_url),
+        request_id=call.request_id if call is not None else None,
+        idempotency_key=call.idempotency_key if call is not None else None,
+    )
+
+
+def _shaped(payment: Payment, about: PaymentIntent | Charge | CheckoutSession | Refund, pages_url: str) -> Json:
+    match about:
+        case PaymentIntent():
+            return objects.payment_intent(about)
+        case Refund():
+            return objects.refund(about)
+        case CheckoutSession():
+            return objects.checkout_session(about, pages_url)
+        case Charge():
+            method = payment.method(about.payment_method)
+            assert method is not None, "a charge's card is loaded with it"
+            return objects.charge(about, method, payment.intent)
