@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -96,7 +97,7 @@ async def test_a_call_that_was_resumed_meanwhile_is_left_alone(service: Service)
 async def test_one_of_two_completers_wins(service: Service) -> None:
     await service.begin("k", "pi_1")
     service.clock.at += timedelta(seconds=361)
-    seen = await service.engine.running(AT, service.clock.at, 10)
+    seen, _ = await service.engine.running(AT, service.clock.at, 10)
     assert len(await service.engine.take_over(seen, service.clock.at)) == 1
     assert await service.engine.take_over(seen, service.clock.at) == []
     assert await service.completer.run_once() == 0
@@ -115,6 +116,7 @@ async def test_what_breaks_is_tried_again_and_holds_up_nothing(service: Service)
 async def test_a_whole_backlog_is_ended_page_by_page(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also keys of the very same instant, as a batch of claims makes them."""
     monkeypatch.setattr(completer, "KEYS_MAX", 3)
+    monkeypatch.setattr(completer, "LOOKED_MAX", 4)
     requests = [ClaimRequest(Scope("acct_a", "test", f"k{number:02}"), b"f") for number in range(10)]
     claims = [claim for claim in await service.engine.claim(requests, AT) if isinstance(claim, Claim)]
     async with service.database.transaction() as tx:
@@ -122,6 +124,28 @@ async def test_a_whole_backlog_is_ended_page_by_page(service: Service, monkeypat
     await service.begin("a day later", "r")
     assert await service.later(86_400) == 11
     assert len(set(service.resumed)) == 11
+
+
+async def test_a_new_process_looks_through_three_days_of_ended_calls_at_once(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the simulation: it took a statement for every ten minutes of them, and began anew where one failed."""
+    for day in range(3):
+        service.clock.at = AT + timedelta(days=day)
+        claim = await service.begin(f"k{day}", "r")
+        async with service.database.transaction() as tx:
+            await service.engine.finish(tx, [(claim, 200, b"")])
+    await service.begin("left", "r")
+    looks, running = [], service.engine.running
+
+    async def counted(since: datetime, until: datetime, keys_max: int, *, after: Scope | None = None) -> Any:
+        looks.append(since)
+        return await running(since, until, keys_max, after=after)
+
+    monkeypatch.setattr(service.engine, "running", counted)
+    assert await service.later(361) == 1
+    assert service.resumed == ["left:r"]
+    assert len(looks) == 1
 
 
 async def test_a_database_that_is_away_is_waited_for(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

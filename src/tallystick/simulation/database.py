@@ -7,7 +7,7 @@ statements, commits and connections.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence, Set
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final

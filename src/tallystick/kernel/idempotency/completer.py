@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 ABANDONED_S: Final = 300.0  # after which nobody is expected to come back: SDKs have given up long before
 PAUSE_S: Final = 10.0
-WINDOW_S: Final = 600.0  # of keys looked through by one statement, however many there are: it stays short
-KEYS_MAX: Final = 256  # running calls at a time
+LOOKED_MAX: Final = 10_000  # keys looked through by one statement, ended ones too: it stays short
+KEYS_MAX: Final = 256  # calls that are ended at a time
 
 Resume = Callable[[Sequence[Claim]], Awaitable[None]]
 """Ends calls at their recovery points and finishes their keys. What it cannot end now it leaves: their leases run out,
@@ -51,26 +51,18 @@ class Completer:
     async def run_once(self) -> int:
         """End what was abandoned by now; how many calls were taken over. Raises DatabaseError."""
         until = self._clock.now() - timedelta(seconds=ABANDONED_S)
-        since = self._since or await self._idempotency.oldest_at() or until
-        count, oldest_left = 0, None
-        while since < until:
-            upto = min(since + timedelta(seconds=WINDOW_S), until)
-            taken, left_at = await self._window(since, upto)
-            count += taken
-            oldest_left = oldest_left or left_at
-            since = upto
-        self._since = oldest_left or since
-        return count
-
-    async def _window(self, since: datetime, until: datetime) -> tuple[int, datetime | None]:
-        """Calls begun in a span of time: how many were taken over, and when the oldest that still runs was begun."""
+        since = self._since = self._since or await self._idempotency.oldest_at() or until
         count, left_at = 0, None
         after: Scope | None = None
-        while running := await self._idempotency.running(since, until, KEYS_MAX, after=after):
-            count += await self._end([one for one in running if self._abandoned(one.lease_until)])
-            left_at = left_at or running[0].created_at
-            since, after = running[-1].created_at, running[-1].scope
-        return count, left_at
+        while since < until:
+            running, last = await self._idempotency.running(since, until, LOOKED_MAX, after=after)
+            abandoned = [one for one in running if self._abandoned(one.lease_until)]
+            for start in range(0, len(abandoned), KEYS_MAX):
+                count += await self._end(abandoned[start : start + KEYS_MAX])
+            left_at = left_at or (running[0].created_at if running else None)
+            since, after = (last.created_at, last.scope) if last is not None else (until, None)
+            self._since = left_at or since
+        return count
 
     def _abandoned(self, lease_until: datetime) -> bool:
         return lease_until <= self._clock.now() - timedelta(seconds=ABANDONED_S)

@@ -190,12 +190,14 @@ class Idempotency:
 
     async def running(
         self, since: datetime, until: datetime, keys_max: int, *, after: Scope | None = None
-    ) -> list[Running]:
-        """Calls that were begun from `since` on (of that instant: those `after` one) and before `until`, and have not
-        ended; oldest first."""
+    ) -> tuple[list[Running], Running | None]:
+        """Of the next `keys_max` keys that were claimed from `since` on (of that instant: those `after` one) and before
+        `until`: the calls that have not ended, oldest first. And the last of these keys, or None where they were all.
+        """
         place = (after.owner_id, after.mode, after.key) if after is not None else ("", "", "")
         rows = await self._database.rows(SQL.running_keys, since, *place, until, keys_max)
-        return [Running(_scope(row), row["generation"], row["lease_until"], row["created_at"]) for row in rows]
+        last = _running(rows[-1]) if rows and rows[-1]["is_last"] else None
+        return [_running(row) for row in rows if row["is_running"]], last
 
     async def take_over(self, seen: Sequence[Running], at: datetime) -> list[Claim]:
         """Become the holder of those whose lease has ended and that nobody else took; in the order of their scopes."""
@@ -248,6 +250,10 @@ class _Known:
         if self._row["state"] == "done":
             return Replay(self._row["status"], self._row["body"])
         return InUse(max(1, min(5, int((self._row["lease_until"] - self._at).total_seconds()))))
+
+
+def _running(row: Record) -> Running:
+    return Running(_scope(row), row["generation"], row["lease_until"], row["created_at"])
 
 
 def _scope(row: Record) -> Scope:

@@ -76,11 +76,18 @@ DELETE FROM idempotency_key k
 SELECT min(k.created_at) AS created_at FROM idempotency_key k;
 
 -- running_keys
--- Keys of a span of time whose calls have not ended, with the point at which each can be resumed. By the index on
+-- Of the next keys of a span of time, in the order of their claims and $6 at most: those whose calls have not ended, with
+-- the point at which each can be resumed; and the last of the $6, after which there may be more. By the index on
 -- `created_at`, which no later change of a key touches: one on `state` would have every finish write to all indexes.
-SELECT k.owner_id, k.mode, k.key, k.generation, k.lease_until, k.created_at
-  FROM idempotency_key k
- WHERE k.created_at >= $1::timestamptz AND (k.created_at, k.owner_id, k.mode, k.key) > ($1::timestamptz, $2::text, $3::text, $4::text)
-   AND k.created_at < $5::timestamptz AND k.state = 'running'
- ORDER BY k.created_at, k.owner_id, k.mode, k.key
- LIMIT $6::int;
+SELECT l.owner_id, l.mode, l.key, l.generation, l.lease_until, l.created_at, l.state = 'running' AS is_running,
+       l.number = $6::int AS is_last
+  FROM (SELECT k.owner_id, k.mode, k.key, k.generation, k.lease_until, k.created_at, k.state,
+               row_number() OVER (ORDER BY k.created_at, k.owner_id, k.mode, k.key) AS number
+          FROM idempotency_key k
+         WHERE k.created_at >= $1::timestamptz
+           AND (k.created_at, k.owner_id, k.mode, k.key) > ($1::timestamptz, $2::text, $3::text, $4::text)
+           AND k.created_at < $5::timestamptz
+         ORDER BY k.created_at, k.owner_id, k.mode, k.key
+         LIMIT $6::int) AS l
+ WHERE l.state = 'running' OR l.number = $6::int
+ ORDER BY l.created_at, l.owner_id, l.mode, l.key;
