@@ -46,10 +46,10 @@ def simulate(
     from tallystick.ports.clock import SystemClock
     from tallystick.simulation.process import counts
     from tallystick.simulation.running import run_seeds
-    from tallystick.simulation.scenario import SCENARIOS
+    from tallystick.simulation.scenario import NAMES
 
-    if scenario is not None and scenario not in SCENARIOS:
-        raise CommandRefused(f"there is no scenario {scenario}; there are {', '.join(sorted(SCENARIOS))}")
+    if scenario is not None and scenario not in NAMES:
+        raise CommandRefused(f"there is no scenario {scenario}; there are {', '.join(sorted(NAMES))}")
     board = console(stderr=as_json)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     clock = SystemClock()

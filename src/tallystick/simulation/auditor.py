@@ -1,14 +1,19 @@
 """Who knows the truth from outside: what callers were told and shoppers saw, held against what the services say."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from tallystick.kernel.invariants.rules import Violation
-from tallystick.ports.database import Statements
+from tallystick.ports.database import Statement, Statements
 from tallystick.simulation.database import VirtualServer
 from tallystick.simulation.installation import Shop
+from tallystick.simulation.scenario import Breadth
+from tallystick.simulation.shop import ShopServer
 
 SQL = Statements.beside(__file__)
+_REDRIVES: Final = Statement(
+    "redrives", "SELECT r.id, r.redriven, r.matched FROM redrive r WHERE r.state = 'running' ORDER BY r.id"
+)
 
 
 class Auditor:
@@ -21,6 +26,7 @@ class Auditor:
         self._seen_paid: dict[str, None] = {}
         self._refunded: dict[tuple[str, str], int] = {}
         self._intents: dict[tuple[str, str], str] = {}
+        self.shops: ShopServer | None = None
 
     def order_answered(self, shop: Shop, key: str, fields: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         """A call to place an order was answered with an order. The same key has one answer, whoever asks."""
@@ -57,9 +63,16 @@ class Auditor:
         """Orders that somebody was told of, and payments made without one."""
         return len(self._orders) + len(self._intents)
 
-    def compare(self, gateway: VirtualServer, merchant: VirtualServer) -> Iterator[Violation]:
+    def compare(self, gateway: VirtualServer, merchant: VirtualServer, breadth: Breadth) -> Iterator[Violation]:
         """What the services say now, against what they said before."""
         yield from self._differing
+        if self.shops is not None:
+            yield from self.shops.compare(merchant)
+        for row in (*gateway.control.run(SQL.undelivered, ())[0], *merchant.control.run(SQL.undelivered, ())[0]):
+            if row["state"] == "held" or breadth.acts:  # every endpoint is enabled, every dead letter redriven
+                yield Violation("everything_is_delivered_in_the_end", row["id"], row["detail"])
+        for row in (*gateway.control.run(_REDRIVES, ())[0], *merchant.control.run(_REDRIVES, ())[0]):
+            yield Violation("every_redrive_ends", row["id"], f"{row['redriven']} of {row['matched']}")
         states = {row["order_id"]: row["state"] for row in merchant.control.run(SQL.order_states, ())[0]}
         for order_id in self._orders.values():
             if order_id not in states:

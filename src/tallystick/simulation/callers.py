@@ -73,5 +73,5 @@ class Callers:
         ]
         for each in asked:
             refund = await each
-            if refund is not None:
+            if refund is not None and refund["status"] == "succeeded":  # one that is pending may fail yet
                 self._auditor.refund_promised(shop, intent["id"], refund["amount"], intent["amount_received"])

@@ -57,6 +57,17 @@ class Clients:
         answer = await self._repeat(HttpRequest("GET", f"{GATEWAY_URL}{path}", headers, b"", DEADLINE_S), TRIES_MAX)
         return _read(answer) if isinstance(answer, Answered) and answer.status < 300 else None
 
+    async def operate(
+        self, url: str, key: str, method: str, path: str, fields: Mapping[str, Any] | None = None
+    ) -> Json | None:
+        """A call of an operator's API, repeated as people do; what it answered with 2xx, or None."""
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        body = json.dumps(fields).encode() if fields is not None else b""
+        answer = await self._repeat(
+            HttpRequest(method, f"{url}/operator/v1{path}", headers, body, DEADLINE_S), TRIES_MAX
+        )
+        return _read(answer) if isinstance(answer, Answered) and answer.status < 300 else None
+
     async def _repeat(self, request: HttpRequest, tries_max: int) -> Exchange:
         chance, network = self._world.chance, self._world.network
         for number in range(tries_max):

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+from tallystick.gateway.faults.faults import KINDS
+
 NETWORK: Final = (
     "connection_refused",
     "request_lost",
@@ -35,6 +37,30 @@ ACQUIRER: Final = (
 
 ALL: Final = (*NETWORK, *STATEMENT, *COMMIT, *WEATHER, *ACQUIRER)
 
+# What only some scenarios make (simulation/scenario). They are no part of the dice: the seeds of the others stay.
+SHOP: Final = ("shop_3xx", "shop_4xx", "shop_5xx", "shop_410", "shop_429", "shop_slow_drip")
+STOCK: Final = ("stock_hook_fails", "stock_hook_hangs", "stock_hook_talks_nonsense")
+GATEWAY: Final = ("closed_yet_paid", "acquirer_wrong_amount")
+OPERATORS: Final = (
+    "endpoint_disabled",
+    "notifications_disabled",
+    "secret_rotated_at_once",
+    "notification_secret_rotation",
+    "redrive_of_webhooks",
+    "redrive_of_notifications",
+)
+ON_DEMAND: Final = tuple(f"on_demand_{place}_{kind}" for place, kinds in sorted(KINDS.items()) for kind in kinds)
+MORE: Final = (
+    "database_failover",
+    "vault_sealed",
+    "expiry_as_it_is_paid",
+    *SHOP,
+    *STOCK,
+    *GATEWAY,
+    *OPERATORS,
+    *ON_DEMAND,
+)
+
 NETWORK_SHARE: Final = (0.0, 0.05, 0.1, 0.25)
 STATEMENT_SHARE: Final = (0.0, 0.003, 0.008, 0.02)
 COMMIT_SHARE: Final = (0.0, 0.01, 0.02, 0.05)
@@ -58,6 +84,7 @@ class Faults:
         self.commit_share = chance.choice(COMMIT_SHARE)
         self.weather_every_s = chance.choice((0.0, 30.0, 120.0, 400.0))
         self.weather = self._among(WEATHER)
+        self.in_doubt = False  # the database's primary is dying: of no commit it is known whether it was done
 
     def _among(self, kinds: Sequence[str]) -> tuple[str, ...]:
         return tuple(kind for kind in kinds if kind in self.kinds)
@@ -72,6 +99,8 @@ class Faults:
 
     def commit(self) -> str | None:
         """The fault of one commit, or None."""
+        if self.in_doubt:
+            return self._chance.choice(("commit_unknown_done", "commit_unknown_undone"))
         return self._draw(self.commit_share, self._commit)
 
     def made(self, kind: str) -> None:

@@ -144,6 +144,12 @@ class Idling:
                 rest.handle.cancel()
         return True
 
+    def wake_all(self) -> None:
+        """Let everybody look once more: what was written with a time before the last look at due times, and committed
+        after it, is seen by none of those looks."""
+        for rest in self._rests:
+            self._set(rest, self._world.loop.now_s)
+
     def look(self, next_timer_s: float | None) -> None:
         """Set the timers of those that must be woken before, or at, the next timer."""
         now_s = self._world.loop.now_s

@@ -5,19 +5,31 @@ from typing import Final
 from urllib.parse import urlencode
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tallystick.gateway import app as gateway_app
 from tallystick.gateway.accounts.accounts import create_account
 from tallystick.gateway.settings import Settings as GatewaySettings
+from tallystick.kernel.operators.keys import create_key
 from tallystick.kernel.service import Service
 from tallystick.merchant import app as merchant_app
-from tallystick.merchant.accounts.commands import add_connection, create_merchant, set_late_policy, webhook_address
+from tallystick.merchant.accounts.commands import (
+    add_connection,
+    create_merchant,
+    set_late_policy,
+    set_stock_hook,
+    webhook_address,
+)
+from tallystick.merchant.notifications.endpoints import add_endpoint
 from tallystick.merchant.settings import Settings as MerchantSettings
+from tallystick.ports.clock import Clock
 from tallystick.ports.http import Answered, HttpRequest
 from tallystick.simulation.database import VirtualDatabase
 from tallystick.simulation.network import VirtualHttp
 from tallystick.simulation.nodes import Node
 from tallystick.simulation.ports import PublicNames
+from tallystick.simulation.scenario import NARROW, Breadth
+from tallystick.simulation.shop import HOOKS_HOST, HOOKS_URL, ShopServer
 from tallystick.simulation.web import BuiltOnce
 from tallystick.simulation.world import World
 
@@ -26,6 +38,7 @@ MERCHANT_URL: Final = "https://orders.tallystick.example"
 SHOP_URL: Final = "https://shop.tallystick.example"
 GATEWAY_HOST, MERCHANT_HOST, SHOP_HOST = (url.removeprefix("https://") for url in (GATEWAY_URL, MERCHANT_URL, SHOP_URL))
 
+YET_PAID_SHARE: Final = 0.7  # of the sessions that a scenario's gateway only says it has closed
 NO_DSN: Final = "the simulation connects by itself"
 WEB: Final = BuiltOnce()
 
@@ -41,23 +54,33 @@ class Shop(Struct, kw_only=True):
     secret_key: str
     endpoint: str
     hook_ref: str
+    notifications: str = ""
+    notifications_path: str = ""
 
 
 class Installation:
     """The processes of both services, in `nodes` copies each."""
 
-    def __init__(self, world: World, *, gateways: int, merchants: int) -> None:
+    def __init__(self, world: World, *, gateways: int, merchants: int, breadth: Breadth = NARROW) -> None:
         self.world = world
+        self.breadth = breadth
+        self.operator_keys = {"gateway": "", "merchant": ""}
         self.gateway_settings = GatewaySettings(database_dsn=NO_DSN, public_url=GATEWAY_URL, invariants_every_s=0)
+        if breadth.webhook_schedule_s is not None:
+            self.gateway_settings = replace(self.gateway_settings, webhook_schedule_s=breadth.webhook_schedule_s)
         self.merchant_settings = MerchantSettings(database_dsn=NO_DSN, public_url=MERCHANT_URL, invariants_every_s=0)
         self.gateways = [world.add(f"gateway {n}", "gateway", self._gateway) for n in range(1, gateways + 1)]
         self.merchants = [world.add(f"merchant {n}", "merchant", self._merchant) for n in range(1, merchants + 1)]
         world.network.serve(GATEWAY_HOST, self.gateways)
         world.network.serve(MERCHANT_HOST, self.merchants)
         world.network.site(SHOP_HOST, _shop_page)
+        self.shop_server = ShopServer(world)
+        self.shops = world.add("shop", "shop", self.shop_server.build)
+        world.network.serve(HOOKS_HOST, [self.shops])
+        world.network.yet_paid_share = YET_PAID_SHARE if breadth.yet_paid else 0.0
 
     def start(self) -> None:
-        for node in (*self.gateways, *self.merchants):
+        for node in (*self.gateways, *self.merchants, *((self.shops,) if self.breadth.listens else ())):
             node.start()
 
     def _gateway(self, node: Node) -> Service:
@@ -101,7 +124,7 @@ class Installation:
         assert isinstance(answer, Answered), f"no endpoint: {answer}"
         endpoint = json.loads(answer.body)
         world.secrets.values[hook_ref] = endpoint["secret"]
-        return Shop(
+        shop = Shop(
             merchant_id=made.merchant_id,
             api_key=made.api_key,
             connection_id=connection_id,
@@ -110,6 +133,32 @@ class Installation:
             endpoint=endpoint["id"],
             hook_ref=hook_ref,
         )
+        return await self._listening(shop, number, merchant, clock) if self.breadth.listens else shop
+
+    async def _listening(self, shop: Shop, number: int, merchant: VirtualDatabase, clock: Clock) -> Shop:
+        """The shop's own endpoint, and its stock."""
+        world, path, stock = self.world, f"/notifications/{number}", f"/stock/{number}"
+        made = await add_endpoint(
+            merchant, clock, world.entropy, merchant_id=shop.merchant_id, url=f"{HOOKS_URL}{path}"
+        )
+        self.shop_server.secrets[path] = (made.secret,)
+        if self.breadth.stock:
+            policy = world.chance.choice(("accept_if_available", "accept_if_available", "refund", "accept"))
+            await set_late_policy(merchant, merchant_id=shop.merchant_id, policy=policy)
+            secret = await set_stock_hook(
+                merchant, world.entropy, merchant_id=shop.merchant_id, url=f"{HOOKS_URL}{stock}"
+            )
+            assert secret is not None
+            self.shop_server.secrets[stock] = (secret,)
+        return replace(shop, notifications=made.endpoint_id, notifications_path=path)
+
+    async def employ(self, operator: Node) -> None:
+        """Somebody who may call the operators' API of both services."""
+        world, at = self.world, operator.clock.now()
+        for service in self.operator_keys:
+            database = VirtualDatabase(world.servers[service], operator)
+            made = await create_key(database, "operator", at=at, entropy=world.entropy)
+            self.operator_keys[service] = made.key
 
 
 def _endpoint_request(secret_key: str, address: str) -> HttpRequest:

@@ -5,6 +5,7 @@ whose server dies sees its connection lost, and a server whose client has gone n
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -22,6 +23,7 @@ DUPLICATE_AFTER_S: Final = (0.0, 90.0)
 LATE_S: Final = (1.0, 120.0)
 CONNECT_TIMEOUT_S: Final = 5.0
 DRIP_PIECES: Final = 4
+CLOSE: Final = "/expire"
 DRIP_EVERY_S: Final = (0.5, 8.0)
 
 _STATUSES: Final[Mapping[str, tuple[int, ...]]] = {
@@ -44,6 +46,8 @@ class Network:
         self._sites: dict[str, Site] = {}
         self.cut: dict[tuple[str, str], float] = {}  # between which services there is no way, and until when
         self.exchanges = 0
+        self.yet_paid_share = 0.0  # of sessions that the gateway says are closed, and lets be paid all the same
+        self.yet_paid: set[str] = set()  # their orders
 
     def serve(self, host: str, nodes: list[Node]) -> None:
         """Requests to `host` go to one of these nodes."""
@@ -93,6 +97,10 @@ class Network:
             return
         node = world.chance.choice(living)
         there_s, back_s = self._latency(), self._latency()
+        closes = self.yet_paid_share and client.service == "merchant" and request.url.endswith(CLOSE)
+        if closes and faults.active and world.chance.random() < self.yet_paid_share:
+            self._only_say_closed(node, request, there_s, back_s, answer)
+            return
         if fault is None:
             self._deliver(node, request, there_s, self._answering(answer, back_s))
             return
@@ -123,6 +131,23 @@ class Network:
         else:
             assert fault == "slow_drip"
             self._drip(node, request, there_s, answer)
+
+    def _only_say_closed(
+        self, node: Node, request: HttpRequest, there_s: float, back_s: float, answer: "asyncio.Future[Exchange]"
+    ) -> None:
+        """The gateway says that the session is closed, and it is not: money may come late (RULES §4)."""
+        look = HttpRequest("GET", request.url.removesuffix(CLOSE), request.headers, b"", request.deadline_s)
+
+        def answered(exchange: Exchange) -> None:
+            if isinstance(exchange, Answered) and exchange.status == 200:
+                session = json.loads(exchange.body)
+                if session["status"] == "open":
+                    self.yet_paid.add(session["client_reference_id"])
+                    self._made("closed_yet_paid", node, request)
+                    exchange = Answered(200, exchange.headers, json.dumps(session | {"status": "expired"}).encode())
+            self._later(back_s, answer, exchange)
+
+        self._deliver(node, look, there_s, answered)
 
     def _drip(self, node: Node, request: HttpRequest, there_s: float, answer: "asyncio.Future[Exchange]") -> None:
         """Either side speaks very slowly: the request's body comes in pieces, or the answer's never ends in time."""

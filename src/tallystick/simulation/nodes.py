@@ -41,6 +41,7 @@ class Node:
         self.service = service
         self.clock = VirtualClock(self)
         self.skew_s = 0.0
+        self.ahead_s = 0.0  # how much of that an operator asked for: the sandbox's time
         self.alive = False
         self.stalled_until_s = 0.0
         self.asgi: Asgi | None = None

@@ -58,8 +58,11 @@ class KeptSecrets:
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
+        self.sealed = False
 
     def read(self, reference: str) -> str:
+        if self.sealed:
+            raise SecretMissing(f"the vault is sealed: {reference}")
         if reference not in self.values:
             raise SecretMissing(f"no secret {reference}")
         return self.values[reference]

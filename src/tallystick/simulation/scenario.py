@@ -44,6 +44,73 @@ SCENARIOS: Final[Mapping[str, Mapping[str, int]]] = {
 MIXED: Final = {shopper: share for shares in SCENARIOS.values() for shopper, share in shares.items()}
 
 
+class Breadth(Struct, frozen=True, kw_only=True):
+    """What a scenario has beyond shoppers: `acts` of operators, with how often each; whether shops listen and have
+    stock to ask, and a gateway that takes money for what it said is closed; a schedule of the gateway's webhooks."""
+
+    acts: Mapping[str, int]
+    listens: bool = False
+    stock: bool = False
+    yet_paid: bool = False
+    webhook_schedule_s: str | None = None
+
+
+# Scenarios that came later. Which of them a seed is about is drawn apart, so that the seeds of the others stay.
+BROADER: Final[Mapping[str, tuple[Mapping[str, int], Breadth]]] = {
+    "notifications": (
+        {
+            "pays": 4,
+            "declined_until_closed": 2,
+            "comes_late": 2,
+            "abandons": 2,
+            "shop_refunds": 2,
+            "pays_again": 1,
+            "bank_wrong_amount": 1,
+        },
+        Breadth(
+            listens=True,
+            acts={
+                "bad_day": 6,
+                "notifications_disabled": 2,
+                "notification_secret_rotation": 2,
+                "redrive_of_notifications": 3,
+            },
+        ),
+    ),
+    "stock": (
+        {"comes_after_the_end": 7, "pays_again": 2, "comes_late": 1, "abandons": 1, "bank_wrong_amount": 1},
+        Breadth(listens=True, stock=True, yet_paid=True, acts={"notifications_disabled": 1, "bad_day": 1}),
+    ),
+    "on_demand": (
+        {
+            "pays": 3,
+            "closes_tab": 1,
+            "sdk_capture": 3,
+            "sdk_refund": 3,
+            "sdk_cancel": 1,
+            "bank_wrong_amount": 1,
+            "comes_late": 1,
+        },
+        Breadth(acts={"fault_on_demand": 1}),
+    ),
+    "endpoints": (
+        {"pays": 4, "comes_late": 2, "abandons": 1, "sdk_capture": 2, "bank_wrong_amount": 1, "shop_refunds": 1},
+        Breadth(
+            webhook_schedule_s="0,5,20",
+            acts={"endpoint_disabled": 3, "secret_rotated_at_once": 2, "redrive_of_webhooks": 4},
+        ),
+    ),
+}
+NAMES: Final = (*SCENARIOS, *BROADER)
+BROADER_SHARE: Final = 0.4
+NARROW: Final = Breadth(acts={})
+EVERYTHING: Final = Breadth(
+    listens=True,
+    stock=True,
+    acts={act: 1 for _, breadth in BROADER.values() for act in breadth.acts},
+)
+
+
 class Scenario(Struct, frozen=True, kw_only=True):
     """One seed's plan. Times in virtual seconds."""
 
@@ -56,12 +123,15 @@ class Scenario(Struct, frozen=True, kw_only=True):
     faults_s: float
     ttl_s: tuple[int, int]
     shoppers: Mapping[str, int]
+    breadth: Breadth = NARROW
 
 
 def scenario_of(seed: int, *, name: str | None = None, long: bool = False) -> Scenario:
     """The scenario of a seed: the one that is named, or one that the seed chooses."""
-    chance = random.Random(f"{seed}:scenario")
+    chance, apart = random.Random(f"{seed}:scenario"), random.Random(f"{seed}:broader")
     drawn = chance.choice(sorted(SCENARIOS))
+    if apart.random() < BROADER_SHARE:
+        drawn = apart.choice(sorted(BROADER))
     if long:
         return Scenario(
             name=name or "long",
@@ -72,9 +142,11 @@ def scenario_of(seed: int, *, name: str | None = None, long: bool = False) -> Sc
             arrivals_s=LONG_DAYS * 86400.0,
             faults_s=LONG_DAYS * 86400.0,
             ttl_s=(300, 1800),
-            shoppers=SCENARIOS[name] if name is not None else MIXED,
+            shoppers=MIXED if name is None else _of(name)[0],
+            breadth=EVERYTHING if name is None else _of(name)[1],
         )
     name = name or drawn
+    shoppers, breadth = _of(name)
     arrivals_s = chance.choice((5.0, 60.0, 600.0))
     return Scenario(
         name=name,
@@ -85,5 +157,10 @@ def scenario_of(seed: int, *, name: str | None = None, long: bool = False) -> Sc
         arrivals_s=arrivals_s,
         faults_s=arrivals_s + chance.choice((60.0, 600.0, 2400.0)),
         ttl_s=(60, 600),
-        shoppers=SCENARIOS[name],
+        shoppers=shoppers,
+        breadth=breadth,
     )
+
+
+def _of(name: str) -> tuple[Mapping[str, int], Breadth]:
+    return BROADER[name] if name in BROADER else (SCENARIOS[name], NARROW)

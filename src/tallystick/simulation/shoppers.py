@@ -30,12 +30,14 @@ TIMEOUT_APPROVED: Final = "4000 0000 0000 7015"
 TIMEOUT_DECLINED: Final = "4000 0000 0000 7023"
 AFTER_CANCEL: Final = "4000 0000 0000 7031"
 REFUND_BOUNCES: Final = "4000 0000 0000 5126"
+OTHER_AMOUNT: Final = "4000 0000 0000 7049"
 
 BANK_FAULTS: Final = {
     LATE: "acquirer_late_approval",
     TIMEOUT_APPROVED: "acquirer_timeout_approved",
     TIMEOUT_DECLINED: "acquirer_timeout_declined",
     AFTER_CANCEL: "acquirer_approval_after_cancel",
+    OTHER_AMOUNT: "acquirer_wrong_amount",
 }
 
 Act = Callable[[int, Mapping[str, Any]], Awaitable[None]]
@@ -73,6 +75,8 @@ class Outsiders:
             "bank_timeout_approved": self._with_card(TIMEOUT_APPROVED),
             "bank_timeout_declined": self._with_card(TIMEOUT_DECLINED),
             "bank_after_cancel": self._with_card(AFTER_CANCEL),
+            "bank_wrong_amount": self._with_card(OTHER_AMOUNT),
+            "comes_after_the_end": self._comes_after_the_end,
             "pays_again": self._does_not_pay,
             "shop_refunds": self._pays_with_any,
         }
@@ -98,6 +102,7 @@ class Outsiders:
         order = await self._place(number, shop)
         if order is None:
             return
+        order = order | {"shop": shop}
         try:
             await self._acts[kind](number, order)
         except Lost as lost:
@@ -254,7 +259,19 @@ class Outsiders:
         chance, ttl_s = self._world.chance, self._auditor.ttl_s(order["id"])
         around_s = chance.choice((0.05, 1.0, 20.0))
         await asyncio.sleep(max(0.0, ttl_s - 5.0 + around_s * (2 * chance.random() - 1)))
+        if around_s <= 1.0:
+            self._world.faults.made("expiry_as_it_is_paid")
         page = await self._pay(browser, page, VISA)
+        await self._read_the_outcome(number, order, browser, page)
+
+    async def _comes_after_the_end(self, number: int, order: Mapping[str, Any]) -> None:
+        """Pays when the order has ended; where the gateway takes it all the same, the money is late."""
+        browser, page = await self._at_the_page(order)
+        chance = self._world.chance
+        await asyncio.sleep(self._auditor.ttl_s(order["id"]) + 10.0 + 240.0 * chance.random())
+        if chance.random() < 0.3:
+            await self._clients.merchant(order["shop"], f"/v1/orders/{order['id']}/attempts", {}, f"again-{number}")
+        page = await self._pay(browser, page, chance.choice((VISA, MASTERCARD, REFUND_BOUNCES)))
         await self._read_the_outcome(number, order, browser, page)
 
     async def _at_the_page(self, order: Mapping[str, Any]) -> tuple[Browser, Page]:

@@ -20,6 +20,8 @@ RULES: Final = (
     Rule(SQL.ledger_sums_to_zero, "ltx"),
     Rule(SQL.every_event_is_delivered_held_or_dead, "dlv", timed=True),
     Rule(SQL.no_call_stays_unfinished, "", timed=True),
+    Rule(SQL.no_outcome_is_forgotten, "", timed=True),
+    Rule(SQL.held_deliveries_have_a_reason, "dlv"),
 )
 OWNERS: Final = SQL.owners
 PAYMENTS: Final = Rule(SQL.payments_for_comparison, "pi")

@@ -126,6 +126,29 @@ SELECT k.key AS subject, 'running since ' || k.created_at AS detail
    AND k.lease_until < $3::timestamptz - interval '1 day'
  ORDER BY k.mode, k.key;
 
+-- no_outcome_is_forgotten
+-- Whose outcome at the acquirer is not known is asked about: no such charge or request has been due for an hour.
+SELECT o.id AS subject, o.state || ', due since ' || o.due_at AS detail
+  FROM (SELECT c.id, c.state, greatest(coalesce(c.due_at, c.created_at), coalesce(c.lease_until, c.created_at)) AS due_at
+          FROM charge c
+         WHERE c.account_id = $1::text AND c.state IN ('created', 'sent', 'unknown')
+        UNION ALL
+        SELECT r.id, r.state, greatest(coalesce(r.due_at, r.created_at), coalesce(r.lease_until, r.created_at))
+          FROM acquirer_request r
+         WHERE r.account_id = $1::text AND r.state IN ('created', 'sent', 'unknown')) AS o
+ WHERE o.id >= $2::text AND o.due_at < $3::timestamptz - interval '1 hour'
+ ORDER BY o.id;
+
+-- held_deliveries_have_a_reason
+-- What is held waits for an endpoint that is disabled, or the keeper looks after it: else nobody would ever release it.
+SELECT d.id AS subject, 'of ' || d.message || ' is held (' || coalesce(d.reason, '') || '), its endpoint is enabled' AS detail
+  FROM delivery d
+  JOIN webhook_endpoint e ON (e.account_id, e.livemode, e.id) = (d.owner_id, d.livemode, d.endpoint) AND e.status = 'enabled' AND e.deleted_at IS NULL
+ WHERE d.owner_id = $1::text AND d.id >= $2::text AND d.state = 'held'
+   AND NOT EXISTS (SELECT FROM endpoint_health h
+                    WHERE (h.owner_id, h.livemode, h.endpoint) = (d.owner_id, d.livemode, d.endpoint) AND h.keep_at IS NOT NULL)
+ ORDER BY d.id;
+
 -- payments_for_comparison
 -- Every payment that names an order, for whoever compares both halves.
 SELECT p.id AS intent, p.metadata->>'order_id' AS order_id, (p.metadata->>'attempt')::int AS attempt, p.status, p.canceled_at,

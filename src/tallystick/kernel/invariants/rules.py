@@ -76,6 +76,7 @@ class Owed(Struct, frozen=True):
     overpaid: bool
     explained: bool
     intents: Mapping[str, str]  # of its attempts: their payment intent and the attempt's state
+    refused: bool = False  # policy keeps the goods: the money goes back
     ended: Mapping[str, datetime] = {}  # by payment intent: when the order was stored as ended by that attempt
 
 
@@ -101,6 +102,8 @@ def _compare_order(order: Owed, payments: Sequence[Paid]) -> Iterator[Violation]
         yield Violation("charged_at_most_once", order.order, f"{' and '.join(told)} were both paid, not overpaid")
     if order.state in ("EXPIRED", "FAILED", "CANCELED") and held and settled:
         yield Violation("no_money_for_nothing", order.order, f"is {order.state}, the gateway holds {' '.join(told)}")
+    if order.refused and held and settled:
+        yield Violation("refused_money_goes_back", order.order, f"is refused, the gateway holds {' '.join(told)}")
     if order.state == "PENDING" and settled:
         what = f"the gateway holds {' '.join(told)}" if held else "nothing is under way"
         yield Violation("every_order_ends", order.order, f"is PENDING for ever, {what}")

@@ -34,7 +34,7 @@ from tallystick.kernel.operators.problems import (
     Unauthenticated,
 )
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseUnavailable
+from tallystick.ports.database import Database, DatabaseUnavailable, SerializationFailed
 from tallystick.ports.entropy import Entropy
 
 log = logging.getLogger(__name__)
@@ -149,6 +149,7 @@ def _exception_handlers(
             unforeseen(request, error) if error.status_code >= 500 else _told(_of_framework(error))
         ),
         DatabaseUnavailable: lambda _, error: _told(DatabaseDown()),
+        SerializationFailed: lambda _, error: _told(DatabaseDown()),
         Exception: unforeseen,
     }
 

@@ -20,6 +20,8 @@ RULES: Final = (
     Rule(SQL.no_claim_outlives_its_lease, "ord", owned=True, timed=True),
     Rule(SQL.no_errand_is_forgotten, "ord", owned=True, timed=True),
     Rule(SQL.no_attempt_is_forgotten, "ord", owned=True),
+    Rule(SQL.every_notification_is_delivered_held_or_dead, "dlv", timed=True),
+    Rule(SQL.held_deliveries_have_a_reason, "dlv"),
 )
 OWNERS: Final = SQL.owners
 ORDERS: Final = Rule(SQL.orders_for_comparison, "ord", owned=True)
@@ -33,6 +35,7 @@ def owed(rows: Iterable[Mapping[str, Any]]) -> list[Owed]:
             state=row["state"],
             amount=row["amount_minor"],
             overpaid=row["overpaid"],
+            refused=row["refused"],
             explained=row["explained"],
             intents=msgspec.json.decode(row["intents"]),
             ended=msgspec.json.decode(row["ended"], type=dict[str, datetime]),

@@ -69,9 +69,27 @@ SELECT e.order_id AS subject, e.kind || ' of attempt ' || e.attempt || ' is due 
    AND greatest(e.due_at, coalesce(e.lease_until, e.due_at)) < $3::timestamptz - interval '1 hour'
  ORDER BY e.order_id, e.kind, e.attempt;
 
+-- every_notification_is_delivered_held_or_dead
+-- No notification has been due to its shop for an hour without anybody who tries it.
+SELECT d.id AS subject, 'of ' || d.message || ' is due since ' || d.due_at || ' after ' || d.tries || ' tries' AS detail
+  FROM delivery d
+ WHERE d.owner_id = $1::text AND d.id >= $2::text AND d.state = 'due'
+   AND greatest(d.due_at, coalesce(d.lease_until, d.due_at)) < $3::timestamptz - interval '1 hour'
+ ORDER BY d.id;
+
+-- held_deliveries_have_a_reason
+-- What is held waits for an endpoint that is disabled, or the keeper looks after it: else nobody would ever release it.
+SELECT d.id AS subject, 'of ' || d.message || ' is held (' || coalesce(d.reason, '') || '), its endpoint is enabled' AS detail
+  FROM delivery d
+  JOIN notification_endpoint e ON (e.merchant_id, e.endpoint_id) = (d.owner_id, d.endpoint) AND e.status = 'enabled' AND e.deleted_at IS NULL
+ WHERE d.owner_id = $1::text AND d.id >= $2::text AND d.state = 'held'
+   AND NOT EXISTS (SELECT FROM endpoint_health h
+                    WHERE (h.owner_id, h.livemode, h.endpoint) = (d.owner_id, d.livemode, d.endpoint) AND h.keep_at IS NOT NULL)
+ ORDER BY d.id;
+
 -- orders_for_comparison
 -- Every order with its attempts' payments, for whoever compares both halves.
-SELECT o.order_id, o.state, o.amount_minor, o.overpaid,
+SELECT o.order_id, o.state, o.amount_minor, o.overpaid, o.fulfilment = 'refused' AS refused,
        o.attention IS NOT NULL OR EXISTS (
            SELECT FROM cases c WHERE (c.merchant_id, c.order_id) = (o.merchant_id, o.order_id) AND c.state = 'open') AS explained,
        coalesce(jsonb_object_agg(a.payment_intent, a.state) FILTER (WHERE a.payment_intent IS NOT NULL), '{}') AS intents,
