@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MUTANTS_MIN = 25
+MUTANTS_MIN = 30
 SAMPLE = 4
 
 

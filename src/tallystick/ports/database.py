@@ -296,7 +296,7 @@ _UNAVAILABLE = (
     asyncpg.CannotConnectNowError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.ObjectNotInPrerequisiteStateError,  # the database does not accept connections at the moment
-    asyncpg.ReadOnlySQLTransactionError,  # a standby, or a relieved primary: the next connection finds the new one
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, or a primary that was relieved
     asyncpg.InvalidAuthorizationSpecificationError,
 )
 
