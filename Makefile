@@ -24,7 +24,7 @@ help:
 	@echo "make proofs  the long tests, bounded in time"
 	@echo "make seeds   2,000 short seeds of the simulation (make proofs runs 250)"
 	@echo "make simulate 200 long seeds under virtual time: three days, 20 merchants, 500 orders each"
-	@echo "make mutants plant some thirty bugs, one at a time: the simulation or a test must notice each"
+	@echo "make mutants plant some forty bugs, one at a time: the simulation or a test must notice each"
 	@echo "make chaos   five minutes of kill -9 and a bad network, then the audit"
 	@echo "make bench   measure, beside the same job written in other ways"
 	@echo "make format  let ruff sort imports and lay out the code"

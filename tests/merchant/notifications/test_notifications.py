@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from tallystick.kernel.delivery.keeper import Keeper
 from tallystick.kernel.delivery.redrive import Redriver
 from tallystick.kernel.delivery.worker import Dispatcher
 from tallystick.kernel.operators.keys import create_key
@@ -164,6 +165,22 @@ async def test_a_disabled_endpoint_holds_and_gets_all_later(stage: Stage, ear: E
     assert (ear.told, await deliveries(stage)) == ([], ["held"])
     await switch_endpoint(stage.database, PORTS[0], **named, enabled=True)
     assert [each.status for each in await list_endpoints(stage.database, stage.merchant_id)] == ["enabled"]
+
+
+async def test_what_was_held_when_it_was_enabled_already_is_released(stage: Stage, ear: Ear) -> None:
+    """Who hears of orders is remembered for some seconds: what is held meanwhile must not be held for ever."""
+    endpoint = await listen(stage, ear)
+    named = {"merchant_id": stage.merchant_id, "endpoint_id": endpoint}
+    await switch_endpoint(stage.database, PORTS[0], **named, enabled=False)
+    keeper = Keeper(stage.database, ShopEndpoints(stage.database), PORTS[0])
+    for orders in (1, 2):
+        _, order = await stage.place()
+        await stage.pay(order)
+        if orders == 1:
+            await switch_endpoint(stage.database, PORTS[0], **named, enabled=True)
+        await keeper.step()
+        await deliver(stage)
+        assert len(ear.told) == orders
 
 
 async def test_both_secrets_sign_during_a_rotation(stage: Stage, ear: Ear) -> None:

@@ -16,6 +16,8 @@ from msgspec import Struct
 from tallystick.gateway.stripe_wire import objects
 from tallystick.gateway.webhooks.listeners import SQL, Listener, Owner, listeners_of
 from tallystick.kernel.columns import columns
+from tallystick.kernel.delivery.protocol import EndpointKey
+from tallystick.kernel.delivery.queue import ask_keeper
 from tallystick.kernel.delivery.states import DUE, ENDPOINT_DISABLED, HELD
 from tallystick.kernel.identifiers import new_id
 from tallystick.ports.database import Transaction
@@ -86,8 +88,8 @@ class Recorded(NamedTuple):
 async def record(tx: Transaction, happenings: Sequence[Happening], *, at: datetime, entropy: Entropy) -> Recorded:
     """Write events, message bodies and deliveries of `happenings` into the caller's transaction.
 
-    Two round trips, however many happenings and accounts. Where something is due, the caller wakes the dispatcher after
-    its commit.
+    Two round trips, however many happenings and accounts; three where an endpoint is disabled. Where something is due,
+    the caller wakes the dispatcher after its commit.
     """
     if not happenings:
         return Recorded([], due=False)
@@ -102,6 +104,10 @@ async def record(tx: Transaction, happenings: Sequence[Happening], *, at: dateti
         *columns(len(MessageRow._fields), messages),
         *columns(len(DeliveryRow._fields), deliveries),
     )
+    # The keeper looks whether the endpoint is still disabled: it may be enabled by a commit that we did not see.
+    held = {EndpointKey(row.owner_id, row.livemode, row.endpoint) for row in deliveries if row.state == HELD}
+    if held:
+        await ask_keeper(tx, held, at=at)
     return Recorded(ids, due=any(delivery.state == DUE for delivery in deliveries))
 
 

@@ -32,7 +32,7 @@ from tallystick.kernel.delivery.protocol import (
     tried,
     without_sending,
 )
-from tallystick.kernel.delivery.states import BROKEN, DEAD, OUR_FAULTS
+from tallystick.kernel.delivery.states import BROKEN, DEAD, HELD, OUR_FAULTS
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable, SerializationFailed, Transaction
 from tallystick.ports.entropy import Entropy
@@ -261,7 +261,7 @@ class Dispatcher:
         """Write results down, many in one commit, together with what they told of their endpoints."""
         if len(results) < GATHERED and len(self._under_way) > len(results):
             await self._clock.sleep(GATHER_S)  # what comes meanwhile is the next batch, and it will be a larger one
-        if not any(result.verdict.gone or result.is_news or result.verdict.state == DEAD for result in results):
+        if not any(result.is_news or result.verdict.state in (DEAD, HELD) for result in results):
             counted = await queue.record(self._database, results)
         else:
             async with self._database.transaction() as tx:
@@ -284,6 +284,9 @@ class Dispatcher:
         if gone:
             await self._endpoints.disable(tx, gone, at=at)
             await keeper.hold(tx, gone, at=at)
+        held = {result.claimed.endpoint for result in results if result.verdict.state == HELD} - gone
+        if held:  # it was found disabled when it was claimed, and may have been enabled since
+            await queue.ask_keeper(tx, held, at=at)
         told: dict[EndpointKey, list[health.Outcome]] = {
             result.claimed.endpoint: [] for result in results if result.is_news
         }

@@ -13,7 +13,7 @@ from tallystick.kernel.identifiers import owned_id
 from tallystick.merchant.accounts.commands import AccountRefused, new_webhook_secret
 from tallystick.merchant.notifications.events import ALL, EVENT_TYPES
 from tallystick.merchant.notifications.listeners import SQL
-from tallystick.merchant.notifications.worker import LIVEMODE
+from tallystick.merchant.notifications.notices import LIVEMODE
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import Entropy

@@ -8,6 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from tallystick.kernel.columns import columns
+from tallystick.kernel.delivery.protocol import EndpointKey
+from tallystick.kernel.delivery.queue import ask_keeper
 from tallystick.kernel.delivery.states import DUE, ENDPOINT_DISABLED, HELD
 from tallystick.kernel.identifiers import new_id
 from tallystick.merchant.notifications.events import EventType
@@ -20,6 +22,7 @@ from tallystick.ports.entropy import Entropy
 API_VERSION: Final = "1"  # of the body's shape
 EVENT_PREFIX: Final = "evt"
 DELIVERY_PREFIX: Final = "dlv"
+LIVEMODE: Final = True  # the merchant service knows one mode
 
 
 class Notice(NamedTuple):
@@ -63,3 +66,9 @@ async def insert_notices(
                 delivery = new_id(DELIVERY_PREFIX, at, entropy)
                 deliveries.append((owner, delivery, id, API_VERSION, listener.endpoint_id, state, reason))
     await tx.execute(SQL.insert_notifications, at, *columns(4, messages), *columns(7, deliveries))
+    # The keeper looks whether the endpoint is still disabled: we may have known it from before it was enabled.
+    held = {
+        EndpointKey(owner, LIVEMODE, endpoint) for owner, _, _, _, endpoint, state, _ in deliveries if state == HELD
+    }
+    if held:
+        await ask_keeper(tx, held, at=at)

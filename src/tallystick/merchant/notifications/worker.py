@@ -6,9 +6,8 @@ from datetime import datetime
 from tallystick.kernel.columns import columns
 from tallystick.kernel.delivery.protocol import Endpoint, EndpointKey
 from tallystick.merchant.notifications.listeners import SQL
+from tallystick.merchant.notifications.notices import LIVEMODE
 from tallystick.ports.database import Database, Transaction
-
-LIVEMODE = True  # the merchant service knows one mode
 
 
 class ShopEndpoints:
