@@ -6,10 +6,11 @@ In the end they put right what they have left: that is what operators are for.
 """
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from tallystick.gateway.faults.faults import KINDS
+from tallystick.gateway.faults.faults import KINDS, Place
 from tallystick.gateway.faults.operating import DELAYED
 from tallystick.merchant.notifications.endpoints import list_endpoints, roll_secret, switch_endpoint
 from tallystick.ports.database import DatabaseError, Statement
@@ -25,12 +26,19 @@ if TYPE_CHECKING:
 
 URLS: Final = {"gateway": GATEWAY_URL, "merchant": MERCHANT_URL}
 ACTS: Final = (3, 12)  # of a short seed
+PLACES: Final[dict[Place, int]] = {
+    "acquirer": 4,
+    "webhooks": 2,
+    "api": 1,
+}  # a call to the bank is seldom, an API call is not
 OFF_S: Final = (1.0, 900.0)
 BAD_DAY_S: Final = (10.0, 60.0, 600.0, 3600.0)
 LONG_DAYS_S: Final = 4 * 86400.0  # longer than a schedule: what is tried meanwhile ends as a dead letter
 LONG_SHARE: Final = 0.12
+MENDED_S: Final = 20.0
 TOLD_AFTER_S: Final = 600.0
 _STRUCK: Final = Statement("struck", "SELECT f.place, f.kind, f.struck FROM fault f ORDER BY f.id")
+STORM_S: Final = 45.0
 BREAKER_S: Final = 180.0  # longer than any breaker is open: what is redriven then is sent
 
 
@@ -66,8 +74,9 @@ class Acts:
         kinds, weights = list(acts), list(acts.values())
         until_s = world.loop.now_s + plan.faults_s
         every_s = plan.faults_s / world.chance.randint(*ACTS)
-        while acts:
-            await asyncio.sleep(every_s * (0.2 + 1.6 * world.chance.random()))
+        for number in itertools.count() if acts else ():
+            at_once = number < plan.breadth.acts_at_once
+            await asyncio.sleep(0.5 if at_once else every_s * (0.2 + 1.6 * world.chance.random()))
             if world.loop.now_s >= until_s:
                 return
             kind = world.chance.choices(kinds, weights)[0]
@@ -75,11 +84,20 @@ class Acts:
             node.begin(self._acts[kind]())
 
     async def put_right(self) -> None:
-        """Once the faults have stopped: no fault on demand is left, every endpoint is enabled, no letter stays dead."""
+        """Once the faults have stopped: no fault on demand is left, every endpoint is enabled, no letter stays dead.
+        What died during long days is redriven with faults once more, then without."""
         world = self._world
         await asyncio.sleep(max(0.0, self._server.well_at_s - world.loop.now_s))
         await self._clear_faults()
         await self._operators.tell_lost_secrets()
+        await self._operators.mend()
+        await self._enable_notifications()
+        await asyncio.sleep(BREAKER_S)
+        world.faults.active = True
+        await self._redrive_webhooks()
+        await self._redrive_notifications()
+        await asyncio.sleep(STORM_S)
+        world.faults.active = False
         await self._operators.mend()
         await self._enable_notifications()
         await asyncio.sleep(BREAKER_S)
@@ -91,9 +109,13 @@ class Acts:
     async def _bad_day(self) -> None:
         chance, shop = self._world.chance, self._world.chance.choice(self._shops)
         seconds = LONG_DAYS_S if chance.random() < LONG_SHARE else chance.choice(BAD_DAY_S) * (0.5 + chance.random())
-        kind = chance.choice(SHOP)
+        kind = chance.choice((*SHOP, "shop_410", "shop_410"))  # after one 410 nothing comes any more
         self._server.bad_day(shop.notifications_path, kind, seconds)
         self._world.tell("shop", f"{shop.notifications_path}: {kind} for {seconds:.0f} s")
+        while kind == "shop_410" and seconds > 0 and self._world.faults.active:
+            await asyncio.sleep(MENDED_S)
+            seconds -= MENDED_S
+            await self._switch(shop, enabled=True)
 
     async def _disable_notifications(self) -> None:
         shop = self._world.chance.choice(self._shops)
@@ -182,7 +204,8 @@ class Acts:
 
     async def _set_fault(self) -> None:
         chance = self._world.chance
-        place, kind = chance.choice([(place, kind) for place, kinds in sorted(KINDS.items()) for kind in kinds])
+        [place] = chance.choices(list(PLACES), list(PLACES.values()))
+        kind = chance.choice(KINDS[place])
         fields: Json = {"place": place, "kind": kind, "calls": chance.randint(1, 4)}
         if kind in DELAYED:
             fields["delay_s"] = chance.choice((1, 10, 30))

@@ -45,13 +45,14 @@ MIXED: Final = {shopper: share for shares in SCENARIOS.values() for shopper, sha
 
 
 class Breadth(Struct, frozen=True, kw_only=True):
-    """What a scenario has beyond shoppers: `acts` of operators, with how often each; whether shops listen and have
-    stock to ask, and a gateway that takes money for what it said is closed; a schedule of the gateway's webhooks."""
+    """What a scenario has beyond shoppers: `acts` of operators, with how often each, some at once; whether shops listen
+    and have stock, and a gateway takes money for what it said is closed; a schedule of the gateway's webhooks."""
 
     acts: Mapping[str, int]
     listens: bool = False
     stock: bool = False
     yet_paid: bool = False
+    acts_at_once: int = 1
     webhook_schedule_s: str | None = None
 
 
@@ -69,6 +70,7 @@ BROADER: Final[Mapping[str, tuple[Mapping[str, int], Breadth]]] = {
         },
         Breadth(
             listens=True,
+            acts_at_once=2,
             acts={
                 "bad_day": 6,
                 "notifications_disabled": 2,
@@ -91,12 +93,12 @@ BROADER: Final[Mapping[str, tuple[Mapping[str, int], Breadth]]] = {
             "bank_wrong_amount": 1,
             "comes_late": 1,
         },
-        Breadth(acts={"fault_on_demand": 1}),
+        Breadth(acts={"fault_on_demand": 1}, acts_at_once=4),
     ),
     "endpoints": (
         {"pays": 4, "comes_late": 2, "abandons": 1, "sdk_capture": 2, "bank_wrong_amount": 1, "shop_refunds": 1},
         Breadth(
-            webhook_schedule_s="0,5,20",
+            webhook_schedule_s="0,5",
             acts={"endpoint_disabled": 3, "secret_rotated_at_once": 2, "redrive_of_webhooks": 4},
         ),
     ),
