@@ -39,7 +39,7 @@ def test_no_statement_walks_all_rows_of_an_account(gateway_dsn: str, statement: 
     parameters = max((int(number) for number in re.findall(r"\$(\d+)", statement.text)), default=0)
     nulls = f"({', '.join(['NULL'] * parameters)})" if parameters else ""
     with psycopg.connect(gateway_dsn, autocommit=True) as connection:
-        for name in ("plan_cache_mode", "random_page_cost"):
+        for name in ("plan_cache_mode", "random_page_cost", "enable_seqscan"):
             connection.execute(f"SET {name} = '{SESSION_SETTINGS[name]}'")
         connection.execute(f"PREPARE it AS {statement.text}".encode())
         row = connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE it{nulls}".encode()).fetchone()

@@ -1,6 +1,7 @@
 """A statement finds its rows by their own ids from the first day on, never by walking all rows of a merchant.
 
-PostgreSQL keeps the plan that it made on the empty tables, so the plans of a fresh database are looked at here.
+PostgreSQL keeps the plan that it made on the empty tables, so the plans of a fresh database are looked at here; of the
+webhooks' look-up also that of one whose tables autovacuum has found empty.
 """
 
 import re
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 
 from tallystick.kernel.idempotency.engine import SQL as IDEMPOTENCY
+from tallystick.kernel.migrations import migrate
 from tallystick.merchant.checkout.drafts import SQL as CHECKOUT
 from tallystick.merchant.expiry.worker import SQL as EXPIRY
 from tallystick.merchant.intake.commands import SQL as INTAKE
@@ -53,10 +55,22 @@ def columns_in(condition: str) -> set[str]:
 
 @pytest.mark.parametrize("statement", STATEMENTS, ids=[statement.name for statement in STATEMENTS])
 def test_no_statement_walks_all_rows_of_a_merchant(merchant_dsn: str, statement: Statement) -> None:
+    goes_by_ids(merchant_dsn, statement)
+
+
+def test_webhooks_are_looked_up_by_their_ids_also_where_autovacuum_found_the_tables_empty(empty_dsn: str) -> None:
+    migrate(empty_dsn, "tallystick.merchant.schema")
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        connection.execute("ANALYZE")
+    goes_by_ids(empty_dsn, INTAKE.look_up)
+
+
+def goes_by_ids(dsn: str, statement: Statement) -> None:
+    """Look at the statement's plan as a service's session makes it."""
     parameters = max((int(number) for number in re.findall(r"\$(\d+)", statement.text)), default=0)
     nulls = f"({', '.join(['NULL'] * parameters)})" if parameters else ""
-    with psycopg.connect(merchant_dsn, autocommit=True) as connection:
-        for name in ("plan_cache_mode", "random_page_cost"):
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for name in ("plan_cache_mode", "random_page_cost", "enable_seqscan"):
             connection.execute(f"SET {name} = '{SESSION_SETTINGS[name]}'")
         connection.execute(f"PREPARE it AS {statement.text}".encode())
         row = connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE it{nulls}".encode()).fetchone()
