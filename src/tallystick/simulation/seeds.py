@@ -37,8 +37,8 @@ OVERDUE_S: Final = 7200.0  # nothing is due any more at the end, so whatever is 
 VACUUM_EVERY: Final = 25  # seeds: what they deleted would slow the next ones down
 BREAKS_TOLD_MAX: Final = 5
 LONG_WEATHER: Final = 6.0
-"""How much further apart a long seed's weather is. Its orders are 500 s apart: a process that dies each half minute dies
-where nothing is going on, and each time looks through all events of twenty shops."""
+"""How much further apart a long seed's weather is. Its orders are 500 s apart: a process that dies each half minute
+dies where nothing is going on, and each time looks through all events of twenty shops."""
 
 
 class SeedReport(Struct, frozen=True, kw_only=True):
