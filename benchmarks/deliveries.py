@@ -36,7 +36,7 @@ from tallystick.kernel.migrations import migrate
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Statement, open_database
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import AiohttpClient
+from tallystick.ports.http1 import Http1Client
 from tallystick.ports.postgres import EmbeddedPostgres
 
 EVENTS_PER_COMMIT = 100
@@ -209,7 +209,7 @@ async def neighbours(database: Database, worker: Dispatcher, pipe: Connection) -
     }
 
 
-async def two_go_bad(dsn: str, database: Database, http: AiohttpClient, pipe: Connection, port: int) -> dict[str, Any]:
+async def two_go_bad(dsn: str, database: Database, http: Http1Client, pipe: Connection, port: int) -> dict[str, Any]:
     """The others' p99 without and with one endpoint that hangs and one that answers after 14 s."""
     report: dict[str, Any] = {}
     for name, paths in (("all_well", ("0", "1")), ("one_hangs_one_is_slow", ("hang", "slow"))):
@@ -228,7 +228,7 @@ async def measure(dsns: dict[str, str], pipe: Connection, port: int, arguments: 
     dsn, count, endpoints = dsns["gateway"], arguments.deliveries, arguments.endpoints
     settle_memory()  # as the services do
     database = await open_database(dsn)
-    http = AiohttpClient()
+    http = Http1Client()
 
     def worker() -> Dispatcher:
         return dispatcher(database, http, SystemClock(), SystemEntropy(), UNLIMITED)

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import trustme
+import uvloop
 
 from tallystick.kernel.addresses import address_allowed
 from tallystick.ports import http
 from tallystick.ports.http import AiohttpClient, Answered, HttpRequest, NotSent, SystemNames, Unknown
+from tallystick.ports.http1 import Http1Client
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -88,17 +90,34 @@ def _request(port: int, *, scheme: str = "http", host: str = "127.0.0.1", deadli
     )
 
 
+@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """Services run on uvloop, whose transports differ in what they raise and when."""
+    policy: asyncio.AbstractEventLoopPolicy = request.param()
+    return policy
+
+
+Client = AiohttpClient | Http1Client
+Kind = type[AiohttpClient] | type[Http1Client]
+
+
+@pytest.fixture(params=[AiohttpClient, Http1Client])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """The general client, and the one for deliveries: what a caller can tell of them is the same."""
+    return request.param  # type: ignore[no-any-return]
+
+
 @pytest.fixture
-async def client() -> AsyncIterator[AiohttpClient]:
-    client = AiohttpClient()
+async def client(kind: Kind) -> AsyncIterator[Client]:
+    client = kind()
     yield client
     await client.close()
 
 
 @pytest.fixture
-async def guarded() -> AsyncIterator[AiohttpClient]:
+async def guarded(kind: Kind) -> AsyncIterator[Client]:
     """A client for strangers' addresses, as in production."""
-    client = AiohttpClient(address_allowed=address_allowed)
+    client = kind(address_allowed=address_allowed)
     yield client
     await client.close()
 
@@ -111,14 +130,14 @@ def nowhere() -> Iterator[int]:
         yield bound.getsockname()[1]
 
 
-async def test_an_answer(client: AiohttpClient) -> None:
+async def test_an_answer(client: Client) -> None:
     answer = b"HTTP/1.1 201 Created\r\nRetry-After: 7\r\nX-A: b\r\nContent-Length: 2\r\n\r\nok"
     async with _peer(_answering(answer)) as port:
         end = await client.send(_request(port))
     assert end == Answered(201, {"retry-after": "7", "x-a": "b", "content-length": "2"}, b"ok")
 
 
-async def test_what_is_given_is_what_is_sent(client: AiohttpClient) -> None:
+async def test_what_is_given_is_what_is_sent(client: Client) -> None:
     """The signed bytes, and no header that nobody asked for."""
     seen: list[bytes] = []
 
@@ -136,7 +155,7 @@ async def test_what_is_given_is_what_is_sent(client: AiohttpClient) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirects_are_not_followed(client: AiohttpClient, status: int) -> None:
+async def test_redirects_are_not_followed(client: Client, status: int) -> None:
     """RULES §6."""
     location = b"HTTP/1.1 %d Moved\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n" % status
     async with _peer(_answering(location)) as port:
@@ -145,14 +164,14 @@ async def test_redirects_are_not_followed(client: AiohttpClient, status: int) ->
     assert end.status == status
 
 
-async def test_an_endless_body_is_cut(client: AiohttpClient) -> None:
+async def test_an_endless_body_is_cut(client: Client) -> None:
     """RULES §6: what we keep of an answer is bounded, and so is what we read."""
     async with _peer(_forever) as port:
         end = await client.send(_request(port))
     assert end == Answered(200, {}, b"x" * 1024, cut=True)
 
 
-async def test_a_compressed_body_is_not_unpacked(client: AiohttpClient) -> None:
+async def test_a_compressed_body_is_not_unpacked(client: Client) -> None:
     answer = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\n\x1f\x8b\x08\x00"
     async with _peer(_answering(answer)) as port:
         end = await client.send(_request(port))
@@ -179,13 +198,13 @@ async def test_a_compressed_body_is_not_unpacked(client: AiohttpClient) -> None:
     ],
     ids=["silence", "slow headers", "slow body", "reset", "another protocol", "huge header", "bad length"],
 )
-async def test_the_request_may_have_acted(client: AiohttpClient, serve: Serve, end: Unknown) -> None:
+async def test_the_request_may_have_acted(client: Client, serve: Serve, end: Unknown) -> None:
     """RULES §6, §14: the deadline bounds the whole exchange, body included."""
     async with _peer(serve) as port, asyncio.timeout(3):
         assert await client.send(_request(port, deadline_s=0.3)) == end
 
 
-async def test_an_answer_that_breaks_off_is_no_answer(client: AiohttpClient) -> None:
+async def test_an_answer_that_breaks_off_is_no_answer(client: Client) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _read_request(reader)
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nhalf")
@@ -194,7 +213,7 @@ async def test_an_answer_that_breaks_off_is_no_answer(client: AiohttpClient) -> 
         assert await client.send(_request(port)) == Unknown("malformed_answer")
 
 
-async def test_a_reset_on_a_reused_connection_is_unknown(client: AiohttpClient) -> None:
+async def test_a_reset_on_a_reused_connection_is_unknown(client: Client) -> None:
     """The peer closes a kept connection just as we write to it: it may have read the request."""
     connections = 0
 
@@ -213,11 +232,11 @@ async def test_a_reset_on_a_reused_connection_is_unknown(client: AiohttpClient) 
         assert isinstance(await client.send(_request(port)), Answered)
 
 
-async def test_a_refused_connection_was_not_sent(client: AiohttpClient, nowhere: int) -> None:
+async def test_a_refused_connection_was_not_sent(client: Client, nowhere: int) -> None:
     assert await client.send(_request(nowhere)) == NotSent("connection_refused")
 
 
-async def test_a_peer_that_does_not_accept_was_not_sent_to(client: AiohttpClient) -> None:
+async def test_a_peer_that_does_not_accept_was_not_sent_to(client: Client) -> None:
     """Its queue of connections is full: the deadline passes while connecting."""
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))
@@ -230,19 +249,19 @@ async def test_a_peer_that_does_not_accept_was_not_sent_to(client: AiohttpClient
 
 
 @pytest.mark.parametrize("host", ["does-not-exist.invalid", "a" * 64 + ".example"])
-async def test_a_name_without_address_was_not_sent_to(client: AiohttpClient, host: str) -> None:
+async def test_a_name_without_address_was_not_sent_to(client: Client, host: str) -> None:
     end = await client.send(_request(80, host=host, deadline_s=10))
     assert isinstance(end, NotSent)
     assert end.reason in ("dns", "invalid_url")
 
 
 @pytest.mark.parametrize("url", ["", "http://", "ftp://127.0.0.1/", "http://[::1", "no url", "http://127.0.0.1:99999/"])
-async def test_what_is_no_url_was_not_sent(client: AiohttpClient, url: str) -> None:
+async def test_what_is_no_url_was_not_sent(client: Client, url: str) -> None:
     end = await client.send(HttpRequest("POST", url, {}, b"", 1.0))
     assert end == NotSent("invalid_url")
 
 
-async def test_a_header_that_would_split_was_not_sent(client: AiohttpClient, nowhere: int) -> None:
+async def test_a_header_that_would_split_was_not_sent(client: Client, nowhere: int) -> None:
     end = await client.send(HttpRequest("POST", f"http://127.0.0.1:{nowhere}/", {"a": "b\r\nc: d"}, b"", 1.0))
     assert isinstance(end, NotSent | Unknown)
 
@@ -258,10 +277,10 @@ def _tls(authority: trustme.CA, name: str) -> ssl.SSLContext:
     return context
 
 
-async def test_tls_by_an_authority_that_we_know(authority: trustme.CA, tmp_path: Path) -> None:
+async def test_tls_by_an_authority_that_we_know(kind: Kind, authority: trustme.CA, tmp_path: Path) -> None:
     ca_file = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(ca_file)
-    client = AiohttpClient(ca_file=str(ca_file))
+    client = kind(ca_file=str(ca_file))
     async with _peer(_answering(OK), tls=_tls(authority, "127.0.0.1")) as port:
         assert isinstance(await client.send(_request(port, scheme="https")), Answered)
     async with _peer(_answering(OK), tls=_tls(authority, "another.example")) as port:
@@ -269,7 +288,7 @@ async def test_tls_by_an_authority_that_we_know(authority: trustme.CA, tmp_path:
     await client.close()
 
 
-async def test_tls_that_fails_was_not_sent(client: AiohttpClient, authority: trustme.CA) -> None:
+async def test_tls_that_fails_was_not_sent(client: Client, authority: trustme.CA) -> None:
     """The handshake comes before the request: an unknown authority, an old protocol, no TLS at all."""
     async with _peer(_answering(OK), tls=_tls(authority, "127.0.0.1")) as port:
         assert await client.send(_request(port, scheme="https")) == NotSent("tls_certificate")
@@ -289,7 +308,7 @@ async def test_tls_that_fails_was_not_sent(client: AiohttpClient, authority: tru
     "host",
     ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "127.1", "2130706433", "0x7f.1", "0177.0.0.1"],
 )
-async def test_the_guard_is_asked_at_dial_time(guarded: AiohttpClient, host: str) -> None:
+async def test_the_guard_is_asked_at_dial_time(guarded: Client, host: str) -> None:
     """RULES §12: whatever is written, a server that listens on loopback hears nothing of us."""
     heard = 0
 
@@ -305,7 +324,7 @@ async def test_the_guard_is_asked_at_dial_time(guarded: AiohttpClient, host: str
 
 
 async def test_a_name_that_leads_inside_is_refused_at_dial_time(
-    guarded: AiohttpClient, monkeypatch: pytest.MonkeyPatch
+    guarded: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RULES §12: resolve, check every address, connect to the checked one. One address inside refuses the name."""
     answers = {
@@ -319,8 +338,8 @@ async def test_a_name_that_leads_inside_is_refused_at_dial_time(
             assert await guarded.send(_request(port, host=name)) == NotSent("address_refused")
 
 
-async def test_development_reaches_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = AiohttpClient(address_allowed=partial(address_allowed, loopback=True))
+async def test_development_reaches_loopback(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = kind(address_allowed=partial(address_allowed, loopback=True))
     answers = {
         "shop.example": ["127.0.0.1"],
         "inside.example": ["10.0.0.1"],
@@ -356,9 +375,7 @@ def _lookup(answers: dict[str, list[str]]) -> Callable[..., list[tuple[object, .
     return getaddrinfo
 
 
-async def test_a_name_server_that_hangs_holds_nothing_up(
-    client: AiohttpClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_name_server_that_hangs_holds_nothing_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lookup takes a thread, not the loop; given up, it was not sent."""
     release = threading.Event()
     monkeypatch.setattr(http, "RESOLVE_TIMEOUT_S", 0.1)
@@ -379,7 +396,39 @@ async def test_the_addresses_of_a_name() -> None:
     names.close()
 
 
-async def test_many_exchanges_leave_nothing_open(client: AiohttpClient) -> None:
+async def test_everybody_gets_his_own_answer(client: Client) -> None:
+    """A connection carries one exchange at a time, however quickly the next one is after it."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while body := (await _read_request(reader)).partition(b"\r\n\r\n")[2]:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+
+    async def ask(number: int, port: int) -> None:
+        for turn in range(20):
+            body = b"%d-%d" % (number, turn)
+            end = await client.send(HttpRequest("POST", f"http://127.0.0.1:{port}/", {}, body, 5.0))
+            assert isinstance(end, Answered)
+            assert end.body == body
+
+    async with _peer(echo) as port:
+        await asyncio.gather(*(ask(number, port) for number in range(30)))
+
+
+async def test_an_answer_too_many_is_nobodys(client: Client) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _read_request(reader)
+        writer.write(OK + b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n")
+        await _read_request(reader)
+        writer.write(b"lies")
+
+    async with _peer(serve) as port:
+        for _ in range(2):
+            end = await client.send(_request(port))
+            assert isinstance(end, Answered)
+            assert end.body == b"ok"
+
+
+async def test_many_exchanges_leave_nothing_open(client: Client) -> None:
     """Connections are reused, and no more are opened than there are exchanges at once."""
     connections = 0
 

@@ -75,7 +75,8 @@ from tallystick.ports.alerts import Alerts, AppriseAlerts, TargetInvalid
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock
 from tallystick.ports.database import Database, DatabaseError, Statements, open_database
 from tallystick.ports.entropy import Entropy, SystemEntropy
-from tallystick.ports.http import AiohttpClient, Http, SystemNames
+from tallystick.ports.http import Http, SystemNames
+from tallystick.ports.http1 import Http1Client
 
 SQL = Statements.beside(__file__)
 
@@ -98,7 +99,7 @@ class Ports(Struct, frozen=True):
 
     async def close(self) -> None:
         """Let connections go."""
-        if isinstance(self.http, AiohttpClient):
+        if isinstance(self.http, Http1Client):
             await self.http.close()
         await self.database.close()
 
@@ -111,7 +112,7 @@ async def open_ports(settings: Settings) -> Ports:
         raise SettingsRefused(f"{PREFIX}ALERT_TARGETS: {invalid}") from None
     database = await open_database(settings.database_dsn, connections_max=settings.database_connections_max)
     allowed = partial(address_allowed, loopback=settings.webhooks_to_loopback)
-    http = AiohttpClient(address_allowed=allowed, ca_file=settings.ca_file or None)
+    http = Http1Client(address_allowed=allowed, ca_file=settings.ca_file or None)
     clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
     return Ports(database, http, SystemNames(), clock, SystemEntropy(), alerts)
 

@@ -82,6 +82,7 @@ from tallystick.ports.database import (
 )
 from tallystick.ports.entropy import Entropy, SystemEntropy
 from tallystick.ports.http import AiohttpClient, Http
+from tallystick.ports.http1 import Http1Client
 from tallystick.ports.secrets import LocalSecrets, Secrets
 
 SQL = Statements.beside(__file__)
@@ -110,7 +111,7 @@ class Ports(Struct, frozen=True):
     async def close(self) -> None:
         """Let connections go."""
         for http in (self.http, self.shops):
-            if isinstance(http, AiohttpClient):
+            if isinstance(http, AiohttpClient | Http1Client):
                 await http.close()
         await self.database.close()
 
@@ -125,7 +126,7 @@ async def open_ports(settings: Settings) -> Ports:
     http = AiohttpClient(ca_file=settings.ca_file or None)
     clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
     allowed = partial(address_allowed, loopback=settings.shops_on_loopback)
-    shops = AiohttpClient(address_allowed=allowed, ca_file=settings.ca_file or None)
+    shops = Http1Client(address_allowed=allowed, ca_file=settings.ca_file or None)
     return Ports(database, http, LocalSecrets(), clock, SystemEntropy(), shops, alerts)
 
 

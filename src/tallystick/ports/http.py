@@ -266,7 +266,7 @@ def _every_address(_: str) -> bool:
 def _end_of(error: Exception, phase: str) -> NotSent | Unknown:
     """What a failure in `phase` means. Type and phase only: an error's text may carry what the peer sent."""
     if phase == "connecting":
-        return NotSent(_reason_not_sent(error))
+        return NotSent(reason_not_sent(error))
     if isinstance(error, TimeoutError):
         return Unknown("body_timeout" if phase == "answered" else "answer_timeout")
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
@@ -276,7 +276,8 @@ def _end_of(error: Exception, phase: str) -> NotSent | Unknown:
     return Unknown("failed")
 
 
-def _reason_not_sent(error: Exception) -> str:
+def reason_not_sent(error: Exception) -> str:
+    """What kept a request from being sent, in a word out of the list above."""
     for kinds, reason in _REASONS_NOT_SENT:
         if isinstance(error, kinds) or isinstance(error.__cause__, kinds):
             return reason

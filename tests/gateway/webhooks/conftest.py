@@ -17,7 +17,8 @@ from tallystick.kernel.delivery.worker import Dispatcher
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import AiohttpClient, Http
+from tallystick.ports.http import Http
+from tallystick.ports.http1 import Http1Client
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 PATIENCE_S = 10.0
@@ -236,6 +237,6 @@ class Bench:
 
 @pytest.fixture
 async def bench(gateway_dsn: str, gateway_database: Database) -> AsyncIterator[Bench]:
-    http = AiohttpClient()
+    http = Http1Client()
     yield Bench(gateway_dsn, gateway_database, http)
     await http.close()
