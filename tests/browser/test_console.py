@@ -49,7 +49,25 @@ def gateway_with_letters(run_gateway: Any, monkeypatch: pytest.MonkeyPatch, tmp_
                     " answer) VALUES (%s, %s, 1, %s, 12, 500, %s, 'down for repair')",
                     (running.account_id, f"dlv_{n}", AT, f"http_50{n}"),
                 )
+            connection.execute(
+                "INSERT INTO endpoint_health (owner_id, livemode, endpoint, width, failures, reason)"
+                " VALUES (%s, false, 'we_1', 1, 4, 'http_501')",
+                (running.account_id,),
+            )
         yield running.url
+
+
+async def test_an_operator_sees_how_endpoints_stand(
+    open_page: Callable[..., Awaitable[Any]], gateway_with_letters: str
+) -> None:
+    page = await open_page(java_script_enabled=False)
+    await page.goto(f"{gateway_with_letters}/console")
+    await page.get_by_label("Name").fill("ada")
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Log in").click()
+    row = page.get_by_role("region", name="Endpoints").get_by_role("row", name="we_1")
+    await expect(row).to_contain_text("failing")
+    await expect(row).to_contain_text("http_501")
 
 
 async def test_an_operator_redrives_a_dead_letter(

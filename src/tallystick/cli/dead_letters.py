@@ -11,6 +11,7 @@ from tallystick.cli.failures import CommandFailed, CommandRefused
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.service_api import ServiceApi
 from tallystick.cli.showing import AsJson, console, show
+from tallystick.cli.standing import show_standings
 
 app = typer.Typer(help="Webhooks whose tries are exhausted.", no_args_is_help=True)
 endpoints = typer.Typer(help="Webhook endpoints.", no_args_is_help=True)
@@ -114,6 +115,12 @@ def redrive(
         show(as_json, made, words)
     if not dry_run and made["state"] == "canceled":
         raise CommandFailed(f"redrive {made['id']} was canceled")
+
+
+@endpoints.command("health")
+def health(endpoint: Endpoint = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Show the endpoints that are slowed down, broken or recovering, and what is held for them."""
+    show_standings("gateway", endpoint, data_dir, as_json)
 
 
 @endpoints.command("roll-secret")

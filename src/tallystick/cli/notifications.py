@@ -9,6 +9,7 @@ import typer
 from tallystick.cli.failures import CommandRefused
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, show
+from tallystick.cli.standing import show_standings
 
 letters = typer.Typer(help="Notifications that shops did not take.", no_args_is_help=True)
 app = typer.Typer(help="Endpoints: where a merchant's shop hears of its orders.", no_args_is_help=True)
@@ -54,6 +55,16 @@ def list_all(merchant: Merchant = None, as_json: AsJson = False) -> None:
     found = asyncio.run(list_shop_endpoints(read(os.environ), merchant))
     words = (f"{each.id}  {each.status}  {each.url}  {', '.join(each.enabled_events)}" for each in found)
     show(as_json, {"endpoints": found}, *words)
+
+
+@app.command("health")
+def health(
+    endpoint: Annotated[str | None, typer.Option(help="Only this one, ep_….")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the endpoints that are slowed down, broken or recovering, and what is held for them."""
+    show_standings("merchant", endpoint, data_dir, as_json)
 
 
 @app.command("roll")

@@ -60,6 +60,7 @@ from tallystick.kernel.backoff import schedule_of
 from tallystick.kernel.delivery.alerting import Alerter
 from tallystick.kernel.delivery.protocol import Limits
 from tallystick.kernel.delivery.redrive import Redriver, Redrives
+from tallystick.kernel.delivery.standing import Standings
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.idempotency.worker import KeyReaper
@@ -228,7 +229,10 @@ def _checks(settings: Settings, database: Database, clock: Clock) -> list[Worker
 def _pages(origin: str, behind: Behind) -> Asgi:
     """What browsers and load balancers see."""
     assets, https = read_assets(), origin.startswith("https://")
-    console = Console(behind.logins, behind.letters, behind.redrives, ConsoleViews(assets), behind.entropy, https)
+    health = Standings(behind.database, behind.clock)
+    console = Console(
+        behind.logins, behind.letters, behind.redrives, health, ConsoleViews(assets), behind.entropy, https
+    )
     answers = Answers(Views(assets), behind.entropy, https)
     pages = Litestar(
         route_handlers=[

@@ -18,6 +18,7 @@ from tallystick.kernel.batching import QueueFull
 from tallystick.kernel.delivery.alerting import Alerter
 from tallystick.kernel.delivery.keeper import Keeper
 from tallystick.kernel.delivery.redrive import Redriver, Redrives
+from tallystick.kernel.delivery.standing import Standings
 from tallystick.kernel.delivery.worker import Dispatcher
 from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.idempotency.worker import KeyReaper
@@ -165,13 +166,13 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     attempts = AttemptWorker(database, gateways, directory, clock, entropy, outbox)
     sweeper = Sweeper(database, clock, outbox)
     shops = ports.shops or ports.http
-    deliveries = Dispatcher(database, shops, ShopEndpoints(database), clock, entropy)
+    deliveries = Dispatcher(database, shops, ShopEndpoints(), clock, entropy)
     letters = DeadLetters(database)
     redrives = Redrives(database, letters, clock, entropy)
     notifying = (
         deliveries,
         Redriver(database, letters, clock),
-        Keeper(database, ShopEndpoints(database), clock),
+        Keeper(database, ShopEndpoints(), clock),
         Alerter(database, ports.alerts, clock, command="tallystick merchant dead-letters"),
     )
     inbox = InboxWorker(database, gateways, clock, entropy, outbox)
@@ -184,7 +185,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
     operated = [
         *inbox_routes(database, inbox, clock),
-        *letter_routes(letters, redrives),
+        *letter_routes(letters, redrives, Standings(database, clock)),
         *(route for time in sandbox for route in clock_routes(time)),
     ]
     operators = at_first_call(lambda: operator_api("merchant", operated, database, clock, entropy))

@@ -184,7 +184,7 @@ async def test_a_process_that_slept_past_its_lease_does_not_send(bench: Any, rec
     bench.endpoint("we_1", receiver.url)
     await bench.happen()
     dispatcher = bench.dispatcher()
-    find = CalledEndpoints(bench.database, bench.clock).find
+    find = CalledEndpoints(bench.clock).find
 
     class Sleepy:
         async def claim(self, *arguments: Any, **named: Any) -> list[Claimed]:
@@ -197,7 +197,7 @@ async def test_a_process_that_slept_past_its_lease_does_not_send(bench: Any, rec
         patch.setattr(queue, "claim", sleepy.claim)
         async with bench.running(dispatcher):
             await asyncio.sleep(0.2)
-    assert (await find([KEY]))[KEY].enabled
+    assert (await find(bench.database, [KEY]))[KEY].enabled
     assert (receiver.received, bench.attempts()) == ([], [])
     bench.clock.ahead_s += 61
     async with bench.running():

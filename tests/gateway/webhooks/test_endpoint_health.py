@@ -14,6 +14,7 @@ from tallystick.kernel.delivery import keeper, queue
 from tallystick.kernel.delivery.health import BREAK_AFTER
 from tallystick.kernel.delivery.protocol import EndpointKey, Result, Try, Verdict
 from tallystick.kernel.idempotency import Idempotency
+from tallystick.ports.database import open_database
 
 KEY = EndpointKey("acct_a", False, "we_1")
 
@@ -289,3 +290,16 @@ async def test_ten_thousand_that_fail_together_come_back_spread(bench: Any, rece
     )
     assert busiest[0][0] < 1000
     assert busiest[0][1] > 20
+
+
+async def test_the_keeper_awaits_nothing_but_its_own_connection(bench: Any, gateway_dsn: str) -> None:
+    """Nothing but a transaction's own statements is awaited inside it: with one connection there is no second one."""
+    bench.endpoint("we_1", "http://127.0.0.1:1/")
+    await bench.happen(3)
+    bench.sql("UPDATE webhook_endpoint SET status = 'disabled'")
+    await queue.ask_keeper(bench.database, [KEY], at=bench.clock.now())
+    alone = await open_database(gateway_dsn, connections_max=1)
+    async with asyncio.timeout(3):
+        await backlog_keeper(alone, bench.clock).step()
+    await alone.close()
+    assert _counts(bench) == {"held": 3}

@@ -150,3 +150,42 @@ def test_a_secret_is_rolled_by_the_command(command: Any, dead: list[str], gatewa
         row = connection.execute("SELECT secrets FROM webhook_endpoint").fetchone()
     assert row == ([rolled["secret"], "whsec_eA=="],)
     command("gateway", "endpoints", "roll-secret", "we_9", "--account", gateway.account_id, code=1)
+
+
+def test_how_endpoints_stand(gateway: Any, operator: Any, command: Any) -> None:
+    """What is well is not listed; a breaker, a slow-down and a ramp are, with what waits behind them (RULES §6)."""
+    at = datetime.now(UTC)
+    health = [
+        ("we_broken", 1, 12, "http_500", None, at + timedelta(hours=1)),
+        ("we_held", None, 0, None, None, None),
+        ("we_ramp", 7, 0, None, None, at - timedelta(hours=1)),
+        ("we_slow", 32, 0, None, at + timedelta(hours=1), None),
+        ("we_well", None, 0, None, at - timedelta(hours=1), at - timedelta(hours=1)),
+    ]
+    with psycopg.connect(gateway.dsn) as connection:
+        for row in health:
+            connection.execute(
+                "INSERT INTO endpoint_health"
+                " (owner_id, livemode, endpoint, width, failures, reason, slowed_until, broken_until)"
+                " VALUES (%s, false, %s, %s, %s, %s, %s, %s)",
+                (gateway.account_id, *row),
+            )
+        for n in range(3):
+            connection.execute(
+                "INSERT INTO delivery"
+                " (owner_id, id, livemode, message, api_version, endpoint, state, due_at, created_at)"
+                " VALUES (%s, %s, false, %s, 'v', 'we_held', 'held', %s, %s)",
+                (gateway.account_id, f"dlv_h{n}", f"evt_h{n}", at, at),
+            )
+    found = operator.get("/operator/v1/endpoints").json["data"]
+    told = [(each["endpoint"], each["standing"], each["at_once"], each["due"], each["held"]) for each in found]
+    assert told == [
+        ("we_broken", "broken", 1, 0, 0),
+        ("we_held", "well", None, 0, 3),
+        ("we_ramp", "recovering", 7, 0, 0),
+        ("we_slow", "slowed", 32, 0, 0),
+    ]
+    assert (found[0]["failures"], found[0]["reason"], found[0]["owner"]) == (12, "http_500", gateway.account_id)
+    assert found[0]["until"] is not None
+    assert command("gateway", "endpoints", "health", "--endpoint", "we_slow")["endpoints"] == [found[3]]
+    assert operator.get("/operator/v1/endpoints?limit=0").status == 422

@@ -76,7 +76,7 @@ async def listen(stage: Stage, ear: Ear, *events: str) -> str:
 
 async def deliver(stage: Stage) -> None:
     """Send what is due, until nothing is under way."""
-    dispatcher = Dispatcher(stage.database, stage.http, ShopEndpoints(stage.database), *PORTS)
+    dispatcher = Dispatcher(stage.database, stage.http, ShopEndpoints(), *PORTS)
     while await dispatcher._take() or dispatcher._under_way:
         for task in list(dispatcher._under_way):
             await task

@@ -18,8 +18,10 @@ from tallystick.gateway.pages import forms
 from tallystick.gateway.pages.answers import HTML, NONCE_BYTES
 from tallystick.gateway.pages.headers import page_headers
 from tallystick.gateway.webhooks.dead_letters import DeadLetters
-from tallystick.gateway.webhooks.operating import LettersQuery, Which, cursor_of, place_of
+from tallystick.gateway.webhooks.operating import LettersQuery, Which, cursor_of
+from tallystick.kernel.delivery.operating import place_of
 from tallystick.kernel.delivery.redrive import RATE, RUNNING, Redrives
+from tallystick.kernel.delivery.standing import Standings
 from tallystick.kernel.logins.users import SESSION_S, Logins, csrf_of, is_csrf
 from tallystick.kernel.operators.problems import FieldsRefused
 from tallystick.ports.entropy import Entropy
@@ -31,6 +33,7 @@ LOGIN: Final = f"{ROOT}/login"
 COOKIE: Final = "tallystick_operator"
 COOKIE_ATTRIBUTES: Final = f"Path={ROOT}; Secure; HttpOnly; SameSite=Strict"
 PAGE_ROWS: Final = 50
+STANDINGS_ROWS: Final = 20
 REFRESH_S: Final = 2  # while a redrive is running
 SAME_SITE: Final = (None, "same-origin", "none")  # Sec-Fetch-Site of what our own pages send; older browsers send none
 
@@ -63,6 +66,7 @@ class Console(Struct, frozen=True):
     logins: Logins
     letters: DeadLetters
     redrives: Redrives
+    standings: Standings
     views: ConsoleViews
     entropy: Entropy
     https: bool
@@ -103,6 +107,7 @@ class Console(Struct, frozen=True):
                 return self._page("letters", session, "Dead letters", status=422, **_no_letters(sent, refused=True))
             found = await self.letters.page(asked.filter(), before=before, letters_max=PAGE_ROWS + 1)
             shown = _no_letters(sent) | {
+                "standings": await self.standings.ailing(endpoint=asked.endpoint, rows_max=STANDINGS_ROWS),
                 "letters": found[:PAGE_ROWS],
                 "cursor": cursor_of(found[PAGE_ROWS - 1]) if len(found) > PAGE_ROWS else None,
             }
@@ -231,4 +236,4 @@ PROBLEMS: Final = {
 
 def _no_letters(sent: Mapping[str, str], *, refused: bool = False) -> dict[str, Any]:
     given = {name: sent.get(name, "") for name in Which.__struct_fields__}
-    return {"given": given, "refused": refused, "letters": [], "cursor": None}
+    return {"given": given, "refused": refused, "letters": [], "standings": [], "cursor": None}

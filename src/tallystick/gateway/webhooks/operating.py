@@ -1,6 +1,5 @@
-"""What operators do with webhooks, under /operator/v1: dead letters, redrives, secrets of endpoints (RULES §6)."""
+"""What operators do with webhooks, under /operator/v1: dead letters, redrives, endpoints, secrets (RULES §6)."""
 
-from datetime import datetime
 from typing import Annotated
 
 from litestar import Response, get, post
@@ -10,15 +9,21 @@ from msgspec import Meta, Struct
 
 from tallystick.gateway.webhooks.dead_letters import Attempt, DeadLetter, DeadLetters
 from tallystick.gateway.webhooks.rotation import OVERLAP_S, OVERLAP_S_MAX, roll_secrets
-from tallystick.kernel.delivery.redrive import RATE, RATE_MAX, Filter, Instant, Place, Redrive, Redrives, Word
+from tallystick.kernel.delivery.operating import (
+    PAGE_ROWS,
+    PAGE_ROWS_MAX,
+    cursor,
+    place_of,
+    redrive_routes,
+    standing_route,
+)
+from tallystick.kernel.delivery.redrive import RATE, RATE_MAX, Filter, Instant, Redrives, Word
+from tallystick.kernel.delivery.standing import Standings
 from tallystick.kernel.operators.api import Call, NoQuery, answer, body, query
-from tallystick.kernel.operators.problems import FieldError, FieldsRefused, NotFound
+from tallystick.kernel.operators.problems import NotFound
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import Entropy
-
-PAGE_ROWS = 20
-PAGE_ROWS_MAX = 100  # one page is one statement and one answer; both stay small
 
 
 class Which(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,19 +74,6 @@ class ShownLetter(Struct, frozen=True):
     attempts: list[Attempt]
 
 
-class DryRun(Struct, frozen=True):
-    """What a redrive would concern."""
-
-    matched: int
-    dry_run: bool = True
-
-
-class RedrivesPage(Struct, frozen=True):
-    """The newest redrives first."""
-
-    data: list[Redrive]
-
-
 class Roll(Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /operator/v1/endpoints/{id}/roll-secret`."""
 
@@ -102,7 +94,12 @@ def operator_routes(
     database: Database, letters: DeadLetters, redrives: Redrives, clock: Clock, entropy: Entropy
 ) -> list[HTTPRouteHandler]:
     """The handlers, over what they need."""
-    return [*_letter_routes(letters), *_redrive_routes(redrives), _rolling(database, clock, entropy)]
+    return [
+        *_letter_routes(letters),
+        *redrive_routes(redrives, NewRedrive),
+        standing_route(Standings(database, clock)),
+        _rolling(database, clock, entropy),
+    ]
 
 
 def _letter_routes(letters: DeadLetters) -> list[HTTPRouteHandler]:
@@ -125,36 +122,6 @@ def _letter_routes(letters: DeadLetters) -> list[HTTPRouteHandler]:
     return [list_letters, show_letter]
 
 
-def _redrive_routes(redrives: Redrives) -> list[HTTPRouteHandler]:
-    @post("/redrives")
-    async def create(request: Call) -> Response[bytes]:
-        query(request, NoQuery)
-        asked = await body(request, NewRedrive)
-        filter = asked.filter()
-        if filter == Filter() and not asked.all:
-            raise FieldsRefused("Say which dead letters, or `all`.", errors=[FieldError("all", "nothing is chosen")])
-        if asked.dry_run:
-            return answer(DryRun(await redrives.count(filter)))
-        return answer(await redrives.create(filter, rate_max=asked.rate_max, by=request.auth.name), 201)
-
-    @get("/redrives")
-    async def list_redrives(request: Call) -> Response[bytes]:
-        query(request, NoQuery)
-        return answer(RedrivesPage(await redrives.newest()))
-
-    @get("/redrives/{redrive_id:str}")
-    async def show(request: Call, redrive_id: FromPath[str]) -> Response[bytes]:
-        query(request, NoQuery)
-        return answer(_there(await redrives.find(redrive_id)))
-
-    @post("/redrives/{redrive_id:str}/cancel")
-    async def cancel(request: Call, redrive_id: FromPath[str]) -> Response[bytes]:
-        query(request, NoQuery)
-        return answer(_there(await redrives.cancel(redrive_id)))
-
-    return [create, list_redrives, show, cancel]
-
-
 def _rolling(database: Database, clock: Clock, entropy: Entropy) -> HTTPRouteHandler:
     @post("/endpoints/{endpoint_id:str}/roll-secret")
     async def roll(request: Call, endpoint_id: FromPath[str]) -> Response[bytes]:
@@ -170,24 +137,6 @@ def _rolling(database: Database, clock: Clock, entropy: Entropy) -> HTTPRouteHan
     return roll
 
 
-def _there(redrive: Redrive | None) -> Redrive:
-    if redrive is None:
-        raise NotFound
-    return redrive
-
-
 def cursor_of(letter: DeadLetter) -> str:
     """Where the page behind `letter` begins."""
-    return f"{letter.died_at.isoformat()}~{letter.account}~{letter.id}"
-
-
-def place_of(cursor: str) -> Place:
-    """The place that a cursor names. Raises FieldsRefused."""
-    try:
-        at, owner_id, id = cursor.split("~")
-        place = Place(datetime.fromisoformat(at), owner_id, id)
-    except ValueError:
-        place = None
-    if place is None or place.at.tzinfo is None or "\x00" in cursor:
-        raise FieldsRefused("See errors.", errors=[FieldError("cursor", "no next_cursor of ours")])
-    return place
+    return cursor(letter.died_at, letter.account, letter.id)

@@ -18,14 +18,15 @@ from tallystick.ports.http import Http
 class CalledEndpoints:
     """The rows of `webhook_endpoint` as the engine asks for them."""
 
-    def __init__(self, database: Database, clock: Clock, schedule: Schedule = DEFAULT_SCHEDULE) -> None:
-        self._database = database
+    def __init__(self, clock: Clock, schedule: Schedule = DEFAULT_SCHEDULE) -> None:
         self._clock = clock
         self._schedule = schedule
 
-    async def find(self, keys: Collection[EndpointKey]) -> Mapping[EndpointKey, Endpoint]:
+    async def find(
+        self, database: Database | Transaction, keys: Collection[EndpointKey]
+    ) -> Mapping[EndpointKey, Endpoint]:
         """Address, secrets, status and schedule of the endpoints that are not deleted."""
-        rows = await self._database.rows(SQL.endpoints_to_call, *columns(3, sorted(keys)), self._clock.now())
+        rows = await database.rows(SQL.endpoints_to_call, *columns(3, sorted(keys)), self._clock.now())
         return {EndpointKey(row["account_id"], row["livemode"], row["id"]): self._endpoint(row) for row in rows}
 
     async def disable(self, tx: Transaction, keys: Collection[EndpointKey], *, at: datetime) -> None:
@@ -44,7 +45,7 @@ class CalledEndpoints:
 
 def backlog_keeper(database: Database, clock: Clock) -> Keeper:
     """The worker that holds what endpoints do not take, and releases it."""
-    return Keeper(database, CalledEndpoints(database, clock), clock)
+    return Keeper(database, CalledEndpoints(clock), clock)
 
 
 def dispatcher(
@@ -61,4 +62,4 @@ def dispatcher(
 
     `schedule` is that of endpoints without one of their own.
     """
-    return Dispatcher(database, http, CalledEndpoints(database, clock, schedule), clock, entropy, limits, poll_s=poll_s)
+    return Dispatcher(database, http, CalledEndpoints(clock, schedule), clock, entropy, limits, poll_s=poll_s)

@@ -42,8 +42,10 @@ assert RELEASED_MAX <= KEPT_DUE
 class Endpoints(Protocol):
     """The endpoints of the service that uses the engine."""
 
-    async def find(self, keys: Collection[EndpointKey]) -> Mapping[EndpointKey, Endpoint]:
-        """The endpoints as they are now; deleted ones are left out."""
+    async def find(
+        self, database: Database | Transaction, keys: Collection[EndpointKey]
+    ) -> Mapping[EndpointKey, Endpoint]:
+        """The endpoints as they are now, or as a transaction sees them; deleted ones are left out."""
         ...
 
 
@@ -91,7 +93,7 @@ class Keeper:
             next_at = at + timedelta(seconds=LOOK_S)
             keys = sorted(_key(row) for row in await tx.rows(SQL.claim_keeps, *columns(4, rows), next_at))
             # Looked up when their rows are locked: whoever enables or disables one meanwhile waits for us.
-            endpoints = await self._endpoints.find(keys)
+            endpoints = await self._endpoints.find(tx, keys)
             done = await self._keep(tx, keys, endpoints, at)
             if done:
                 await tx.execute(SQL.end_keeps, *columns(3, sorted(done)))

@@ -100,6 +100,29 @@ SELECT h.owner_id, h.livemode, h.endpoint, 1, $4::timestamptz
    SET width = 1, failures = 0, failing_since = NULL, reason = NULL, backoffs = 0, backed_off_at = NULL,
        slowed_until = NULL, broken_until = NULL, keep_at = excluded.keep_at;
 
+-- standings
+-- How endpoints stand that are not well, or have something held ($4), and how much waits for each; counted up to a limit.
+SELECT h.owner_id, h.livemode, h.endpoint, h.width, h.failures, h.failing_since, h.reason, h.slowed_until, h.broken_until,
+       due.waiting AS due, held.waiting AS held
+  FROM endpoint_health h
+ CROSS JOIN LATERAL (
+       SELECT count(*)::int AS waiting
+         FROM (SELECT FROM delivery d
+                WHERE (d.owner_id, d.livemode, d.endpoint) = (h.owner_id, h.livemode, h.endpoint)
+                  AND d.state IN ('due', 'held', 'dead') AND d.state = $3::text AND d.due_at <= $1::timestamptz
+                LIMIT $5::int) AS few) AS due
+ CROSS JOIN LATERAL (
+       SELECT count(*)::int AS waiting
+         FROM (SELECT FROM delivery d
+                WHERE (d.owner_id, d.livemode, d.endpoint) = (h.owner_id, h.livemode, h.endpoint)
+                  AND d.state IN ('due', 'held', 'dead') AND d.state = $4::text
+                LIMIT $5::int) AS few) AS held
+ WHERE (h.endpoint = $2::text OR $2::text IS NULL)
+   AND (h.width IS NOT NULL OR h.failures > 0 OR h.slowed_until > $1::timestamptz OR h.broken_until > $1::timestamptz
+        OR held.waiting > 0)
+ ORDER BY h.owner_id, h.livemode, h.endpoint
+ LIMIT $6::int;
+
 -- due_keeps
 -- Endpoints whose backlog is to be looked at, longest due first, read without a lock.
 SELECT h.owner_id, h.livemode, h.endpoint, h.keep_at

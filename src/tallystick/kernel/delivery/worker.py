@@ -138,7 +138,7 @@ class Dispatcher:
         if not chosen:
             return False
         self._waiting_for_room = self._waiting_for_room or len(chosen) < len(seen)
-        endpoints = await self._endpoints.find({item.endpoint for item in chosen})
+        endpoints = await self._endpoints.find(self._database, {item.endpoint for item in chosen})
         try:
             claimed = await queue.claim(self._database, chosen, at=at, lease_s=limits.lease_s)
         except SerializationFailed:  # another dispatcher was after the same rows; what it left is looked for again

@@ -1,20 +1,23 @@
-"""What operators do with notifications, under /operator/v1: dead letters and redrives (RULES §6)."""
+"""What operators do with notifications, under /operator/v1: dead letters, redrives and endpoints (RULES §6)."""
 
-from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated
 
-from litestar import Response, get, post
+from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from tallystick.kernel.delivery.redrive import RATE, RATE_MAX, Filter, Instant, Place, Redrive, Redrives, Word
-from tallystick.kernel.operators.api import Call, NoQuery, answer, body, query
-from tallystick.kernel.operators.problems import FieldError, FieldsRefused, NotFound
+from tallystick.kernel.delivery.operating import (
+    PAGE_ROWS,
+    PAGE_ROWS_MAX,
+    cursor,
+    place_of,
+    redrive_routes,
+    standing_route,
+)
+from tallystick.kernel.delivery.redrive import RATE, RATE_MAX, Filter, Instant, Redrives, Word
+from tallystick.kernel.delivery.standing import Standings
+from tallystick.kernel.operators.api import Call, answer, query
 from tallystick.merchant.notifications.dead_letters import NEVER, DeadLetter, DeadLetters
-
-PAGE_ROWS: Final = 20
-PAGE_ROWS_MAX: Final = 100
 
 
 class Which(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,75 +60,19 @@ class LettersPage(Struct, frozen=True):
     next_cursor: str | None
 
 
-class DryRun(Struct, frozen=True):
-    """What a redrive would concern."""
-
-    matched: int
-    dry_run: bool = True
-
-
-class RedrivesPage(Struct, frozen=True):
-    """The newest redrives first."""
-
-    data: list[Redrive]
-
-
-def letter_routes(letters: DeadLetters, redrives: Redrives) -> list[HTTPRouteHandler]:
+def letter_routes(letters: DeadLetters, redrives: Redrives, standings: Standings) -> list[HTTPRouteHandler]:
     """The handlers, over what they need."""
 
     @get("/dead-letters")
     async def list_letters(request: Call) -> Response[bytes]:
         wanted = query(request, LettersQuery)
-        after = NEVER if wanted.cursor is None else _place_of(wanted.cursor)
+        after = NEVER if wanted.cursor is None else place_of(wanted.cursor)
         found = await letters.page(wanted.filter(), after=after, letters_max=wanted.limit + 1)
         page = found[: wanted.limit]
         return answer(LettersPage(page, _cursor_of(page[-1]) if len(found) > wanted.limit else None))
 
-    @post("/redrives")
-    async def create(request: Call) -> Response[bytes]:
-        query(request, NoQuery)
-        asked = await body(request, NewRedrive)
-        if asked.filter() == Filter() and not asked.all:
-            raise FieldsRefused("Say which dead letters, or `all`.", errors=[FieldError("all", "nothing is chosen")])
-        if asked.dry_run:
-            return answer(DryRun(await redrives.count(asked.filter())))
-        return answer(await redrives.create(asked.filter(), rate_max=asked.rate_max, by=request.auth.name), 201)
-
-    @get("/redrives")
-    async def list_redrives(request: Call) -> Response[bytes]:
-        query(request, NoQuery)
-        return answer(RedrivesPage(await redrives.newest()))
-
-    @get("/redrives/{redrive_id:str}")
-    async def show(request: Call, redrive_id: FromPath[str]) -> Response[bytes]:
-        query(request, NoQuery)
-        return answer(_there(await redrives.find(redrive_id)))
-
-    @post("/redrives/{redrive_id:str}/cancel")
-    async def cancel(request: Call, redrive_id: FromPath[str]) -> Response[bytes]:
-        query(request, NoQuery)
-        return answer(_there(await redrives.cancel(redrive_id)))
-
-    return [list_letters, create, list_redrives, show, cancel]
-
-
-def _there(redrive: Redrive | None) -> Redrive:
-    if redrive is None:
-        raise NotFound
-    return redrive
+    return [list_letters, *redrive_routes(redrives, NewRedrive), standing_route(standings)]
 
 
 def _cursor_of(letter: DeadLetter) -> str:
-    return f"{letter.died_at.isoformat()}~{letter.merchant}~{letter.id}"
-
-
-def _place_of(cursor: str) -> Place:
-    """The place that a cursor names. Raises FieldsRefused."""
-    try:
-        at, owner_id, id = cursor.split("~")
-        place = Place(datetime.fromisoformat(at), owner_id, id)
-    except ValueError:
-        place = None
-    if place is None or place.at.tzinfo is None or "\x00" in cursor:
-        raise FieldsRefused("See errors.", errors=[FieldError("cursor", "no next_cursor of ours")])
-    return place
+    return cursor(letter.died_at, letter.merchant, letter.id)

@@ -13,17 +13,16 @@ from tallystick.ports.database import Database, Transaction
 class ShopEndpoints:
     """The rows of `notification_endpoint` as the engine asks for them."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def find(self, keys: Collection[EndpointKey]) -> Mapping[EndpointKey, Endpoint]:
+    async def find(
+        self, database: Database | Transaction, keys: Collection[EndpointKey]
+    ) -> Mapping[EndpointKey, Endpoint]:
         """Address, secrets and status of the endpoints that are not deleted."""
         wanted = columns(2, sorted((key.owner_id, key.id) for key in keys))
         return {
             EndpointKey(row["merchant_id"], LIVEMODE, row["endpoint_id"]): Endpoint(
                 url=row["url"], secrets=tuple(row["secrets"]), enabled=row["status"] == "enabled"
             )
-            for row in await self._database.rows(SQL.endpoints_to_call, *wanted)
+            for row in await database.rows(SQL.endpoints_to_call, *wanted)
         }
 
     async def disable(self, tx: Transaction, keys: Collection[EndpointKey], *, at: datetime) -> None:
