@@ -162,7 +162,9 @@ def resend(payment: Payment, command: inputs.Resend, at: datetime) -> Decision |
 def request_not_sent(payment: Payment, answer: inputs.RequestNotSent, at: datetime) -> Decision | Refusal:
     """Nothing reached the acquirer. What must happen all the same stays to be sent."""
     request = payment.request(answer.request_id)
-    if request is not None and request.state == "sent" and _owed(payment, request):
+    if request is not None and request.state in OPEN_REQUEST_STATES and _owed(payment, request):
+        if request.state != "sent":
+            return _over(answer)  # that one try did not arrive says nothing of an earlier one
         return Decision(payment=payment.having(replace(request, state="created")))
     return _ended(payment, answer, NOT_SENT)
 
