@@ -172,7 +172,7 @@ async def test_what_was_held_when_it_was_enabled_already_is_released(stage: Stag
     endpoint = await listen(stage, ear)
     named = {"merchant_id": stage.merchant_id, "endpoint_id": endpoint}
     await switch_endpoint(stage.database, PORTS[0], **named, enabled=False)
-    keeper = Keeper(stage.database, ShopEndpoints(stage.database), PORTS[0])
+    keeper = Keeper(stage.database, ShopEndpoints(), PORTS[0])
     for orders in (1, 2):
         _, order = await stage.place()
         await stage.pay(order)
