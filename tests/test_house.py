@@ -20,11 +20,13 @@ STOREYS = {"ports": 0, "kernel": 1, "merchant": 2, "gateway": 2, "simulation": 3
 
 # Pure modules decide; they are given everything, the time too. They import what is listed here and one another.
 PURE = {
+    "tallystick.gateway.balance.transactions",
     "tallystick.gateway.cards.brands",
     "tallystick.gateway.cards.pan",
     "tallystick.gateway.cases.concerns",
     "tallystick.gateway.checkout.session",
     "tallystick.gateway.ledger.postings",
+    "tallystick.gateway.ledger.terms",
     "tallystick.gateway.payments.payment",
     "tallystick.gateway.payments.schedule",
     "tallystick.gateway.webhooks.event_types",

@@ -117,6 +117,42 @@ def set_captures(
     show(as_json, {"account": account, "several_captures": several}, f"{account} {words}.")
 
 
+@accounts.command("fees")
+def set_fees(
+    account: Annotated[str, typer.Argument(help="acct_…")],
+    currency: Annotated[str, typer.Argument(help="such as eur")],
+    basis_points: Annotated[int, typer.Option(help="Of each amount, in hundredths of a percent.")] = 0,
+    fixed: Annotated[int, typer.Option(help="For each payment, in minor units.")] = 0,
+    dispute: Annotated[int, typer.Option(help="For each dispute, in minor units; given back when it is won.")] = 0,
+    mode: Annotated[Mode, typer.Option(help="Whose money.")] = Mode.TEST,
+    as_json: AsJson = False,
+) -> None:
+    """Set what an account is charged in a currency from now on: what is not named is 0."""
+    from tallystick.cli.installing import set_account_fees
+    from tallystick.gateway.settings import read
+
+    fees = {"basis_points": basis_points, "fixed": fixed, "dispute": dispute}
+    asyncio.run(set_account_fees(read(os.environ), account, currency, livemode=mode is Mode.LIVE, **fees))
+    words = f"{account} pays {basis_points} basis points and {fixed}, for a dispute {dispute} ({currency} minor units)."
+    show(as_json, {"account": account, "currency": currency, "mode": mode.value, **fees}, words)
+
+
+@accounts.command("days")
+def set_days(
+    account: Annotated[str, typer.Argument(help="acct_…")],
+    offset_minutes: Annotated[int, typer.Option(help="When the business day begins, from midnight UTC.")] = 0,
+    available_days: Annotated[int, typer.Option(help="Days after the day that earned it.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Set when an account's business day begins, and how many days later its money is available."""
+    from tallystick.cli.installing import set_account_days
+    from tallystick.gateway.settings import read
+
+    days = {"offset_minutes": offset_minutes, "available_days": available_days}
+    asyncio.run(set_account_days(read(os.environ), account, **days))
+    show(as_json, {"account": account, **days}, f"{account}: {offset_minutes} min, available after {available_days} d")
+
+
 def _pair(pair: "KeyPair") -> dict[str, str]:
     return {
         "mode": "live" if pair.livemode else "test",

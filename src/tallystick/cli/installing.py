@@ -68,6 +68,24 @@ async def set_account_captures(settings: GatewaySettings, account_id: str, sever
         await gateway_accounts.set_several_captures(database, account_id, several)
 
 
+async def set_account_fees(
+    settings: GatewaySettings, account_id: str, currency: str, *, livemode: bool, **fees: int
+) -> None:
+    """What an account is charged in a currency. Raises AccountRefused, DatabaseUnavailable."""
+    async with _opened(settings.database_dsn) as database:
+        await gateway_accounts.set_fees(database, account_id, currency, livemode=livemode, **fees)
+
+
+async def set_account_days(
+    settings: GatewaySettings, account_id: str, *, offset_minutes: int, available_days: int
+) -> None:
+    """An account's business day, and when money is available. Raises AccountRefused, DatabaseUnavailable."""
+    async with _opened(settings.database_dsn) as database:
+        await gateway_accounts.set_days(
+            database, account_id, offset_minutes=offset_minutes, available_days=available_days
+        )
+
+
 async def create_operator_key(dsn: str, name: str) -> operator_keys.NewOperatorKey:
     """A new operator key of the service whose database this is. Raises OperatorRefused, DatabaseUnavailable."""
     async with _opened(dsn) as database:

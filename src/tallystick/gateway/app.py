@@ -12,6 +12,7 @@ from msgspec import Struct, field
 
 from tallystick.gateway.accounts.authentication import Authenticator
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
+from tallystick.gateway.balance import api as balance_api
 from tallystick.gateway.cards import api as cards_api
 from tallystick.gateway.cards.commands import Cards
 from tallystick.gateway.cases.cases import Cases, case_teller
@@ -145,7 +146,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         schedule=schedule_of(settings.webhook_schedule_s),
     )
     idempotency = Idempotency(database)
-    reading = Reading(pages_url)
+    reading = Reading(pages_url, clock)
     commits = Commits(database, idempotency, reading, clock, entropy, pages_url=pages_url, woken=deliveries.wake)
     calling = Calling(FaultyAcquirer(acquirer, faults, clock), clock, entropy, pages_url=pages_url)
     carrying = Carrying(commits, calling, clock)
@@ -172,6 +173,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
             [
                 *payments_api.routes(payments, reads),
                 *refunds_api.routes(refunds, reads),
+                *balance_api.routes(reads),
                 *checkout_api.routes(checkout, reads),
                 *cards_api.routes(cards, reads),
                 *webhooks_api.routes(endpoints, reads),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.gateway.ledger.commands import post
+from tallystick.gateway.ledger.commands import Books
 from tallystick.gateway.ledger.postings import Cause, Entry, captured, charged, voided
 from tallystick.ports.database import ConstraintViolated, Database, Statement
 from tallystick.ports.entropy import SystemEntropy
@@ -39,7 +39,7 @@ async def balances(database: Database) -> dict[str, int]:
 
 async def post_all(database: Database, *entries: Entry) -> None:
     async with database.transaction() as tx:
-        await post(tx, entries, at=AT, entropy=SystemEntropy())
+        await Books().post(tx, entries, at=AT, entropy=SystemEntropy())
 
 
 @given(st.integers(1, 999_999_999_999))

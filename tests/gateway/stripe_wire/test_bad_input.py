@@ -32,6 +32,9 @@ ROUTES = [
     ("POST", "/v1/refunds"),
     ("GET", "/v1/refunds"),
     ("GET", "/v1/refunds/{refund}"),
+    ("GET", "/v1/balance"),
+    ("GET", "/v1/balance_transactions"),
+    ("GET", "/v1/balance_transactions/{transaction}"),
     ("POST", "/v1/payment_methods"),
     ("GET", "/v1/payment_methods/{method}"),
     ("POST", "/v1/checkout/sessions"),
@@ -54,7 +57,7 @@ NAMES = (
     "url enabled_events[] disabled card[token] card[number] mode line_items[0][quantity] success_url ui_mode status x "
     "expires_at line_items[0][price_data][currency] line_items[0][price_data][unit_amount] amount_total final_capture "
     "line_items[0][price_data][product_data][name] amount_to_capture cancellation_reason x[y][z] client_reference_id "
-    "charge payment_intent reason"
+    "charge payment_intent reason currency payout source"
 ).split()
 VALUES = [
     *(
@@ -107,6 +110,7 @@ def ids(api: Any) -> dict[str, str]:
         "charge": paid["latest_charge"],
         "refund": api.post("/v1/refunds", {"payment_intent": paid["id"], "amount": "5"}).json["id"],
         "method": paid["payment_method"],
+        "transaction": api.get("/v1/balance_transactions").json["data"][0]["id"],
         "session": session["id"],
         "event": api.get("/v1/events").json["data"][0]["id"],
         "endpoint": endpoint["id"],

@@ -9,9 +9,10 @@ import pytest
 import stripe
 from stripe._api_version import _ApiVersion
 
+from tallystick.gateway.balance.transactions import BalanceTransaction
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.payments.payment import Charge, PaymentIntent, PaymentMethod, Refund
-from tallystick.gateway.stripe_wire import expanding, objects
+from tallystick.gateway.stripe_wire import balance_objects, expanding, objects
 from tallystick.gateway.stripe_wire.errors import InvalidRequest
 from tallystick.gateway.stripe_wire.line_items import line_items
 
@@ -115,7 +116,22 @@ ENDPOINT = objects.webhook_endpoint(
     created_at=AT,
     secret="whsec_x",
 )
+TRANSACTION = BalanceTransaction(
+    account_id="acct_1",
+    livemode=False,
+    id="txn_1",
+    kind="charge",
+    currency="EUR",
+    net=1945,
+    fee=55,
+    source="ch_1",
+    available_at=AT,
+    created_at=AT,
+)
 SHAPES = [
+    (balance_objects.balance_transaction(TRANSACTION, AT), stripe.BalanceTransaction),
+    (balance_objects.balance_transaction(TRANSACTION, AT)["fee_details"][0], stripe.BalanceTransaction.FeeDetail),
+    (balance_objects.balance([{"currency": "EUR", "available": 1, "pending": 2}], livemode=False), stripe.Balance),
     (objects.payment_intent(INTENT), stripe.PaymentIntent),
     (objects.charge(CHARGE, METHOD, INTENT), stripe.Charge),
     (objects.charge(CHARGE, METHOD, INTENT)["payment_method_details"]["card"], stripe.Charge.PaymentMethodDetails.Card),

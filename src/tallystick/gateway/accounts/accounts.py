@@ -14,13 +14,17 @@ from msgspec import Struct
 from tallystick.gateway.accounts.origins import checked_origins
 from tallystick.gateway.errors import AccountRefused
 from tallystick.gateway.stripe_wire.call import KeyKind
+from tallystick.gateway.stripe_wire.currencies import CURRENCIES
 from tallystick.kernel.identifiers import new_owner_id, new_secret
+from tallystick.kernel.money import BASIS_POINTS
 from tallystick.ports.database import Database, Record, Statement, Statements, Transaction
 from tallystick.ports.entropy import Entropy
 
 SQL = Statements.beside(__file__)
 
 NAME_CHARACTERS_MAX = 200
+FEE_MAX = 999_999_999  # minor units
+AVAILABLE_DAYS_MAX = 30
 KEYS_LIVING_MAX = 20  # per account, mode and kind; rotation needs two
 
 
@@ -148,6 +152,36 @@ async def set_origins(database: Database, account_id: str, origins: Sequence[str
 async def set_several_captures(database: Database, account_id: str, allowed: bool) -> None:
     """Whether an account may capture a charge in parts, `final_capture=false` (RULES §3). Raises AccountRefused."""
     if not await database.execute(SQL.set_several_captures, account_id, allowed):
+        raise AccountRefused(f"there is no account {account_id[:40]}")
+
+
+async def set_fees(
+    database: Database,
+    account_id: str,
+    currency: str,
+    *,
+    livemode: bool = False,
+    basis_points: int = 0,
+    fixed: int = 0,
+    dispute: int = 0,
+) -> None:
+    """What an account is charged for its payments in a currency, and for a dispute; `fixed` and `dispute` in minor
+    units (RULES §2). Known everywhere within seconds. Raises AccountRefused."""
+    if currency.upper() not in CURRENCIES:
+        raise AccountRefused(f"{currency[:10]} is no currency of the wire")
+    if not 0 <= basis_points <= BASIS_POINTS or not all(0 <= fee <= FEE_MAX for fee in (fixed, dispute)):
+        raise AccountRefused(f"basis points lie between 0 and {BASIS_POINTS}, fixed fees between 0 and {FEE_MAX}")
+    if not await find_accounts(database, [account_id]):
+        raise AccountRefused(f"there is no account {account_id[:40]}")
+    await database.execute(SQL.set_fees, account_id, livemode, currency.upper(), basis_points, fixed, dispute)
+
+
+async def set_days(database: Database, account_id: str, *, offset_minutes: int, available_days: int) -> None:
+    """When an account's business day begins, in minutes from midnight UTC, and how many days after the day that earned
+    it money is available. Raises AccountRefused."""
+    if not -720 <= offset_minutes <= 840 or not 0 <= available_days <= AVAILABLE_DAYS_MAX:
+        raise AccountRefused(f"an offset lies between -720 and 840 minutes, a delay between 0 and {AVAILABLE_DAYS_MAX}")
+    if not await database.execute(SQL.set_days, account_id, offset_minutes, available_days):
         raise AccountRefused(f"there is no account {account_id[:40]}")
 
 

@@ -47,6 +47,19 @@ UPDATE account
    SET several_captures = $2::boolean
  WHERE account_id = $1::text;
 
+-- set_fees
+-- What an account is charged in a currency, from now on.
+INSERT INTO balance_account (account_id, livemode, currency, fee_basis_points, fee_fixed, dispute_fee)
+VALUES ($1::text, $2::boolean, $3::text, $4::int, $5::bigint, $6::bigint)
+    ON CONFLICT (account_id, livemode, currency) DO UPDATE
+   SET fee_basis_points = excluded.fee_basis_points, fee_fixed = excluded.fee_fixed, dispute_fee = excluded.dispute_fee;
+
+-- set_days
+-- When an account's business day begins, and how many days later money is available.
+UPDATE account
+   SET day_offset_minutes = $2::int, available_days = $3::int
+ WHERE account_id = $1::text;
+
 -- adopt_api_version
 -- The first Stripe-Version that an account sends is the version of its webhook endpoints.
 UPDATE account

@@ -17,7 +17,7 @@ RULES: Final = (
     Rule(SQL.ledger_follows_payments, "pi"),
     Rule(SQL.refunds_are_within_the_capture, "pi"),
     Rule(SQL.ledger_follows_refunds, "pi"),
-    Rule(SQL.ledger_sums_to_zero, "ltx"),
+    Rule(SQL.ledger_sums_to_zero, "txn"),
     Rule(SQL.every_event_is_delivered_held_or_dead, "dlv", timed=True),
     Rule(SQL.no_call_stays_unfinished, "", timed=True),
     Rule(SQL.no_outcome_is_forgotten, "", timed=True),

@@ -52,14 +52,15 @@ HAVING count(*) > 1
  ORDER BY e.object_id;
 
 -- ledger_follows_payments
--- What the ledger owes the merchant for a payment's charges, captures and voids is what they captured and did not give back.
+-- What the ledger owes the merchant for a payment's charges, captures and voids, and took for it as a fee, is what they captured
+-- and did not give back.
 SELECT p.id AS subject, 'ledger ' || l.owed || ', captured ' || c.captured AS detail
   FROM payment_intent p
  CROSS JOIN LATERAL (
         SELECT coalesce(sum(leg.amount), 0) AS owed
           FROM ledger_transaction t, unnest(t.accounts, t.amounts) AS leg(account, amount)
          WHERE (t.account_id, t.livemode, t.payment_intent) = (p.account_id, p.livemode, p.id)
-           AND t.kind IN ('charge', 'capture', 'void') AND leg.account = 'merchant_pending') AS l
+           AND t.kind IN ('charge', 'capture', 'void') AND leg.account IN ('merchant_pending', 'fee_revenue')) AS l
  CROSS JOIN LATERAL (
         SELECT coalesce(sum(c.amount_captured), 0) AS captured
           FROM charge c

@@ -12,7 +12,8 @@ released yet in `merchant_pending`.
     refund_failure  refused by the acquirer       refund_clearing +a       merchant_pending −a
     refund_failure  sent back after it was paid   acquirer_receivable +a   merchant_pending −a   (of a void too)
 
-An authorisation alone moves no money and posts nothing, nor does its void. `refund_clearing` holds what is on its way
+Where a fee is charged it is taken from what the merchant is owed (`terms.py`): merchant_pending +f, fee_revenue −f. An
+authorisation alone moves no money and posts nothing, nor does its void. `refund_clearing` holds what is on its way
 back to shoppers: the sum of pending refunds.
 """
 
@@ -26,6 +27,10 @@ Kind = Literal["charge", "capture", "void", "refund", "refund_paid", "refund_fai
 ACQUIRER_RECEIVABLE = "acquirer_receivable"
 MERCHANT_PENDING = "merchant_pending"
 REFUND_CLEARING = "refund_clearing"
+FEE_REVENUE = "fee_revenue"
+
+Fee = Literal["charge", "dispute", "dispute_returned"]
+"""Which fee an entry costs by the account's contract, or gives back."""
 
 
 class Cause(Struct, frozen=True):
@@ -46,26 +51,29 @@ class Entry(Struct, frozen=True):
     reference: str
     legs: tuple[tuple[str, int], ...]
     effective_at: datetime
+    fee: Fee | None = None
+    waits: bool = False  # what the merchant gets by it becomes available later only
 
     def __post_init__(self) -> None:
         assert len(self.legs) >= 2, "money comes from somewhere and goes somewhere"
         assert sum(amount for _, amount in self.legs) == 0, "a ledger entry sums to zero"
 
 
-def charged(cause: Cause, amount_minor: int, at: datetime) -> Entry:
-    """The charge was approved and captured in one go."""
-    return Entry(cause, "charge", f"charge:{cause.charge}", _owed_to_merchant(amount_minor), at)
+def charged(cause: Cause, amount_minor: int, at: datetime, *, kept: bool = True) -> Entry:
+    """The charge was approved and captured in one go. One that is not `kept`, but given back at once, costs no fee."""
+    fee: Fee | None = "charge" if kept else None
+    return Entry(cause, "charge", f"charge:{cause.charge}", _owed_to_merchant(amount_minor), at, fee, waits=True)
 
 
 def captured(cause: Cause, request: str, amount_minor: int, at: datetime) -> Entry:
     """The acquirer request `request` captured `amount_minor` of an authorised charge."""
-    return Entry(cause, "capture", f"capture:{request}", _owed_to_merchant(amount_minor), at)
+    return Entry(cause, "capture", f"capture:{request}", _owed_to_merchant(amount_minor), at, "charge", waits=True)
 
 
 def voided(cause: Cause, request: str, amount_minor: int, at: datetime) -> Entry:
     """The acquirer request `request` gave back `amount_minor` that had been captured."""
     legs = tuple((account, -amount) for account, amount in _owed_to_merchant(amount_minor))
-    return Entry(cause, "void", f"void:{request}", legs, at)
+    return Entry(cause, "void", f"void:{request}", legs, at, waits=True)
 
 
 def refund_asked(cause: Cause, refund: str, amount_minor: int, at: datetime) -> Entry:

@@ -108,7 +108,7 @@ def approved(payment: Payment, answer: inputs.Approved, at: datetime) -> Decisio
         amount_authorised=amount,
         amount_captured=amount if automatic else 0,
     )
-    entries = (postings.charged(cause_of(charge), amount, at),) if automatic else ()
+    entries = (postings.charged(cause_of(charge), amount, at, kept=is_live),) if automatic else ()
     if not is_live:
         void = void_of(charge, answer.request_id, amount, at)
         return replace(_returned(payment.having(charge, void), charge), entries=entries, send=void)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from tallystick.gateway.cards.commands import find_methods
 from tallystick.gateway.cases.cases import open_cases
-from tallystick.gateway.ledger import commands as ledger
+from tallystick.gateway.ledger.commands import Books, Cause
 from tallystick.gateway.payments import inputs, machine
 from tallystick.gateway.payments.changes import Decision, Refusal
 from tallystick.gateway.payments.openings import Opening, parameters_of
@@ -24,9 +24,11 @@ from tallystick.gateway.payments.records import SQL, Change, Key, Wanted, load_l
 from tallystick.gateway.payments.telling import happening
 from tallystick.gateway.stripe_wire import errors
 from tallystick.gateway.stripe_wire.call import Call, Reply
+from tallystick.gateway.stripe_wire.money_moved import name_transactions
 from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.gateway.stripe_wire.reading import Reading
 from tallystick.gateway.webhooks import events
+from tallystick.gateway.webhooks.events import Happening
 from tallystick.gateway.webhooks.listeners import Listeners
 from tallystick.kernel.idempotency import Claim, Idempotency, LeaseLost
 from tallystick.ports.clock import Clock
@@ -99,6 +101,7 @@ class Commits:
         self._pages_url = pages_url
         self._woken = woken
         self._listeners = Listeners(database)
+        self._books = Books()
 
     async def commit(self, works: Sequence[Work]) -> list[Outcome | Exception]:
         """Do all works in one transaction: an outcome, or the WireError that `tell` raised, for each.
@@ -156,13 +159,14 @@ class Commits:
         after = {work.key: decision.payment for work, decision in decided}  # the last decision of a payment stands
         await save(tx, [Change(before.get(key), after[key], kept) for key in sorted(after)], at)
         entries = [entry for _, decision in decided for entry in decision.entries]
-        await ledger.post(tx, entries, at=at, entropy=self._entropy)
+        posted = await self._books.post(tx, entries, at=at, entropy=self._entropy)
         happenings = [
             happening(work.call, decision.payment, told, self._pages_url)
             for work, decision in decided
             for told in decision.events
         ]
         await open_cases(tx, [concern for _, decision in decided for concern in decision.concerns], at, self._entropy)
+        await _name_transactions(tx, happenings, posted)
         recorded = await events.record(tx, happenings, at=at, entropy=self._entropy)
         return recorded.due
 
@@ -179,6 +183,7 @@ class Commits:
             if shaped is None or isinstance(shaped, errors.WireError):
                 replies.append(shaped)
                 continue
+            await name_transactions(tx, [(*work.key[:2], shaped)])
             if work.expand:
                 assert work.call is not None, "only a call expands its answer"
                 await self._reading.expand(tx, work.call.caller, [shaped], work.expand)
@@ -248,6 +253,11 @@ def _decide(work: Work, payment: Payment | None, kept: Mapping[Key, PaymentMetho
     if opening is not None:
         decided = replace(decided, events=(*opening.events, *decided.events))
     return Outcome(payment=decided.payment, decision=decided)
+
+
+async def _name_transactions(tx: Transaction, happenings: Sequence[Happening], posted: Mapping[Cause, str]) -> None:
+    owned = [(one.account_id, one.livemode, one.object) for one in happenings]
+    await name_transactions(tx, owned, posted)
 
 
 def _named(work: Work) -> list[Key]:

@@ -142,7 +142,9 @@ def charge(charge: Charge, method: PaymentMethod, intent: PaymentIntent) -> Json
 
 def refund(refund: Refund) -> Json:
     """A refund. It goes back to the card that was charged."""
-    failed = {"failure_reason": refund.failure_reason} if refund.failure_reason is not None else {}
+    failed: Json = {}
+    if refund.failure_reason is not None:
+        failed = {"failure_balance_transaction": None, "failure_reason": refund.failure_reason}
     return {
         "id": refund.id,
         "object": "refund",

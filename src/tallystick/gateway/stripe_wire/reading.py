@@ -9,14 +9,17 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
+from tallystick.gateway.balance.transactions import BalanceTransaction, kinds_of
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.payments.payment import Charge, PaymentIntent, PaymentMethod, Refund
-from tallystick.gateway.stripe_wire import errors, expanding, objects
+from tallystick.gateway.stripe_wire import balance_objects, errors, expanding, objects
 from tallystick.gateway.stripe_wire.call import Caller
 from tallystick.gateway.stripe_wire.line_items import line_items
+from tallystick.gateway.stripe_wire.money_moved import name_transactions
 from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.gateway.stripe_wire.parameters import CreatedPaging, Paging
 from tallystick.kernel.identifiers import first_id
+from tallystick.ports.clock import Clock, SystemClock
 from tallystick.ports.database import Record, Statement, Statements
 
 SQL = Statements.beside(__file__)
@@ -33,8 +36,11 @@ ID_FORMS = {
     "checkout.session": ("cs_{mode}", True),
     "event": ("evt", False),
     "webhook_endpoint": ("we", False),
+    "balance_transaction": ("txn", False),
 }
 """Kind of object → prefix of its ids, and whether they carry their owner."""
+SOURCES = {"ch_": "charge", "re_": "refund"}
+"""Prefix of what causes balance transactions → its kind."""
 
 Key = tuple[str, bool, str]
 """Account, livemode, id."""
@@ -51,8 +57,9 @@ class Reader(Protocol):
 class Reading:
     """Finds objects and shapes them. `pages_url` is the gateway's own address."""
 
-    def __init__(self, pages_url: str) -> None:
+    def __init__(self, pages_url: str, clock: Clock | None = None) -> None:
         self._pages_url = pages_url
+        self._clock = clock or SystemClock()
         self._finders: dict[str, Callable[[Reader, Sequence[Key]], Awaitable[dict[Key, Json]]]] = {
             "payment_intent": self._intents,
             "charge": self._charges,
@@ -62,6 +69,8 @@ class Reading:
             "line_items": self._line_items,
             "event": self._events,
             "webhook_endpoint": self._endpoints,
+            "balance_transaction": self._transactions,
+            "source": self._sources,
         }
 
     async def find(self, reader: Reader, kind: str, keys: Iterable[Key]) -> dict[Key, Json]:
@@ -130,7 +139,7 @@ class Reading:
         charges = await _load(reader, SQL.find_charges, Charge, keys)
         intents = await _of(reader, SQL.find_intents, PaymentIntent, charges, "payment_intent")
         methods = await _of(reader, SQL.find_methods, PaymentMethod, charges, "payment_method")
-        return {
+        shaped = {
             _key(charge): objects.charge(
                 charge,
                 methods[charge.account_id, charge.livemode, charge.payment_method],
@@ -138,9 +147,24 @@ class Reading:
             )
             for charge in charges
         }
+        return await _with_transactions(reader, shaped)
 
     async def _refunds(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
-        return {_key(row): objects.refund(row) for row in await _load(reader, SQL.find_refunds, Refund, keys)}
+        shaped = {_key(row): objects.refund(row) for row in await _load(reader, SQL.find_refunds, Refund, keys)}
+        return await _with_transactions(reader, shaped)
+
+    async def _transactions(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+        at = self._clock.now()
+        rows = await reader.rows(SQL.find_transactions, *_columns(keys), kinds_of(None))
+        found = [BalanceTransaction(**row) for row in rows]
+        return {_key(one): balance_objects.balance_transaction(one, at) for one in found}
+
+    async def _sources(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+        """What caused balance transactions: objects of several kinds, told by their prefix."""
+        found: dict[Key, Json] = {}
+        for prefix, kind in SOURCES.items():
+            found |= await self.find(reader, kind, [key for key in keys if key[2].startswith(prefix)])
+        return found
 
     async def _sessions(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
         sessions = await _load(reader, SQL.find_sessions, CheckoutSession, keys)
@@ -206,6 +230,11 @@ class Reading:
 
 async def _load(reader: Reader, statement: Statement, type: type[Row], keys: Sequence[Key]) -> list[Row]:
     return [type(**row) for row in await reader.rows(statement, *_columns(keys))]
+
+
+async def _with_transactions(reader: Reader, shaped: dict[Key, Json]) -> dict[Key, Json]:
+    await name_transactions(reader, [(key[0], key[1], one) for key, one in shaped.items()])
+    return shaped
 
 
 async def _of(

@@ -222,3 +222,69 @@ SELECT f.id
    AND ($9::text IS NULL OR f.charge = $9::text)
  ORDER BY f.account_id, f.livemode, f.id
  LIMIT $7::int;
+
+-- find_transactions
+-- Balance transactions by id, for retrieving and expanding: what the ledger's legs come to for the merchant.
+SELECT t.account_id, t.livemode, t.id, t.kind, t.currency, t.created_at, coalesce(t.available_at, t.effective_at) AS available_at,
+       -ledger_sum_of(t.accounts, t.amounts, '{merchant_pending,merchant_available}') AS net,
+       -ledger_sum_of(t.accounts, t.amounts, '{fee_revenue}') AS fee,
+       CASE WHEN t.kind IN ('charge', 'capture', 'void') THEN t.charge ELSE split_part(t.reference, ':', 2) END AS source
+  FROM ledger_transaction t
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (t.account_id, t.livemode, t.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ WHERE t.kind = ANY ($4::text[])
+ ORDER BY t.account_id, t.livemode, t.id;
+
+-- page_of_transactions
+-- Ids of balance transactions between two ids, created in a span of time, of some kinds and in one currency, newest first.
+SELECT t.id
+  FROM ledger_transaction t
+ WHERE t.account_id = $1::text AND t.livemode = $2::boolean AND t.id > $3::text AND t.id < $4::text
+   AND t.created_at >= $5::timestamptz AND t.created_at < $6::timestamptz
+   AND t.kind = ANY ($8::text[])
+   AND ($9::text IS NULL OR t.currency = $9::text)
+ ORDER BY t.account_id DESC, t.livemode DESC, t.id DESC
+ LIMIT $7::int;
+
+-- page_of_transactions_backwards
+-- The same, oldest first: the page that ends before an object.
+SELECT t.id
+  FROM ledger_transaction t
+ WHERE t.account_id = $1::text AND t.livemode = $2::boolean AND t.id > $3::text AND t.id < $4::text
+   AND t.created_at >= $5::timestamptz AND t.created_at < $6::timestamptz
+   AND t.kind = ANY ($8::text[])
+   AND ($9::text IS NULL OR t.currency = $9::text)
+ ORDER BY t.account_id, t.livemode, t.id
+ LIMIT $7::int;
+
+-- page_of_transactions_of_source
+-- The same of what one object caused: found by the references that it may stand under, captures and voids by their charge.
+SELECT t.id
+  FROM (SELECT r.id FROM ledger_transaction r
+         WHERE r.account_id = $1::text AND r.livemode = $2::boolean AND r.reference = ANY ($11::text[])
+         UNION
+        SELECT c.id FROM ledger_transaction c
+         WHERE c.account_id = $1::text AND c.livemode = $2::boolean AND c.charge = $10::text AND c.kind IN ('capture', 'void')) AS found
+  JOIN ledger_transaction t ON (t.account_id, t.livemode, t.id) = ($1::text, $2::boolean, found.id)
+ WHERE t.id > $3::text AND t.id < $4::text
+   AND t.created_at >= $5::timestamptz AND t.created_at < $6::timestamptz
+   AND t.kind = ANY ($8::text[])
+   AND ($9::text IS NULL OR t.currency = $9::text)
+ ORDER BY t.id DESC
+ LIMIT $7::int;
+
+-- page_of_transactions_of_source_backwards
+-- The same, oldest first: the page that ends before an object.
+SELECT t.id
+  FROM (SELECT r.id FROM ledger_transaction r
+         WHERE r.account_id = $1::text AND r.livemode = $2::boolean AND r.reference = ANY ($11::text[])
+         UNION
+        SELECT c.id FROM ledger_transaction c
+         WHERE c.account_id = $1::text AND c.livemode = $2::boolean AND c.charge = $10::text AND c.kind IN ('capture', 'void')) AS found
+  JOIN ledger_transaction t ON (t.account_id, t.livemode, t.id) = ($1::text, $2::boolean, found.id)
+ WHERE t.id > $3::text AND t.id < $4::text
+   AND t.created_at >= $5::timestamptz AND t.created_at < $6::timestamptz
+   AND t.kind = ANY ($8::text[])
+   AND ($9::text IS NULL OR t.currency = $9::text)
+ ORDER BY t.id
+ LIMIT $7::int;

@@ -36,7 +36,7 @@ class Happening(Struct, frozen=True):
     livemode: bool
     type: str
     object_id: str
-    object: Mapping[str, Any]
+    object: dict[str, Any]
     previous: Mapping[str, Any] | None = None
     request_id: str | None = None
     idempotency_key: str | None = None

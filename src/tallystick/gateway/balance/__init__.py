@@ -1,0 +1,1 @@
+"""What a merchant has: balance transactions and the balance, as the ledger tells them."""
