@@ -96,6 +96,7 @@ OWNER_NOT_FIRST: dict[str, str] = {
     "gateway/faults strike": "operators set faults, for one account or for all",
     "gateway/faults delete_faults": "operators set faults, for one account or for all",
     "gateway/cases untold_cases": "people are told of the cases of all owners",
+    "gateway/disputes due_contests": "a worker looks for what is due of all owners",
     "gateway/payments due_charges": "a worker looks for what is due of all owners",
     "gateway/payments due_requests": "a worker looks for what is due of all owners",
     "kernel/delivery due_alerts": "the alerter tells what is to be told of all owners",

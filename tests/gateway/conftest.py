@@ -14,6 +14,9 @@ from tallystick.gateway.cards.pan import CardEntry, Cvc, Pan
 from tallystick.gateway.checkout.commands import Checkout
 from tallystick.gateway.checkout.parameters import CreateSession, ExpireSession
 from tallystick.gateway.checkout.worker import Expiry
+from tallystick.gateway.disputes.commands import Disputes
+from tallystick.gateway.disputes.parameters import CloseDispute, UpdateDispute
+from tallystick.gateway.disputes.worker import Contests
 from tallystick.gateway.payments.calling import Calling
 from tallystick.gateway.payments.carrying import Carrying
 from tallystick.gateway.payments.commands import Payments
@@ -131,6 +134,8 @@ class Core:
         self.inquirer = Inquirer(self.carrying, calling, database, clock, self.entropy)
         completion = Completion(self.carrying, inquiries, self.idempotency, database, clock, self.entropy)
         self.completer = Completer(self.idempotency, completion.resume, clock)
+        self.disputes = Disputes(self.carrying, database)
+        self.contests = Contests(calling, database, clock)
         self.checkout = Checkout(
             self.carrying, self.bank, database, clock, self.entropy, pages_url=PAGES_URL, ttl_min_s=60
         )
@@ -167,6 +172,12 @@ class Core:
 
     async def refund(self, **fields: Any) -> Any:
         return shown((await self.refunds.create([(self.call(), CreateRefund(**fields))]))[0])
+
+    async def update_dispute(self, id: str, **fields: Any) -> Any:
+        return shown((await self.disputes.update([(self.call(), id, UpdateDispute(**fields))]))[0])
+
+    async def close_dispute(self, id: str) -> Any:
+        return shown((await self.disputes.close([(self.call(), id, CloseDispute())]))[0])
 
     async def open_session(self, **fields: Any) -> Any:
         sent = CreateSession(

@@ -23,6 +23,9 @@ from tallystick.gateway.checkout.worker import Expiry
 from tallystick.gateway.console.console import Console
 from tallystick.gateway.console.routes import routes as console_routes
 from tallystick.gateway.console.views import ConsoleViews
+from tallystick.gateway.disputes import api as disputes_api
+from tallystick.gateway.disputes.commands import Disputes
+from tallystick.gateway.disputes.worker import Contests
 from tallystick.gateway.faults.acquirer import FaultyAcquirer
 from tallystick.gateway.faults.faults import Faults
 from tallystick.gateway.faults.operating import fault_routes
@@ -173,6 +176,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
             [
                 *payments_api.routes(payments, reads),
                 *refunds_api.routes(refunds, reads),
+                *disputes_api.routes(Disputes(carrying, database), reads),
                 *balance_api.routes(reads),
                 *checkout_api.routes(checkout, reads),
                 *cards_api.routes(cards, reads),
@@ -192,6 +196,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     alerter = Alerter(database, ports.alerts, clock, command="tallystick gateway dead-letters")
     expiry = Expiry(carrying, database, clock, entropy)
     inquirer = Inquirer(carrying, calling, database, clock, entropy)
+    contests = Contests(calling, database, clock)
     completion = Completion(carrying, inquiries, idempotency, database, clock, entropy)
     completer = Completer(idempotency, completion.resume, clock)
     reaper = KeyReaper(idempotency, clock)
@@ -205,7 +210,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     ]
     operators = at_first_call(lambda: operator_api("gateway", operated, database, clock, entropy))
     backlogs = (keeper, redriver, alerter, case_teller(database, ports.alerts, clock))
-    workers: tuple[Worker, ...] = (deliveries, *backlogs, expiry, inquirer, completer, reaper, *sandbox)
+    workers: tuple[Worker, ...] = (deliveries, *backlogs, expiry, inquirer, contests, completer, reaper, *sandbox)
     logins = Logins(database, clock, entropy)
     pages = web(_pages, settings.origin, Behind(checkout, letters, redrives, logins, database, clock, entropy))
     return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, database, clock)))

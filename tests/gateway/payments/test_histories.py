@@ -25,6 +25,7 @@ def fitting(payment: Payment, methods: list[PaymentMethod | None], chance: Rando
     """An input that mostly is legal, and names charges and requests that exist. `new` is numbered when told."""
     charge_id = chance.choice([charge.id for charge in payment.charges] or ["ch_0"])
     request_id = chance.choice([request.id for request in payment.requests] or ["acr_0"])
+    dispute_id = chance.choice([dispute.id for dispute in payment.disputes] or ["dp_0"])
     by_name: dict[str, Callable[[], inputs.Input]] = {
         "Update": lambda: inputs.Update(method=chance.choice(methods)),
         "Confirm": lambda: inputs.Confirm(
@@ -58,6 +59,16 @@ def fitting(payment: Payment, methods: list[PaymentMethod | None], chance: Rando
         "Voided": lambda: inputs.Voided(request_id=request_id, reference="r"),
         "ReversalBegun": lambda: inputs.ReversalBegun(charge_id=charge_id),
         "Refunded": lambda: inputs.Refunded(request_id=request_id, reference="r", refund_id="new"),
+        "DisputeOpened": lambda: inputs.DisputeOpened(
+            charge_id=charge_id,
+            dispute_id="new",
+            reference=f"d{chance.randint(0, 3)}",
+            reason="fraudulent",
+            amount=chance.choice([None, chance.randint(1, 600)]),
+        ),
+        "DisputeEnded": lambda: inputs.DisputeEnded(reference=f"d{chance.randint(0, 3)}", won=chance.random() < 0.5),
+        "UpdateDispute": lambda: inputs.UpdateDispute(dispute_id=dispute_id, submit=chance.random() < 0.5),
+        "CloseDispute": lambda: inputs.CloseDispute(dispute_id=dispute_id),
         "Resend": lambda: inputs.Resend(request_id=request_id),
         "RequestRefused": lambda: inputs.RequestRefused(request_id=request_id, refusal="no", follow_id="new"),
         "RequestUnknown": lambda: inputs.RequestUnknown(request_id=request_id),
@@ -99,6 +110,9 @@ class World:
         if isinstance(told, inputs.Refunded | inputs.RefundReturned):
             self.started["acr"] += 1
             return replace(told, refund_id=f"re_{self.started['acr'] - 1}")
+        if isinstance(told, inputs.DisputeOpened):
+            self.started["dp"] += 1
+            return replace(told, dispute_id=f"dp_{self.started['dp'] - 1}")
         if getattr(told, "request_id", None) == "new":
             self.started["acr"] += 1
             numbered = replace(told, request_id=f"acr_{self.started['acr'] - 1}")
@@ -121,14 +135,23 @@ class World:
         given_back = sum(charge.amount_refunded for charge in payment.charges)
         gave_up = {charge.id for charge in payment.charges if charge.state == "reversed"}
         came_back = sum(refund.amount for refund in payment.refunds if refund.charge in gave_up)
-        assert self.books["acquirer_receivable"] == intent.amount_received + returning + came_back - given_back
+        lost = sum(dispute.amount for dispute in payment.disputes if dispute.status == "lost")
+        held = sum(
+            dispute.amount for dispute in payment.disputes if dispute.status in ("needs_response", "under_review")
+        )
+        assert self.books["acquirer_receivable"] == intent.amount_received + returning + came_back - given_back - lost
+        assert self.books["dispute_clearing"] == -held
+        assert len({dispute.reference for dispute in payment.disputes}) == len(payment.disputes)
         assert self.books["refund_clearing"] == -sum(charge.refund_pending for charge in payment.charges)
         for charge in payment.charges:
             mine = [refund for refund in payment.refunds if refund.charge == charge.id]
             assert charge.amount_refunded == sum(refund.amount for refund in mine if refund.status == "succeeded")
             assert charge.refund_pending == sum(refund.amount for refund in mine if refund.status == "pending")
             over = sum(refund.amount for refund in mine if refund.over_refunded and refund.status == "succeeded")
-            assert charge.refundable >= -over
+            disputes = [dispute for dispute in payment.disputes if dispute.charge == charge.id]
+            assert charge.dispute_withheld == sum(one.amount for one in disputes if one.status != "won")
+            assert charge.disputed == bool(disputes)
+            assert charge.refundable >= -over - charge.dispute_withheld
         ended = {refund.id: refund.status for refund in before.refunds if refund.status == "failed"}
         assert all(refund.status == "failed" for refund in payment.refunds if refund.id in ended)
         assert sum(self.books.values()) == 0
@@ -148,6 +171,7 @@ def walk(world: World, steps: int, methods: list[PaymentMethod | None], chance: 
         reached[world.payment.intent.status] += 1
         reached.update(charge.state for charge in world.payment.charges)
         reached.update(f"refund {refund.status}" for refund in world.payment.refunds)
+        reached.update(f"dispute {dispute.status}" for dispute in world.payment.disputes)
         reached.update("over-refunded" for refund in world.payment.refunds if refund.over_refunded)
         reversed_ = {charge.id for charge in world.payment.charges if charge.state == "reversed"}
         reached.update("return came back" for refund in world.payment.refunds if refund.charge in reversed_)
@@ -185,4 +209,5 @@ def test_the_histories_get_everywhere(a_payment: Callable[..., Payment], methods
         reached
     )
     assert {"refund pending", "refund succeeded", "refund failed"} <= set(reached)
+    assert {"dispute needs_response", "dispute under_review", "dispute won", "dispute lost"} <= set(reached)
     assert {"over-refunded", "return came back"} <= set(reached)

@@ -107,7 +107,8 @@ ABOUT_REQUESTS = {
     "RequestUnknown",
     "Resend",
 }
-ALWAYS = ABOUT_CHARGES | ABOUT_REQUESTS | {"Update"}
+ABOUT_DISPUTES = {"DisputeOpened", "DisputeEnded", "UpdateDispute", "CloseDispute"}
+ALWAYS = ABOUT_CHARGES | ABOUT_REQUESTS | ABOUT_DISPUTES | {"Update"}
 UNCONFIRMED = ALWAYS | {"Confirm", "Cancel", "ExpireSession"}
 
 LEGAL = {
@@ -146,6 +147,10 @@ def every_input(method: PaymentMethod) -> list[inputs.Input]:
         RequestRefused(request_id="acr_1", refusal="r", follow_id="acr_2"),
         RequestUnknown(request_id="acr_1"),
         RequestNotSent(request_id="acr_1"),
+        inputs.DisputeOpened(charge_id="ch_1", dispute_id="dp_1", reference="d", reason="fraudulent"),
+        inputs.DisputeEnded(reference="d", won=True),
+        inputs.UpdateDispute(dispute_id="dp_1", submit=True),
+        inputs.CloseDispute(dispute_id="dp_1"),
     ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -32,6 +33,10 @@ ROUTES = [
     ("POST", "/v1/refunds"),
     ("GET", "/v1/refunds"),
     ("GET", "/v1/refunds/{refund}"),
+    ("GET", "/v1/disputes"),
+    ("GET", "/v1/disputes/{dispute}"),
+    ("POST", "/v1/disputes/{dispute}"),
+    ("POST", "/v1/disputes/{dispute}/close"),
     ("GET", "/v1/balance"),
     ("GET", "/v1/balance_transactions"),
     ("GET", "/v1/balance_transactions/{transaction}"),
@@ -57,7 +62,7 @@ NAMES = (
     "url enabled_events[] disabled card[token] card[number] mode line_items[0][quantity] success_url ui_mode status x "
     "expires_at line_items[0][price_data][currency] line_items[0][price_data][unit_amount] amount_total final_capture "
     "line_items[0][price_data][product_data][name] amount_to_capture cancellation_reason x[y][z] client_reference_id "
-    "charge payment_intent reason currency payout source"
+    "charge payment_intent reason currency payout source submit evidence[uncategorized_text] evidence[a]"
 ).split()
 VALUES = [
     *(
@@ -110,11 +115,24 @@ def ids(api: Any) -> dict[str, str]:
         "charge": paid["latest_charge"],
         "refund": api.post("/v1/refunds", {"payment_intent": paid["id"], "amount": "5"}).json["id"],
         "method": paid["payment_method"],
+        "dispute": disputed(api),
         "transaction": api.get("/v1/balance_transactions").json["data"][0]["id"],
         "session": session["id"],
         "event": api.get("/v1/events").json["data"][0]["id"],
         "endpoint": endpoint["id"],
     }
+
+
+def disputed(api: Any) -> str:
+    """A dispute: the bank tells of it within a second or two."""
+    fields = {"amount": "2000", "currency": "eur", "payment_method": "pm_card_createDispute", "confirm": "true"}
+    api.post("/v1/payment_intents", fields)
+    for _ in range(100):
+        found = api.get("/v1/disputes").json["data"]
+        if found:
+            return str(found[0]["id"])
+        time.sleep(0.1)
+    raise AssertionError("no dispute")
 
 
 def is_answered(answer: Any, *, refused: bool = False) -> None:

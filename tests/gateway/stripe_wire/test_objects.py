@@ -11,7 +11,7 @@ from stripe._api_version import _ApiVersion
 
 from tallystick.gateway.balance.transactions import BalanceTransaction
 from tallystick.gateway.checkout.session import CheckoutSession
-from tallystick.gateway.payments.payment import Charge, PaymentIntent, PaymentMethod, Refund
+from tallystick.gateway.payments.payment import Charge, Dispute, PaymentIntent, PaymentMethod, Refund
 from tallystick.gateway.stripe_wire import balance_objects, expanding, objects
 from tallystick.gateway.stripe_wire.errors import InvalidRequest
 from tallystick.gateway.stripe_wire.line_items import line_items
@@ -128,7 +128,28 @@ TRANSACTION = BalanceTransaction(
     available_at=AT,
     created_at=AT,
 )
+DISPUTE = Dispute(
+    account_id="acct_1",
+    livemode=False,
+    id="dp_1",
+    version=0,
+    payment_intent="pi_1",
+    charge="ch_1",
+    reference="d",
+    status="needs_response",
+    amount=2000,
+    currency="EUR",
+    reason="fraudulent",
+    brand="visa",
+    created_at=AT,
+    evidence_due_at=AT,
+    evidence='{"uncategorized_text": "x"}',
+)
 SHAPES = [
+    (balance_objects.dispute(DISPUTE), stripe.Dispute),
+    (balance_objects.dispute(DISPUTE)["evidence_details"], stripe.Dispute.EvidenceDetails),
+    (balance_objects.dispute(DISPUTE)["evidence"], stripe.Dispute.Evidence),
+    (balance_objects.dispute(DISPUTE)["payment_method_details"]["card"], stripe.Dispute.PaymentMethodDetails.Card),
     (balance_objects.balance_transaction(TRANSACTION, AT), stripe.BalanceTransaction),
     (balance_objects.balance_transaction(TRANSACTION, AT)["fee_details"][0], stripe.BalanceTransaction.FeeDetail),
     (balance_objects.balance([{"currency": "EUR", "available": 1, "pending": 2}], livemode=False), stripe.Balance),

@@ -14,7 +14,7 @@ An inquiry names the request that it is about and ends as the request itself wou
     NotFound            it knows no such key, so far: the request may still be on its way to it
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -135,14 +135,24 @@ class NotFound(Struct, frozen=True):
 
 class Notice(Struct, frozen=True):
     """What the bank tells by itself about a request that had ended: `approved`, a charge that was taken for lost;
-    `refunded`, a refund that was taken for failed; `refund_failed`, a refund that the cardholder's bank sent back.
+    `refunded`, a refund that was taken for failed; `refund_failed`, a refund that the cardholder's bank sent back;
+    `disputed`, a charge that the cardholder's bank takes back; `dispute_won` and `dispute_lost`, how that ended.
     `reference` is the bank's own."""
 
     account_id: str
     key: str
-    kind: Literal["approved", "refunded", "refund_failed"]
+    kind: Literal["approved", "refunded", "refund_failed", "disputed", "dispute_won", "dispute_lost"]
     reference: str
     reason: str = ""
+
+
+class Contest(Struct, frozen=True):
+    """A merchant's evidence against a dispute of the charge under our key; sent twice, it is one answer to it."""
+
+    account_id: str
+    key: str
+    reference: str
+    evidence: Mapping[str, str]
 
 
 class AuthenticationRequest(Struct, frozen=True, kw_only=True):
@@ -217,6 +227,10 @@ class Acquirer(Protocol):
 
     async def acknowledge(self, notices: Sequence[Notice], at: datetime) -> None:
         """What these notices said is recorded; they are not told again."""
+        ...
+
+    async def contest(self, contests: Sequence[Contest]) -> list[RequestOutcome]:
+        """Give the cardholder's bank evidence. Done: it has it, and tells by itself what it decides."""
         ...
 
     async def begin_authentication(self, requests: Sequence[AuthenticationRequest]) -> list[ChallengeOutcome]: ...

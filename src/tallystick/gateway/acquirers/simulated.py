@@ -25,6 +25,7 @@ from tallystick.gateway.acquirers.port import (
     ChargeInquiry,
     ChargeOutcome,
     ChargeRequest,
+    Contest,
     Declined,
     MoneyRequest,
     NotFound,
@@ -58,6 +59,8 @@ SQL = Statements.beside(__file__)
 DELAY_S = 0.05  # a bank takes longer; enough to see that the page waits
 TIMEOUT_S = 2.0  # a bank that does not answer is given up earlier than a real one would be: developers wait for it
 PROCESSING_S_MAX = 120.0  # what this bank declares; an inquiry comes at 5 min
+VERDICTS = {"winning_evidence": True, "losing_evidence": False}
+ANSWERED = (None, "refund_bounces", "disputed")  # scripts of cards whose charge is answered at once
 TOKEN_EXP_MONTH = 12
 TOKEN_YEARS_AHEAD = 4
 
@@ -187,8 +190,16 @@ class SimulatedAcquirer:
             _charge(request, Approved(""), at) if isinstance(request, ChargeRequest) else _request(request, at)
             for request in requests
         ]
-        fate = {"known_at": at, "comes_late": False, "bounces_at": None, **changes}
+        fate = {"known_at": at, "comes_late": False, "tells": None, "tells_at": None, **changes}
         await self._memory.take([replace(operation, **fate) for operation in operations], at)
+
+    async def contest(self, contests: Sequence[Contest]) -> list[RequestOutcome]:
+        decided = [(one, won) for one in contests if (won := _verdict(one.evidence)) is not None]
+        try:
+            await self._memory.contest(decided, self._clock.now())
+        except DatabaseError as error:
+            return [Unknown(type(error).__name__) for _ in contests]
+        return [Done(one.reference) for one in contests]
 
     async def begin_authentication(self, requests: Sequence[AuthenticationRequest]) -> list[ChallengeOutcome]:
         await self._take_a_while()
@@ -325,13 +336,15 @@ def _charge(request: ChargeRequest, answer: Approved | Declined, at: datetime) -
         declined=answer if isinstance(answer, Declined) else None,
         lost=script == "approves_after_cancel",
         comes_late=script == "approves_after_cancel",
+        tells="disputed" if script == "disputed" and request.capture else None,
+        tells_at=at if script == "disputed" and request.capture else None,
     )
 
 
 def _charge_outcome(request: ChargeRequest, row: Record, new: bool, at: datetime) -> ChargeOutcome:
     """How the call ends: scripted cards let their first call time out; a key that was closed takes no charge."""
     card = _card(request.card_reference)
-    if new and card is not None and card.script not in (None, "refund_bounces"):
+    if new and card is not None and card.script not in ANSWERED:
         return Unknown("the bank did not answer")
     if closed(row):
         return Declined("processing_error", "processing_error", "This key was reversed.")
@@ -348,8 +361,14 @@ def _request(request: MoneyRequest, at: datetime) -> Operation:
         kind=_KINDS[type(request)],
         reference=_reference(request),
         known_at=at,
-        bounces_at=at + timedelta(seconds=LATE_S) if bounces else None,
+        tells="refund_failed" if bounces else None,
+        tells_at=at + timedelta(seconds=LATE_S) if bounces else None,
     )
+
+
+def _verdict(evidence: Mapping[str, str]) -> bool | None:
+    """What this bank decides at once, by Stripe's two words; of other evidence it is not convinced, in the end."""
+    return VERDICTS.get(evidence.get("uncategorized_text", "").strip())
 
 
 _KINDS = {CaptureRequest: "capture", VoidRequest: "void", RefundRequest: "refund"}

@@ -12,10 +12,12 @@ from msgspec import Struct
 
 from tallystick.gateway.acquirers.port import Declined
 
-Script = Literal["approves_late", "timeout_approved", "timeout_declined", "approves_after_cancel", "refund_bounces"]
+Script = Literal[
+    "approves_late", "timeout_approved", "timeout_declined", "approves_after_cancel", "refund_bounces", "disputed"
+]
 """What cards do that need the bank's memory: the charge is not answered in time and is approved after 30 s; not
 answered, but approved at once; not answered, but declined; not answered and not found, approved 30 s after it was
-reversed; the refund succeeds and bounces 30 s later."""
+reversed; the refund succeeds and bounces 30 s later; what is captured with the approval is disputed at once."""
 
 
 class SimulatedCard(Struct, frozen=True, kw_only=True):
@@ -89,7 +91,7 @@ SIMULATED_CARDS: tuple[SimulatedCard, ...] = (
         authentication=True,
         decline=_GENERIC,
     ),
-    SimulatedCard(alias="createDispute", number="4000000000000259", tokens=_named("createDispute")),
+    SimulatedCard(alias="createDispute", number="4000000000000259", tokens=_named("createDispute"), script="disputed"),
     SimulatedCard(alias="refundFail", number="4000000000005126", tokens=_named("refundFail"), script="refund_bounces"),
     # Ours, in a range that Stripe leaves free: what a bank does when the network is bad (docs/payment-page.md).
     _scripted("approvedLate", "4000000000007007", "approves_late"),

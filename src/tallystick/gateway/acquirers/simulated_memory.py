@@ -13,6 +13,7 @@ from msgspec import Struct
 from tallystick.gateway.acquirers.port import (
     Approved,
     ChargeInquiry,
+    Contest,
     Declined,
     NotFound,
     Notice,
@@ -28,6 +29,9 @@ SQL = Statements.beside(__file__)
 
 LATE_S = 30  # after which cards approve late, and refunds bounce: to be watched without patience
 
+DISPUTES = ("disputed", "dispute_won", "dispute_lost")
+REASONS = {"refund_failed": "expired_or_canceled_card", "disputed": "fraudulent"}
+
 Key = tuple[str, str]
 """Account and our key."""
 
@@ -36,7 +40,7 @@ _CLOSED = Declined("processing_error", "processing_error", "This key was reverse
 
 class Operation(Struct, frozen=True, kw_only=True):
     """A request as the bank keeps it. `declined`: its answer is no; `lost`: it never arrived; `known_at`: from when on
-    the answer is there; `comes_late`: approved once it was told to forget it; `bounces_at`: when it comes back."""
+    the answer is there; `comes_late`: approved once it was told to forget it; `tells`: what it tells by itself."""
 
     account_id: str
     key: str
@@ -46,7 +50,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     declined: Declined | None = None
     lost: bool = False
     comes_late: bool = False
-    bounces_at: datetime | None = None
+    tells: str | None = None
+    tells_at: datetime | None = None
 
     @property
     def row(self) -> tuple[object, ...]:
@@ -63,8 +68,8 @@ class Operation(Struct, frozen=True, kw_only=True):
             declined.message if declined is not None else None,
             self.known_at,
             self.comes_late,
-            "refund_failed" if self.bounces_at is not None else None,
-            self.bounces_at,
+            self.tells,
+            self.tells_at,
         )
 
 
@@ -96,17 +101,21 @@ class BankMemory:
                 account_id=row["account_id"],
                 key=row["key"],
                 kind=row["tells"],
-                reference=row["reference"],
-                reason="expired_or_canceled_card" if row["tells"] == "refund_failed" else "",
+                reference=_dispute(row["key"]) if row["tells"] in DISPUTES else row["reference"],
+                reason=REASONS.get(row["tells"], ""),
             )
             for row in await self._database.rows(SQL.bank_tells, at, items_max)
         ]
 
     async def acknowledge(self, notices: Sequence[Notice]) -> None:
         """Do not tell these again."""
-        await self._database.execute(
-            SQL.bank_was_heard, *columns(2, sorted({(notice.account_id, notice.key) for notice in notices}))
-        )
+        heard = sorted({(notice.account_id, notice.key, notice.kind) for notice in notices})
+        await self._database.execute(SQL.bank_was_heard, *columns(3, heard))
+
+    async def contest(self, decided: Sequence[tuple[Contest, bool]], at: datetime) -> None:
+        """Evidence came, and the bank makes up its mind."""
+        rows = sorted((one.account_id, one.key, "dispute_won" if won else "dispute_lost") for one, won in decided)
+        await self._database.execute(SQL.bank_is_contested, *columns(3, rows), at + timedelta(seconds=LATE_S))
 
 
 def charge_answer(row: Record, at: datetime, amount: int | None = None) -> ChargeInquiry:
@@ -136,6 +145,11 @@ def request_answer(row: Record, at: datetime) -> RequestInquiry:
     if row["outcome"] == "refused":
         return Refused(row["code"], row["message"])
     return Done(row["reference"])
+
+
+def _dispute(key: str) -> str:
+    """The bank's reference of the dispute of the charge under our key."""
+    return f"simdp_{key}"
 
 
 def charge_reference(key: str) -> str:

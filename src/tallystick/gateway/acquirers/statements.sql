@@ -67,8 +67,16 @@ SELECT o.account_id, o.key, o.reference, o.tells
  LIMIT $2::int;
 
 -- bank_was_heard
--- The simulated bank need not tell these any more.
+-- The simulated bank need not tell these any more. A dispute is lost when its time is over, unless evidence comes.
 UPDATE simulated_operation o
-   SET tells_at = NULL
-  FROM unnest($1::text[], $2::text[]) AS heard(account_id, key)
- WHERE (o.account_id, o.key) = (heard.account_id, heard.key);
+   SET tells = CASE WHEN o.tells = 'disputed' THEN 'dispute_lost' ELSE o.tells END,
+       tells_at = CASE WHEN o.tells = 'disputed' THEN o.tells_at + interval '7 days' END
+  FROM unnest($1::text[], $2::text[], $3::text[]) AS heard(account_id, key, tells)
+ WHERE (o.account_id, o.key, o.tells) = (heard.account_id, heard.key, heard.tells);
+
+-- bank_is_contested
+-- The simulated bank has evidence about disputes, and tells what it decides; what was decided before stays.
+UPDATE simulated_operation o
+   SET tells = n.tells, tells_at = $4::timestamptz
+  FROM unnest($1::text[], $2::text[], $3::text[]) AS n(account_id, key, tells)
+ WHERE (o.account_id, o.key) = (n.account_id, n.key) AND o.tells IN ('disputed', 'dispute_lost') AND o.tells_at IS NOT NULL;

@@ -6,11 +6,12 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-CaseKind = Literal["over_refunded", "return_bounced", "outcome_unknown"]
+CaseKind = Literal["over_refunded", "over_disputed", "return_bounced", "outcome_unknown"]
 
 WORDS: Final[Mapping[CaseKind, str]] = MappingProxyType(
     {
         "over_refunded": "A refund that was taken for failed was done after all.",
+        "over_disputed": "A charge was disputed for more than is left of it.",
         "return_bounced": "The money of a late approval that was given back has come back to us.",
         "outcome_unknown": "For a day the acquirer has not said what became of a request.",
     }

@@ -15,6 +15,7 @@ from tallystick.gateway.acquirers.port import (
     ChargeInquiry,
     ChargeOutcome,
     ChargeRequest,
+    Contest,
     Declined,
     MoneyRequest,
     Notice,
@@ -118,6 +119,9 @@ class FaultyAcquirer:
 
     async def acknowledge(self, notices: Sequence[Notice], at: datetime) -> None:
         await self._bank.acknowledge(notices, at)
+
+    async def contest(self, contests: Sequence[Contest]) -> list[RequestOutcome]:
+        return await self._bank.contest(contests)
 
     async def begin_authentication(self, requests: Sequence[AuthenticationRequest]) -> list[ChallengeOutcome]:
         return await self._bank.begin_authentication(requests)

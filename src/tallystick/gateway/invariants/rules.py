@@ -17,6 +17,8 @@ RULES: Final = (
     Rule(SQL.ledger_follows_payments, "pi"),
     Rule(SQL.refunds_are_within_the_capture, "pi"),
     Rule(SQL.ledger_follows_refunds, "pi"),
+    Rule(SQL.disputes_are_withheld, "pi"),
+    Rule(SQL.clearing_accounts_hold_what_is_open, ""),
     Rule(SQL.ledger_sums_to_zero, "txn"),
     Rule(SQL.every_event_is_delivered_held_or_dead, "dlv", timed=True),
     Rule(SQL.no_call_stays_unfinished, "", timed=True),

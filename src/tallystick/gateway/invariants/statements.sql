@@ -104,6 +104,37 @@ SELECT p.id AS subject, 'ledger ' || l.taken || ', refunds ' || r.refunded AS de
  WHERE p.account_id = $1::text AND p.id >= $2::text AND l.taken <> r.refunded
  ORDER BY p.id;
 
+-- disputes_are_withheld
+-- What a charge withholds for disputes is what those that are open or lost took.
+SELECT c.id AS subject, 'withholds ' || c.dispute_withheld || ', its disputes ' || d.withheld AS detail
+  FROM payment_intent p
+  JOIN charge c ON (c.account_id, c.livemode, c.payment_intent) = (p.account_id, p.livemode, p.id)
+ CROSS JOIN LATERAL (
+        SELECT coalesce(sum(d.amount), 0) AS withheld
+          FROM dispute d
+         WHERE d.account_id = p.account_id AND d.livemode = p.livemode AND d.payment_intent = p.id AND d.charge = c.id
+           AND d.status <> 'won') AS d
+ WHERE p.account_id = $1::text AND p.id >= $2::text AND c.dispute_withheld <> d.withheld
+ ORDER BY c.id;
+
+-- clearing_accounts_hold_what_is_open
+-- What lies in the clearing accounts is what is on its way: pending refunds, open disputes.
+SELECT l.currency AS subject, 'refund_clearing ' || l.refunds || ' for ' || coalesce(r.pending, 0) || ', dispute_clearing '
+       || l.disputes || ' for ' || coalesce(d.open, 0) AS detail
+  FROM (SELECT t.livemode, t.currency, sum(ledger_sum_of(t.accounts, t.amounts, '{refund_clearing}')) AS refunds,
+               sum(ledger_sum_of(t.accounts, t.amounts, '{dispute_clearing}')) AS disputes
+          FROM ledger_transaction t
+         WHERE t.account_id = $1::text AND t.id >= $2::text
+         GROUP BY t.livemode, t.currency) AS l
+  LEFT JOIN (SELECT f.livemode, f.currency, sum(f.amount) AS pending FROM refund f
+              WHERE f.account_id = $1::text AND f.status = 'pending' GROUP BY f.livemode, f.currency) AS r
+    ON (r.livemode, r.currency) = (l.livemode, l.currency)
+  LEFT JOIN (SELECT d.livemode, d.currency, sum(d.amount) AS open FROM dispute d
+              WHERE d.account_id = $1::text AND d.status IN ('needs_response', 'under_review') GROUP BY d.livemode, d.currency) AS d
+    ON (d.livemode, d.currency) = (l.livemode, l.currency)
+ WHERE l.refunds <> -coalesce(r.pending, 0) OR l.disputes <> -coalesce(d.open, 0)
+ ORDER BY l.livemode, l.currency;
+
 -- ledger_sums_to_zero
 -- Every transaction of the ledger takes from somewhere what it gives.
 SELECT t.id AS subject, t.kind || ' sums to ' || ledger_sum(t.amounts) AS detail

@@ -11,10 +11,13 @@ released yet in `merchant_pending`.
     refund_paid     given back by the acquirer    refund_clearing +a       acquirer_receivable −a
     refund_failure  refused by the acquirer       refund_clearing +a       merchant_pending −a
     refund_failure  sent back after it was paid   acquirer_receivable +a   merchant_pending −a   (of a void too)
+    dispute           withheld by the bank        merchant_pending +a      dispute_clearing −a
+    dispute_reversal  won: the merchant's again   dispute_clearing +a      merchant_pending −a
+    dispute_lost      the bank keeps it           dispute_clearing +a      acquirer_receivable −a
 
 Where a fee is charged it is taken from what the merchant is owed (`terms.py`): merchant_pending +f, fee_revenue −f. An
 authorisation alone moves no money and posts nothing, nor does its void. `refund_clearing` holds what is on its way
-back to shoppers: the sum of pending refunds.
+back to shoppers: the sum of pending refunds. `dispute_clearing` holds what banks withhold: the sum of open disputes.
 """
 
 from datetime import datetime
@@ -22,11 +25,22 @@ from typing import Literal
 
 from msgspec import Struct
 
-Kind = Literal["charge", "capture", "void", "refund", "refund_paid", "refund_failure"]
+Kind = Literal[
+    "charge",
+    "capture",
+    "void",
+    "refund",
+    "refund_paid",
+    "refund_failure",
+    "dispute",
+    "dispute_reversal",
+    "dispute_lost",
+]
 
 ACQUIRER_RECEIVABLE = "acquirer_receivable"
 MERCHANT_PENDING = "merchant_pending"
 REFUND_CLEARING = "refund_clearing"
+DISPUTE_CLEARING = "dispute_clearing"
 FEE_REVENUE = "fee_revenue"
 
 Fee = Literal["charge", "dispute", "dispute_returned"]
@@ -92,6 +106,24 @@ def refund_failed(cause: Cause, refund: str, amount_minor: int, at: datetime, *,
     source = ACQUIRER_RECEIVABLE if paid else REFUND_CLEARING
     legs = _moved(source, MERCHANT_PENDING, amount_minor)
     return Entry(cause, "refund_failure", f"refund_failure:{refund}", legs, at)
+
+
+def dispute_opened(cause: Cause, dispute: str, amount_minor: int, at: datetime) -> Entry:
+    """The cardholder's bank withholds the amount."""
+    legs = _moved(MERCHANT_PENDING, DISPUTE_CLEARING, amount_minor)
+    return Entry(cause, "dispute", f"dispute:{dispute}", legs, at, "dispute")
+
+
+def dispute_won(cause: Cause, dispute: str, amount_minor: int, at: datetime) -> Entry:
+    """The amount is the merchant's again, and the fee for the dispute is given back."""
+    legs = _moved(DISPUTE_CLEARING, MERCHANT_PENDING, amount_minor)
+    return Entry(cause, "dispute_reversal", f"dispute_reversal:{dispute}", legs, at, "dispute_returned")
+
+
+def dispute_lost(cause: Cause, dispute: str, amount_minor: int, at: datetime) -> Entry:
+    """The bank keeps what it withheld."""
+    legs = _moved(DISPUTE_CLEARING, ACQUIRER_RECEIVABLE, amount_minor)
+    return Entry(cause, "dispute_lost", f"dispute_lost:{dispute}", legs, at)
 
 
 def _moved(debit: str, credit: str, amount_minor: int) -> tuple[tuple[str, int], ...]:

@@ -135,6 +135,21 @@ class Calling:
             request_id=notice.key, reason=notice.reason, reference=notice.reference, refund_id=refund_id
         )
 
+    def disputed(self, charge_id: str, notice: port.Notice) -> inputs.DisputeOpened | inputs.DisputeEnded:
+        """What the payment is told of a dispute."""
+        if notice.kind != "disputed":
+            return inputs.DisputeEnded(reference=notice.reference, won=notice.kind == "dispute_won")
+        return inputs.DisputeOpened(
+            charge_id=charge_id,
+            dispute_id=new_id("dp", self._clock.now(), self._entropy),
+            reference=notice.reference,
+            reason=notice.reason or "general",
+        )
+
+    async def contest(self, contests: Sequence[port.Contest]) -> list[port.RequestOutcome]:
+        """Give the cardholders' banks evidence."""
+        return await _all(self.acquirer.contest, contests)
+
     async def _charge(self, payment: Payment, charge: Charge, code: Cvc | None) -> inputs.Answer:
         request = charge_request(charge, _method_of(payment, charge).card_reference, code)
         return self.answer_of_charge(charge.id, await _one(self.acquirer.charge, request))

@@ -55,6 +55,21 @@ class CreateRefund(Struct, frozen=True, kw_only=True):
     metadata: str = "{}"
 
 
+class UpdateDispute(Struct, frozen=True, kw_only=True):
+    """Change a dispute's evidence and metadata (JSON texts, whole); `submit` sends what is there to the bank."""
+
+    dispute_id: str
+    evidence: str | UnsetType = UNSET
+    metadata: str | UnsetType = UNSET
+    submit: bool = False
+
+
+class CloseDispute(Struct, frozen=True, kw_only=True):
+    """Accept a dispute: the money is gone."""
+
+    dispute_id: str
+
+
 class ExpireSession(Struct, frozen=True, kw_only=True):
     """Close the checkout session, by its clock or by the merchant; its intent is canceled with it."""
 
@@ -179,13 +194,41 @@ class RequestNotSent(Struct, frozen=True, kw_only=True):
     request_id: str
 
 
+class DisputeOpened(Struct, frozen=True, kw_only=True):
+    """The cardholder's bank takes a charge back, the whole of it where no amount is told. `reference` is the bank's
+    own, `dispute_id` is for the dispute that begins."""
+
+    charge_id: str
+    dispute_id: str
+    reference: str
+    reason: str
+    amount: int | None = None
+
+
+class DisputeEnded(Struct, frozen=True, kw_only=True):
+    """The bank has decided about the dispute of this reference."""
+
+    reference: str
+    won: bool
+
+
 class Resend(Struct, frozen=True, kw_only=True):
     """What must happen and never reached the acquirer is sent once more."""
 
     request_id: str
 
 
-Command = Update | Confirm | Capture | Cancel | CreateRefund | ExpireSession | CaptureWindowPassed
+Command = (
+    Update
+    | Confirm
+    | Capture
+    | Cancel
+    | CreateRefund
+    | UpdateDispute
+    | CloseDispute
+    | ExpireSession
+    | CaptureWindowPassed
+)
 Answer = (
     ChallengeBegun
     | Authenticated
@@ -202,6 +245,8 @@ Answer = (
     | RequestRefused
     | RequestUnknown
     | RequestNotSent
+    | DisputeOpened
+    | DisputeEnded
     | Resend
 )
 Input = Command | Answer

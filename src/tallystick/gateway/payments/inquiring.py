@@ -33,6 +33,7 @@ from tallystick.ports.entropy import Entropy
 
 log = logging.getLogger(__name__)
 
+DISPUTES = ("disputed", "dispute_won", "dispute_lost")
 POLL_S = 1.0
 ITEMS_MAX = 256  # at a time: memory stays flat after a long outage of the acquirer
 DATABASE_PAUSE_S = 1.0
@@ -202,6 +203,10 @@ class Inquirer:
             log.error("the acquirer tells of a key that is not ours: %s", notice.kind)
             return
         key = (row["account_id"], row["livemode"], row["payment_intent"])
+        if notice.kind in DISPUTES:
+            about = self._calling.disputed(row["charge"], notice)
+            await self._carrying.carry(Work(key=key, tell=lambda _: about, charges=(row["charge"],), disputes=True))
+            return
         if notice.kind == "refunded":
             refunded = self._calling.refunded(notice)
             await self._carrying.carry(Work(key=key, tell=lambda _: refunded, requests=(notice.key,)))

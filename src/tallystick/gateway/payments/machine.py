@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from tallystick.gateway.payments import bouncing, capturing, charging, inputs, refunding
+from tallystick.gateway.payments import bouncing, capturing, charging, disputing, inputs, refunding
 from tallystick.gateway.payments.changes import Decision, Refusal, Told, canceled
 from tallystick.gateway.payments.inputs import (
     Approved,
@@ -24,9 +24,12 @@ from tallystick.gateway.payments.inputs import (
     CaptureWindowPassed,
     ChallengeBegun,
     ChargeNotSent,
+    CloseDispute,
     Confirm,
     CreateRefund,
     Declined,
+    DisputeEnded,
+    DisputeOpened,
     ExpireSession,
     NotAuthenticated,
     OutcomeUnknown,
@@ -38,6 +41,7 @@ from tallystick.gateway.payments.inputs import (
     Resend,
     ReversalBegun,
     Update,
+    UpdateDispute,
     Voided,
 )
 from tallystick.gateway.payments.payment import Payment
@@ -138,6 +142,14 @@ _ANSWERS_ABOUT_REQUESTS: Mapping[type, Step] = {
     Resend: capturing.resend,
 }
 
+# Disputes change no status, and what the bank tells of them is always recorded.
+_DISPUTES: Mapping[type, Step] = {
+    DisputeOpened: disputing.opened,
+    DisputeEnded: disputing.ended,
+    UpdateDispute: disputing.update,
+    CloseDispute: disputing.close,
+}
+
 TRANSITIONS: Mapping[tuple[str, type], Step] = MappingProxyType(
     {
         (REQUIRES_PAYMENT_METHOD, Update): _update_unconfirmed,
@@ -173,6 +185,7 @@ TRANSITIONS: Mapping[tuple[str, type], Step] = MappingProxyType(
         # What the bank says is always recorded: an approval that comes too late is returned, whatever the intent is.
         **{(status, answer): step for status in STATUSES for answer, step in _ANSWERS_ABOUT_CHARGES.items()},
         **{(status, answer): step for status in STATUSES for answer, step in _ANSWERS_ABOUT_REQUESTS.items()},
+        **{(status, told): step for status in STATUSES for told, step in _DISPUTES.items()},
     }
 )
 

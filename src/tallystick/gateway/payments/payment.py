@@ -66,6 +66,7 @@ class Charge(Struct, frozen=True, kw_only=True):
     amount_refunded: int = 0
     refund_pending: int = 0
     dispute_withheld: int = 0
+    disputed: bool = False
 
     @property
     def refundable(self) -> int:
@@ -133,10 +134,35 @@ class Refund(Struct, frozen=True, kw_only=True):
     over_refunded: bool = False
 
 
+class Dispute(Struct, frozen=True, kw_only=True):
+    """Money that a cardholder's bank takes back (RULES §1, §3): `needs_response`, `under_review`, `won` or `lost`.
+
+    `reference` is the bank's own; `evidence` and `metadata` are JSON text."""
+
+    account_id: str
+    livemode: bool
+    id: str
+    version: int
+    payment_intent: str
+    charge: str
+    reference: str
+    status: str
+    amount: int
+    currency: str
+    reason: str
+    brand: str
+    created_at: datetime
+    evidence_due_at: datetime
+    evidence: str = "{}"
+    submissions: int = 0
+    metadata: str = "{}"
+    contest_due_at: datetime | None = None
+
+
 class Payment(Struct, frozen=True, kw_only=True):
     """A payment intent with what belongs to it, as far as a decision needs it: its live charge and those that a
-    command names, its open acquirer requests and the refunds that those carry out, the cards of those charges, and its
-    checkout session."""
+    command names, its open acquirer requests and the refunds that those carry out, the cards of those charges, its
+    checkout session, and where they were asked for its disputes."""
 
     intent: PaymentIntent
     session: CheckoutSession | None = None
@@ -144,6 +170,7 @@ class Payment(Struct, frozen=True, kw_only=True):
     requests: tuple[AcquirerRequest, ...] = ()
     methods: tuple[PaymentMethod, ...] = ()
     refunds: tuple[Refund, ...] = ()
+    disputes: tuple[Dispute, ...] = ()
 
     @property
     def live(self) -> Charge | None:
@@ -170,10 +197,13 @@ class Payment(Struct, frozen=True, kw_only=True):
     def refund(self, id: str | None) -> Refund | None:
         return next((refund for refund in self.refunds if refund.id == id), None)
 
+    def dispute(self, id: str | None) -> Dispute | None:
+        return next((dispute for dispute in self.disputes if dispute.id == id), None)
+
     def method(self, id: str | None) -> PaymentMethod | None:
         return next((method for method in self.methods if method.id == id), None)
 
-    def having(self, *records: Charge | AcquirerRequest | PaymentMethod | Refund) -> "Payment":
+    def having(self, *records: Charge | AcquirerRequest | PaymentMethod | Refund | Dispute) -> "Payment":
         """The payment with these records, each in the place of the one with its id or added."""
         payment = self
         for record in records:
@@ -186,10 +216,12 @@ class Payment(Struct, frozen=True, kw_only=True):
                     payment = replace(payment, methods=_put(payment.methods, record))
                 case Refund():
                     payment = replace(payment, refunds=_put(payment.refunds, record))
+                case Dispute():
+                    payment = replace(payment, disputes=_put(payment.disputes, record))
         return payment
 
 
-Record = TypeVar("Record", bound=Charge | AcquirerRequest | PaymentMethod | Refund)
+Record = TypeVar("Record", bound=Charge | AcquirerRequest | PaymentMethod | Refund | Dispute)
 
 
 def _put(records: tuple[Record, ...], record: Record) -> tuple[Record, ...]:

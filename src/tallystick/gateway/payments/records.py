@@ -13,7 +13,15 @@ from msgspec.structs import astuple
 
 from tallystick.gateway.cards.commands import find_methods, insert_methods
 from tallystick.gateway.checkout.session import CheckoutSession
-from tallystick.gateway.payments.payment import AcquirerRequest, Charge, Payment, PaymentIntent, PaymentMethod, Refund
+from tallystick.gateway.payments.payment import (
+    AcquirerRequest,
+    Charge,
+    Dispute,
+    Payment,
+    PaymentIntent,
+    PaymentMethod,
+    Refund,
+)
 from tallystick.kernel.columns import columns
 from tallystick.ports.database import Record, Statement, Statements, Transaction
 
@@ -22,7 +30,7 @@ SQL = Statements.beside(__file__)
 Key = tuple[str, bool, str]
 """Account, livemode, id of the intent (or of what else is meant)."""
 
-Keyed = PaymentIntent | CheckoutSession | Charge | AcquirerRequest | PaymentMethod | Refund
+Keyed = PaymentIntent | CheckoutSession | Charge | AcquirerRequest | PaymentMethod | Refund | Dispute
 Row = TypeVar("Row", bound=Keyed)
 
 
@@ -31,12 +39,14 @@ class StaleWrite(Exception):
 
 
 class Wanted(Struct, frozen=True):
-    """A payment to load, with the charges, acquirer requests and payment methods that a command names."""
+    """A payment to load, with the charges, acquirer requests and payment methods that a command names; with all its
+    disputes where it is about one."""
 
     key: Key
     charges: tuple[str, ...] = ()
     requests: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    disputes: bool = False
 
 
 class Change(Struct, frozen=True):
@@ -54,10 +64,11 @@ _INTENT_CHANGES = (
 _SESSION_CHANGES = "status payment_status decline_count completed_at".split()
 _CHARGE_CHANGES = (
     "state amount_authorised amount_captured acquirer_reference authentication decline_code failure_code "
-    "failure_message voided_at amount_refunded refund_pending"
+    "failure_message voided_at amount_refunded refund_pending dispute_withheld disputed"
 ).split()
 _REQUEST_CHANGES = "state acquirer_reference refusal refund".split()
 _REFUND_CHANGES = "status failure_reason reference".split()
+_DISPUTE_CHANGES = "status evidence submissions metadata contest_due_at".split()
 
 SENT_LEASE_S = 60.0  # whoever sent something has that long to record what came of it; then others ask the acquirer
 DUE_S: Mapping[str, float] = {"created": 10.0, "sent": SENT_LEASE_S, "unknown": 10.0}
@@ -84,6 +95,9 @@ async def load_locked(tx: Transaction, wanted: Sequence[Wanted]) -> dict[Key, Pa
     for refund in await _refunds(tx, charges):
         key = (refund.account_id, refund.livemode, refund.payment_intent)
         payments[key] = payments[key].having(refund)
+    for dispute in await _disputes(tx, sorted({one.key for one in wanted if one.disputes})):
+        key = (dispute.account_id, dispute.livemode, dispute.payment_intent)
+        payments[key] = payments[key].having(dispute)
     return await _with_methods(tx, payments, wanted)
 
 
@@ -118,6 +132,11 @@ async def save(tx: Transaction, changes: Sequence[Change], at: datetime) -> None
     refunds = [_paired(change.before.refunds if change.before else (), change.after.refunds) for change in changes]
     await _update(tx, SQL.update_refunds, [pair for _, pairs in refunds for pair in pairs], "status", _REFUND_CHANGES)
     await _insert(tx, SQL.insert_refunds, [refund for added, _ in refunds for refund in added])
+    disputes = [_paired(change.before.disputes if change.before else (), change.after.disputes) for change in changes]
+    await _update(
+        tx, SQL.update_disputes, [pair for _, pairs in disputes for pair in pairs], "status", _DISPUTE_CHANGES
+    )
+    await _insert(tx, SQL.insert_disputes, [dispute for added, _ in disputes for dispute in added])
 
 
 def key_of(record: Keyed) -> Key:
@@ -166,6 +185,12 @@ async def _refunds(tx: Transaction, charges: Sequence[Record]) -> list[Refund]:
     if not keys:
         return []
     return [Refund(**row) for row in await tx.rows(SQL.refunds_of_requests, *_key_columns(keys))]
+
+
+async def _disputes(tx: Transaction, keys: Sequence[Key]) -> list[Dispute]:
+    if not keys:
+        return []
+    return [Dispute(**row) for row in await tx.rows(SQL.disputes_of_intents, *_key_columns(keys))]
 
 
 def _charge_row(row: Record) -> list[Charge | AcquirerRequest | PaymentMethod]:

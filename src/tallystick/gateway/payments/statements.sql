@@ -26,7 +26,7 @@ SELECT s.account_id, s.livemode, s.id, s.version, s.status, s.payment_status, s.
 SELECT c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_method, c.state, c.amount, c.currency,
        c.capture_method, c.acquirer_key, c.created_at, c.amount_authorised, c.amount_captured, c.acquirer_reference,
        c.authentication, c.decline_code, c.failure_code, c.failure_message, c.voided_at,
-       c.amount_refunded, c.refund_pending, c.dispute_withheld,
+       c.amount_refunded, c.refund_pending, c.dispute_withheld, c.disputed,
        r.id AS r_id, r.kind AS r_kind, r.state AS r_state, r.amount AS r_amount, r.created_at AS r_created_at,
        r.final AS r_final, r.reason AS r_reason, r.acquirer_reference AS r_acquirer_reference, r.refusal AS r_refusal,
        r.refund AS r_refund,
@@ -182,19 +182,19 @@ UPDATE checkout_session s
 INSERT INTO charge (account_id, livemode, id, version, payment_intent, payment_method, state, amount, currency,
                     capture_method, acquirer_key, created_at, amount_authorised, amount_captured, acquirer_reference,
                     authentication, decline_code, failure_code, failure_message, voided_at, amount_refunded,
-                    refund_pending, dispute_withheld, due_at)
+                    refund_pending, dispute_withheld, disputed, due_at)
 SELECT n.account_id, n.livemode, n.id, n.version, n.payment_intent, n.payment_method, n.state, n.amount, n.currency,
        n.capture_method, n.acquirer_key, n.created_at, n.amount_authorised, n.amount_captured, n.acquirer_reference,
        n.authentication, n.decline_code, n.failure_code, n.failure_message, n.voided_at, n.amount_refunded,
-       n.refund_pending, n.dispute_withheld, n.due_at
+       n.refund_pending, n.dispute_withheld, n.disputed, n.due_at
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::bigint[],
               $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::bigint[], $14::bigint[], $15::text[],
               $16::text[], $17::text[], $18::text[], $19::text[], $20::timestamptz[],
-              $21::bigint[], $22::bigint[], $23::bigint[], $24::timestamptz[])
+              $21::bigint[], $22::bigint[], $23::bigint[], $24::boolean[], $25::timestamptz[])
        AS n(account_id, livemode, id, version, payment_intent, payment_method, state, amount, currency, capture_method,
             acquirer_key, created_at, amount_authorised, amount_captured, acquirer_reference, authentication,
             decline_code, failure_code, failure_message, voided_at, amount_refunded, refund_pending, dispute_withheld,
-            due_at);
+            disputed, due_at);
 
 -- update_charges
 -- Save changed charges, each only if it still has the state and version with which it was loaded; what is newly reserved
@@ -204,13 +204,14 @@ UPDATE charge c
        amount_captured = n.amount_captured, acquirer_reference = n.acquirer_reference,
        authentication = n.authentication, decline_code = n.decline_code, failure_code = n.failure_code,
        failure_message = n.failure_message, voided_at = n.voided_at, amount_refunded = n.amount_refunded,
-       refund_pending = n.refund_pending, due_at = CASE WHEN n.state = c.state THEN c.due_at ELSE n.due_at END
+       refund_pending = n.refund_pending, dispute_withheld = n.dispute_withheld, disputed = n.disputed,
+       due_at = CASE WHEN n.state = c.state THEN c.due_at ELSE n.due_at END
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::int[], $6::text[], $7::bigint[], $8::bigint[],
               $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::bigint[],
-              $16::bigint[], $17::timestamptz[])
+              $16::bigint[], $17::bigint[], $18::boolean[], $19::timestamptz[])
        AS n(account_id, livemode, id, old_state, old_version, state, amount_authorised, amount_captured,
             acquirer_reference, authentication, decline_code, failure_code, failure_message, voided_at, amount_refunded,
-            refund_pending, due_at)
+            refund_pending, dispute_withheld, disputed, due_at)
  WHERE (c.account_id, c.livemode, c.id) = (n.account_id, n.livemode, n.id)
    AND c.state = n.old_state AND c.version = n.old_version
    AND (n.refund_pending <= c.refund_pending
@@ -267,7 +268,7 @@ UPDATE charge c
 RETURNING c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_method, c.state, c.amount, c.currency,
        c.capture_method, c.acquirer_key, c.created_at, c.amount_authorised, c.amount_captured, c.acquirer_reference,
        c.authentication, c.decline_code, c.failure_code, c.failure_message, c.voided_at,
-       c.amount_refunded, c.refund_pending, c.dispute_withheld, c.inquiries, m.card_reference;
+       c.amount_refunded, c.refund_pending, c.dispute_withheld, c.disputed, c.inquiries, m.card_reference;
 
 -- due_requests
 -- Captures, voids and refunds that somebody has to send or to ask the acquirer about, longest due first.
@@ -297,7 +298,7 @@ RETURNING r.account_id, r.livemode, r.id, r.charge, r.payment_intent, r.kind, r.
 SELECT c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_method, c.state, c.amount, c.currency,
        c.capture_method, c.acquirer_key, c.created_at, c.amount_authorised, c.amount_captured, c.acquirer_reference,
        c.authentication, c.decline_code, c.failure_code, c.failure_message, c.voided_at,
-       c.amount_refunded, c.refund_pending, c.dispute_withheld, m.card_reference
+       c.amount_refunded, c.refund_pending, c.dispute_withheld, c.disputed, m.card_reference
   FROM charge c
   JOIN payment_method m ON (m.account_id, m.livemode, m.id) = (c.account_id, c.livemode, c.payment_method)
  WHERE c.account_id = $1::text AND c.livemode = $2::boolean AND c.id = $3::text;
@@ -380,3 +381,36 @@ SELECT u.account_id, u.livemode, u.id, u.kind, u.payment_intent, u.charge, u.amo
 -- Keep what an operator decided about an unknown outcome, and on which evidence.
 INSERT INTO outcome_resolution (account_id, livemode, id, object, outcome, reference, evidence, operator, created_at)
 VALUES ($1::text, $2::boolean, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::timestamptz);
+
+-- disputes_of_intents
+-- The disputes of locked intents.
+SELECT d.account_id, d.livemode, d.id, d.version, d.payment_intent, d.charge, d.reference, d.status, d.amount, d.currency,
+       d.reason, d.brand, d.created_at, d.evidence_due_at, d.evidence, d.submissions, d.metadata, d.contest_due_at
+  FROM dispute d
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (d.account_id, d.livemode, d.payment_intent) = (wanted.account_id, wanted.livemode, wanted.id)
+ ORDER BY d.account_id, d.livemode, d.id;
+
+-- insert_disputes
+-- Record disputes that a bank told of.
+INSERT INTO dispute (account_id, livemode, id, version, payment_intent, charge, reference, status, amount, currency, reason,
+                     brand, created_at, evidence_due_at, evidence, submissions, metadata, contest_due_at)
+SELECT n.account_id, n.livemode, n.id, n.version, n.payment_intent, n.charge, n.reference, n.status, n.amount, n.currency,
+       n.reason, n.brand, n.created_at, n.evidence_due_at, n.evidence::jsonb, n.submissions, n.metadata::jsonb,
+       n.contest_due_at
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[],
+              $9::bigint[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], $15::text[],
+              $16::int[], $17::text[], $18::timestamptz[])
+       AS n(account_id, livemode, id, version, payment_intent, charge, reference, status, amount, currency, reason, brand,
+            created_at, evidence_due_at, evidence, submissions, metadata, contest_due_at);
+
+-- update_disputes
+-- Save what became of disputes, each only if it still has the status and version with which it was loaded.
+UPDATE dispute d
+   SET version = d.version + 1, status = n.status, evidence = n.evidence::jsonb, submissions = n.submissions,
+       metadata = n.metadata::jsonb, contest_due_at = n.contest_due_at
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[], $8::int[], $9::text[],
+              $10::timestamptz[])
+       AS n(account_id, livemode, id, old_status, old_version, status, evidence, submissions, metadata, contest_due_at)
+ WHERE (d.account_id, d.livemode, d.id) = (n.account_id, n.livemode, n.id)
+   AND d.status = n.old_status AND d.version = n.old_version;

@@ -2,8 +2,8 @@
 
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.payments.changes import Told
-from tallystick.gateway.payments.payment import Charge, Payment, PaymentIntent, Refund
-from tallystick.gateway.stripe_wire import objects
+from tallystick.gateway.payments.payment import Charge, Dispute, Payment, PaymentIntent, Refund
+from tallystick.gateway.stripe_wire import balance_objects, objects
 from tallystick.gateway.stripe_wire.call import Call
 from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.gateway.webhooks.events import Happening
@@ -23,12 +23,16 @@ def happening(call: Call | None, payment: Payment, told: Told, pages_url: str) -
     )
 
 
-def _shaped(payment: Payment, about: PaymentIntent | Charge | CheckoutSession | Refund, pages_url: str) -> Json:
+def _shaped(
+    payment: Payment, about: PaymentIntent | Charge | CheckoutSession | Refund | Dispute, pages_url: str
+) -> Json:
     match about:
         case PaymentIntent():
             return objects.payment_intent(about)
         case Refund():
             return objects.refund(about)
+        case Dispute():
+            return balance_objects.dispute(about)
         case CheckoutSession():
             return objects.checkout_session(about, pages_url)
         case Charge():

@@ -54,8 +54,9 @@ class Work(Struct, frozen=True, kw_only=True):
 
     `opens` is a payment that begins; otherwise `key` names one. `tell` gives the input once the payment is locked, or
     None where there is nothing (more) to decide; it may raise a WireError. `charges`, `requests` and `methods` are what
-    the input names and must be loaded. When the decision sends something to the acquirer, `recovery` is noted under the
-    call's key; otherwise the call ends here with what `answer` makes of the outcome.
+    the input names and must be loaded, as are all `disputes` where it is about one. When the decision sends something
+    to the acquirer, `recovery` is noted under the call's key; otherwise the call ends here with what `answer` makes of
+    the outcome.
     """
 
     key: Key
@@ -65,6 +66,7 @@ class Work(Struct, frozen=True, kw_only=True):
     charges: tuple[str, ...] = ()
     requests: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    disputes: bool = False
     recovery: str | None = None
     answer: Answer | None = None
     expand: tuple[str, ...] = ()
@@ -166,7 +168,7 @@ class Commits:
             for told in decision.events
         ]
         await open_cases(tx, [concern for _, decision in decided for concern in decision.concerns], at, self._entropy)
-        await _name_transactions(tx, happenings, posted)
+        await _name_transactions(tx, happenings, posted, at)
         recorded = await events.record(tx, happenings, at=at, entropy=self._entropy)
         return recorded.due
 
@@ -183,7 +185,7 @@ class Commits:
             if shaped is None or isinstance(shaped, errors.WireError):
                 replies.append(shaped)
                 continue
-            await name_transactions(tx, [(*work.key[:2], shaped)])
+            await name_transactions(tx, [(*work.key[:2], shaped)], self._clock.now())
             if work.expand:
                 assert work.call is not None, "only a call expands its answer"
                 await self._reading.expand(tx, work.call.caller, [shaped], work.expand)
@@ -255,9 +257,11 @@ def _decide(work: Work, payment: Payment | None, kept: Mapping[Key, PaymentMetho
     return Outcome(payment=decided.payment, decision=decided)
 
 
-async def _name_transactions(tx: Transaction, happenings: Sequence[Happening], posted: Mapping[Cause, str]) -> None:
+async def _name_transactions(
+    tx: Transaction, happenings: Sequence[Happening], posted: Mapping[Cause, str], at: datetime
+) -> None:
     owned = [(one.account_id, one.livemode, one.object) for one in happenings]
-    await name_transactions(tx, owned, posted)
+    await name_transactions(tx, owned, at, posted)
 
 
 def _named(work: Work) -> list[Key]:
@@ -267,4 +271,4 @@ def _named(work: Work) -> list[Key]:
 
 
 def _wanted(work: Work) -> Wanted:
-    return Wanted(work.key, work.charges, work.requests, work.methods)
+    return Wanted(work.key, work.charges, work.requests, work.methods, work.disputes)

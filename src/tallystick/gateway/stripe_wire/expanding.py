@@ -53,6 +53,7 @@ EXPANDABLE: Mapping[str, Mapping[str, str | None]] = {
         "subscription": None,
     },
     "balance_transaction": {"source": "source"},
+    "dispute": {"charge": "charge", "payment_intent": "payment_intent"},
     "source": {},
     "balance": {},
     "event": {},

@@ -110,7 +110,7 @@ def charge(charge: Charge, method: PaymentMethod, intent: PaymentIntent) -> Json
         "currency": charge.currency.lower(),
         "customer": None,
         "description": intent.description,
-        "disputed": False,
+        "disputed": charge.disputed,
         "failure_balance_transaction": None,
         "failure_code": charge.failure_code,
         "failure_message": charge.failure_message,

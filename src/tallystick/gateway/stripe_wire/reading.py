@@ -9,13 +9,12 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
-from tallystick.gateway.balance.transactions import BalanceTransaction, kinds_of
 from tallystick.gateway.checkout.session import CheckoutSession
-from tallystick.gateway.payments.payment import Charge, PaymentIntent, PaymentMethod, Refund
+from tallystick.gateway.payments.payment import Charge, Dispute, PaymentIntent, PaymentMethod, Refund
 from tallystick.gateway.stripe_wire import balance_objects, errors, expanding, objects
 from tallystick.gateway.stripe_wire.call import Caller
 from tallystick.gateway.stripe_wire.line_items import line_items
-from tallystick.gateway.stripe_wire.money_moved import name_transactions
+from tallystick.gateway.stripe_wire.money_moved import find_transactions, name_transactions
 from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.gateway.stripe_wire.parameters import CreatedPaging, Paging
 from tallystick.kernel.identifiers import first_id
@@ -37,9 +36,10 @@ ID_FORMS = {
     "event": ("evt", False),
     "webhook_endpoint": ("we", False),
     "balance_transaction": ("txn", False),
+    "dispute": ("dp", False),
 }
 """Kind of object → prefix of its ids, and whether they carry their owner."""
-SOURCES = {"ch_": "charge", "re_": "refund"}
+SOURCES = {"ch_": "charge", "re_": "refund", "dp_": "dispute"}
 """Prefix of what causes balance transactions → its kind."""
 
 Key = tuple[str, bool, str]
@@ -70,6 +70,7 @@ class Reading:
             "event": self._events,
             "webhook_endpoint": self._endpoints,
             "balance_transaction": self._transactions,
+            "dispute": self._disputes,
             "source": self._sources,
         }
 
@@ -147,17 +148,22 @@ class Reading:
             )
             for charge in charges
         }
-        return await _with_transactions(reader, shaped)
+        return await self._with_transactions(reader, shaped)
 
     async def _refunds(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
         shaped = {_key(row): objects.refund(row) for row in await _load(reader, SQL.find_refunds, Refund, keys)}
-        return await _with_transactions(reader, shaped)
+        return await self._with_transactions(reader, shaped)
 
     async def _transactions(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
-        at = self._clock.now()
-        rows = await reader.rows(SQL.find_transactions, *_columns(keys), kinds_of(None))
-        found = [BalanceTransaction(**row) for row in rows]
-        return {_key(one): balance_objects.balance_transaction(one, at) for one in found}
+        return await find_transactions(reader, keys, self._clock.now())
+
+    async def _disputes(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+        rows = await _load(reader, SQL.find_disputes, Dispute, keys)
+        return await self._with_transactions(reader, {_key(row): balance_objects.dispute(row) for row in rows})
+
+    async def _with_transactions(self, reader: Reader, shaped: dict[Key, Json]) -> dict[Key, Json]:
+        await name_transactions(reader, [(key[0], key[1], one) for key, one in shaped.items()], self._clock.now())
+        return shaped
 
     async def _sources(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
         """What caused balance transactions: objects of several kinds, told by their prefix."""
@@ -230,11 +236,6 @@ class Reading:
 
 async def _load(reader: Reader, statement: Statement, type: type[Row], keys: Sequence[Key]) -> list[Row]:
     return [type(**row) for row in await reader.rows(statement, *_columns(keys))]
-
-
-async def _with_transactions(reader: Reader, shaped: dict[Key, Json]) -> dict[Key, Json]:
-    await name_transactions(reader, [(key[0], key[1], one) for key, one in shaped.items()])
-    return shaped
 
 
 async def _of(

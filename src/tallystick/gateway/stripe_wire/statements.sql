@@ -13,7 +13,7 @@ SELECT i.account_id, i.livemode, i.id, i.version, i.status, i.amount, i.currency
 SELECT c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_method, c.state, c.amount, c.currency,
        c.capture_method, c.acquirer_key, c.created_at, c.amount_authorised, c.amount_captured, c.acquirer_reference,
        c.authentication, c.decline_code, c.failure_code, c.failure_message, c.voided_at,
-       c.amount_refunded, c.refund_pending, c.dispute_withheld
+       c.amount_refunded, c.refund_pending, c.dispute_withheld, c.disputed
   FROM charge c
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (c.account_id, c.livemode, c.id) = (wanted.account_id, wanted.livemode, wanted.id)
@@ -223,18 +223,6 @@ SELECT f.id
  ORDER BY f.account_id, f.livemode, f.id
  LIMIT $7::int;
 
--- find_transactions
--- Balance transactions by id, for retrieving and expanding: what the ledger's legs come to for the merchant.
-SELECT t.account_id, t.livemode, t.id, t.kind, t.currency, t.created_at, coalesce(t.available_at, t.effective_at) AS available_at,
-       -ledger_sum_of(t.accounts, t.amounts, '{merchant_pending,merchant_available}') AS net,
-       -ledger_sum_of(t.accounts, t.amounts, '{fee_revenue}') AS fee,
-       CASE WHEN t.kind IN ('charge', 'capture', 'void') THEN t.charge ELSE split_part(t.reference, ':', 2) END AS source
-  FROM ledger_transaction t
-  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
-    ON (t.account_id, t.livemode, t.id) = (wanted.account_id, wanted.livemode, wanted.id)
- WHERE t.kind = ANY ($4::text[])
- ORDER BY t.account_id, t.livemode, t.id;
-
 -- page_of_transactions
 -- Ids of balance transactions between two ids, created in a span of time, of some kinds and in one currency, newest first.
 SELECT t.id
@@ -287,4 +275,35 @@ SELECT t.id
    AND t.kind = ANY ($8::text[])
    AND ($9::text IS NULL OR t.currency = $9::text)
  ORDER BY t.id
+ LIMIT $7::int;
+
+-- find_disputes
+-- Disputes by id, for retrieving and expanding.
+SELECT d.account_id, d.livemode, d.id, d.version, d.payment_intent, d.charge, d.reference, d.status, d.amount, d.currency, d.reason,
+       d.brand, d.created_at, d.evidence_due_at, d.evidence, d.submissions, d.metadata, d.contest_due_at
+  FROM dispute d
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (d.account_id, d.livemode, d.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ ORDER BY d.account_id, d.livemode, d.id;
+
+-- page_of_disputes
+-- Ids of disputes between two ids, created in a span of time, of one intent or charge where named, newest first.
+SELECT d.id
+  FROM dispute d
+ WHERE d.account_id = $1::text AND d.livemode = $2::boolean AND d.id > $3::text AND d.id < $4::text
+   AND d.created_at >= $5::timestamptz AND d.created_at < $6::timestamptz
+   AND ($8::text IS NULL OR d.payment_intent = $8::text)
+   AND ($9::text IS NULL OR d.charge = $9::text)
+ ORDER BY d.account_id DESC, d.livemode DESC, d.id DESC
+ LIMIT $7::int;
+
+-- page_of_disputes_backwards
+-- The same, oldest first: the page that ends before an object.
+SELECT d.id
+  FROM dispute d
+ WHERE d.account_id = $1::text AND d.livemode = $2::boolean AND d.id > $3::text AND d.id < $4::text
+   AND d.created_at >= $5::timestamptz AND d.created_at < $6::timestamptz
+   AND ($8::text IS NULL OR d.payment_intent = $8::text)
+   AND ($9::text IS NULL OR d.charge = $9::text)
+ ORDER BY d.account_id, d.livemode, d.id
  LIMIT $7::int;
