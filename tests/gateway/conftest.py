@@ -32,7 +32,7 @@ from tallystick.gateway.payments.parameters import (
 from tallystick.gateway.payments.resolving import Resolving
 from tallystick.gateway.payments.work import Commits
 from tallystick.gateway.refunds.commands import Refunds
-from tallystick.gateway.refunds.parameters import CreateRefund
+from tallystick.gateway.refunds.parameters import CancelRefund, CreateRefund, UpdateRefund
 from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
 from tallystick.gateway.stripe_wire.reading import Reading
 from tallystick.kernel.idempotency import Claim, ClaimRequest, Idempotency, Scope
@@ -172,6 +172,12 @@ class Core:
 
     async def refund(self, **fields: Any) -> Any:
         return shown((await self.refunds.create([(self.call(), CreateRefund(**fields))]))[0])
+
+    async def update_refund(self, id: str, **fields: Any) -> Any:
+        return shown((await self.refunds.update([(self.call(), id, UpdateRefund(**fields))]))[0])
+
+    async def cancel_refund(self, id: str) -> Any:
+        return shown((await self.refunds.cancel([(self.call(), id, CancelRefund())]))[0])
 
     async def update_dispute(self, id: str, **fields: Any) -> Any:
         return shown((await self.disputes.update([(self.call(), id, UpdateDispute(**fields))]))[0])

@@ -108,7 +108,7 @@ ABOUT_REQUESTS = {
     "Resend",
 }
 ABOUT_DISPUTES = {"DisputeOpened", "DisputeEnded", "UpdateDispute", "CloseDispute"}
-ALWAYS = ABOUT_CHARGES | ABOUT_REQUESTS | ABOUT_DISPUTES | {"Update"}
+ALWAYS = ABOUT_CHARGES | ABOUT_REQUESTS | ABOUT_DISPUTES | {"Update", "UpdateRefund", "CancelRefund"}
 UNCONFIRMED = ALWAYS | {"Confirm", "Cancel", "ExpireSession"}
 
 LEGAL = {
@@ -151,6 +151,8 @@ def every_input(method: PaymentMethod) -> list[inputs.Input]:
         inputs.DisputeEnded(reference="d", won=True),
         inputs.UpdateDispute(dispute_id="dp_1", submit=True),
         inputs.CloseDispute(dispute_id="dp_1"),
+        inputs.UpdateRefund(refund_id="re_1"),
+        inputs.CancelRefund(refund_id="re_1"),
     ]
 
 

@@ -420,3 +420,58 @@ def told(*notices: port.Notice) -> Callable[..., Any]:
         return now
 
     return tell
+
+
+async def test_a_refund_that_has_not_left_can_be_canceled(core: Core) -> None:
+    """RULES §3: the amount is the merchant's again, and may be refunded again."""
+    intent = await paid(core)
+    core.bank.answers.append(NotSent("away"))
+    refund = await core.refund(payment_intent=intent["id"], amount=400)
+    assert refund["status"] == "pending"
+    canceled = await core.cancel_refund(refund["id"])
+    assert canceled["status"] == "canceled"
+    row = await charge(core)
+    assert (row["amount_refunded"], row["refund_pending"]) == (0, 0)
+    assert await balances(core) == {"acquirer_receivable": 1000, "merchant_pending": -1000}
+    assert (await core.events())[-1] == "refund.updated"
+    await later(core, 3600)
+    assert (await refund_of(core, refund["id"]))["status"] == "canceled", "it is not sent any more"
+    assert (await core.refund(payment_intent=intent["id"]))["amount"] == 1000
+    with pytest.raises(errors.UnexpectedState):
+        await core.cancel_refund(refund["id"])
+
+
+async def test_a_refund_that_the_bank_may_have_cannot_be_canceled(core: Core) -> None:
+    intent = await paid(core)
+    core.bank.answers.append(Unknown("gone"))
+    refund = await core.refund(payment_intent=intent["id"], amount=400)
+    with pytest.raises(errors.UnexpectedState):
+        await core.cancel_refund(refund["id"])
+    await later(core, 20)
+    assert (await refund_of(core, refund["id"]))["status"] == "succeeded"
+    with pytest.raises(errors.UnexpectedState):
+        await core.cancel_refund(refund["id"])
+    with pytest.raises(errors.InvalidRequest) as refused:
+        await core.cancel_refund("re_nobody")
+    assert refused.value.status == 404
+
+
+async def test_a_refunds_metadata_can_be_changed_whatever_became_of_it(core: Core) -> None:
+    intent = await paid(core)
+    refund = await core.refund(payment_intent=intent["id"], amount=400, metadata={"a": "1"})
+    changed = await core.update_refund(refund["id"], metadata={"a": "", "b": "2"})
+    assert (changed["metadata"], changed["status"]) == ({"b": "2"}, "succeeded")
+    events = len(await core.events())
+    assert (await core.update_refund(refund["id"]))["metadata"] == {"b": "2"}
+    assert len(await core.events()) == events, "nothing changed, nothing is told"
+
+
+async def test_a_cancel_after_a_part_was_captured_ends_with_the_part(core: Core) -> None:
+    """RULES §3: several captures where the account allows them; the rest is released."""
+    await core.rows("UPDATE account SET several_captures = true RETURNING 1")
+    held = await core.create(confirm=True, payment_method="pm_card_visa", capture_method="manual")
+    part = await core.capture(held["id"], amount_to_capture=300, final_capture=False)
+    assert (part["status"], part["amount_received"], part["amount_capturable"]) == ("requires_capture", 300, 700)
+    ended = await core.cancel(held["id"])
+    assert (ended["status"], ended["amount_received"], ended["amount_capturable"]) == ("succeeded", 300, 0)
+    assert await balances(core) == {"acquirer_receivable": 300, "merchant_pending": -300}

@@ -33,6 +33,8 @@ ROUTES = [
     ("POST", "/v1/refunds"),
     ("GET", "/v1/refunds"),
     ("GET", "/v1/refunds/{refund}"),
+    ("POST", "/v1/refunds/{refund}"),
+    ("POST", "/v1/refunds/{refund}/cancel"),
     ("GET", "/v1/disputes"),
     ("GET", "/v1/disputes/{dispute}"),
     ("POST", "/v1/disputes/{dispute}"),

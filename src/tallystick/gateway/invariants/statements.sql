@@ -97,7 +97,7 @@ SELECT p.id AS subject, 'ledger ' || l.taken || ', refunds ' || r.refunded AS de
          WHERE (t.account_id, t.livemode, t.payment_intent) = (p.account_id, p.livemode, p.id)
            AND t.kind IN ('refund', 'refund_paid', 'refund_failure') AND leg.account = 'merchant_pending') AS l
  CROSS JOIN LATERAL (
-        SELECT coalesce(sum(CASE WHEN f.status <> 'failed' THEN f.amount WHEN c.state = 'reversed' THEN -f.amount END), 0) AS refunded
+        SELECT coalesce(sum(CASE WHEN f.status NOT IN ('failed', 'canceled') THEN f.amount WHEN c.state = 'reversed' THEN -f.amount END), 0) AS refunded
           FROM refund f
           JOIN charge c ON (c.account_id, c.livemode, c.id) = (f.account_id, f.livemode, f.charge)
          WHERE (f.account_id, f.livemode, f.payment_intent) = (p.account_id, p.livemode, p.id)) AS r

@@ -23,7 +23,7 @@ def returned(payment: Payment, answer: inputs.RefundReturned, at: datetime) -> D
     if request.refund is None:
         return _return_came_back(payment, request, answer, at)
     charge, refund = refunding.concerned(payment, request)
-    if refund.status == "failed":
+    if refund.status in ("failed", "canceled"):
         return Refusal(message="The refund has failed already.", code=None)
     if refund.status == "pending":
         return refunding.refused(payment, request, answer.reason, at)

@@ -55,6 +55,19 @@ class CreateRefund(Struct, frozen=True, kw_only=True):
     metadata: str = "{}"
 
 
+class UpdateRefund(Struct, frozen=True, kw_only=True):
+    """Change a refund's metadata (JSON text)."""
+
+    refund_id: str
+    metadata: str | UnsetType = UNSET
+
+
+class CancelRefund(Struct, frozen=True, kw_only=True):
+    """Call a refund off that has not left yet."""
+
+    refund_id: str
+
+
 class UpdateDispute(Struct, frozen=True, kw_only=True):
     """Change a dispute's evidence and metadata (JSON texts, whole); `submit` sends what is there to the bank."""
 
@@ -224,6 +237,8 @@ Command = (
     | Capture
     | Cancel
     | CreateRefund
+    | UpdateRefund
+    | CancelRefund
     | UpdateDispute
     | CloseDispute
     | ExpireSession

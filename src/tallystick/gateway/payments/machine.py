@@ -19,6 +19,7 @@ from tallystick.gateway.payments.inputs import (
     Approved,
     Authenticated,
     Cancel,
+    CancelRefund,
     Capture,
     Captured,
     CaptureWindowPassed,
@@ -42,6 +43,7 @@ from tallystick.gateway.payments.inputs import (
     ReversalBegun,
     Update,
     UpdateDispute,
+    UpdateRefund,
     Voided,
 )
 from tallystick.gateway.payments.payment import Payment
@@ -142,12 +144,14 @@ _ANSWERS_ABOUT_REQUESTS: Mapping[type, Step] = {
     Resend: capturing.resend,
 }
 
-# Disputes change no status, and what the bank tells of them is always recorded.
-_DISPUTES: Mapping[type, Step] = {
+# Disputes and what befalls refunds change no status; what the bank tells of disputes is always recorded.
+_AFTERWARDS: Mapping[type, Step] = {
     DisputeOpened: disputing.opened,
     DisputeEnded: disputing.ended,
     UpdateDispute: disputing.update,
     CloseDispute: disputing.close,
+    UpdateRefund: refunding.update,
+    CancelRefund: refunding.cancel,
 }
 
 TRANSITIONS: Mapping[tuple[str, type], Step] = MappingProxyType(
@@ -185,7 +189,7 @@ TRANSITIONS: Mapping[tuple[str, type], Step] = MappingProxyType(
         # What the bank says is always recorded: an approval that comes too late is returned, whatever the intent is.
         **{(status, answer): step for status in STATUSES for answer, step in _ANSWERS_ABOUT_CHARGES.items()},
         **{(status, answer): step for status in STATUSES for answer, step in _ANSWERS_ABOUT_REQUESTS.items()},
-        **{(status, told): step for status in STATUSES for told, step in _DISPUTES.items()},
+        **{(status, told): step for status in STATUSES for told, step in _AFTERWARDS.items()},
     }
 )
 

@@ -113,7 +113,8 @@ class AcquirerRequest(Struct, frozen=True, kw_only=True):
 
 
 class Refund(Struct, frozen=True, kw_only=True):
-    """Money that a merchant gives back (RULES §1, §3): `pending`, `succeeded` or `failed`. `metadata` is JSON text.
+    """Money that a merchant gives back (RULES §1, §3): `pending`, `succeeded`, `failed` or `canceled`. `metadata` is
+    JSON text.
 
     `over_refunded`: no command of ours stands behind it any more, the acquirer told of it all the same."""
 

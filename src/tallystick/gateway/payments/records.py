@@ -39,14 +39,15 @@ class StaleWrite(Exception):
 
 
 class Wanted(Struct, frozen=True):
-    """A payment to load, with the charges, acquirer requests and payment methods that a command names; with all its
-    disputes where it is about one."""
+    """A payment to load, with the charges, acquirer requests, payment methods and refunds that a command names; with
+    all its disputes where it is about one."""
 
     key: Key
     charges: tuple[str, ...] = ()
     requests: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     disputes: bool = False
+    refunds: tuple[str, ...] = ()
 
 
 class Change(Struct, frozen=True):
@@ -67,7 +68,7 @@ _CHARGE_CHANGES = (
     "failure_message voided_at amount_refunded refund_pending dispute_withheld disputed"
 ).split()
 _REQUEST_CHANGES = "state acquirer_reference refusal refund".split()
-_REFUND_CHANGES = "status failure_reason reference".split()
+_REFUND_CHANGES = "status failure_reason reference metadata".split()
 _DISPUTE_CHANGES = "status evidence submissions metadata contest_due_at".split()
 
 SENT_LEASE_S = 60.0  # whoever sent something has that long to record what came of it; then others ask the acquirer
@@ -92,7 +93,7 @@ async def load_locked(tx: Transaction, wanted: Sequence[Wanted]) -> dict[Key, Pa
     for row in charges:
         key = (row["account_id"], row["livemode"], row["payment_intent"])
         payments[key] = payments[key].having(*_charge_row(row))
-    for refund in await _refunds(tx, charges):
+    for refund in await _refunds(tx, charges, wanted):
         key = (refund.account_id, refund.livemode, refund.payment_intent)
         payments[key] = payments[key].having(refund)
     for dispute in await _disputes(tx, sorted({one.key for one in wanted if one.disputes})):
@@ -179,9 +180,11 @@ async def _with_methods(
     }
 
 
-async def _refunds(tx: Transaction, charges: Sequence[Record]) -> list[Refund]:
-    """The refunds that the requests in these rows carry out: nearly always none, and then nothing is asked."""
-    keys = sorted({(row["account_id"], row["livemode"], row["r_refund"]) for row in charges if row["r_refund"]})
+async def _refunds(tx: Transaction, charges: Sequence[Record], wanted: Sequence[Wanted]) -> list[Refund]:
+    """The refunds that the requests in these rows carry out, and those that are named: nearly always none, and then
+    nothing is asked."""
+    named = {(*one.key[:2], refund) for one in wanted for refund in one.refunds}
+    keys = sorted(named | {(row["account_id"], row["livemode"], row["r_refund"]) for row in charges if row["r_refund"]})
     if not keys:
         return []
     return [Refund(**row) for row in await tx.rows(SQL.refunds_of_requests, *_key_columns(keys))]

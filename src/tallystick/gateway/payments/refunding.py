@@ -7,6 +7,7 @@ for stays asked for and is sent again; the merchant sees it `pending` until it i
 
 from datetime import datetime
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from tallystick.gateway.ledger import postings
@@ -125,6 +126,36 @@ def failed(payment: Payment, refund: Refund, reason: str, entry: Entry) -> Decis
     refund = replace(refund, status="failed", failure_reason=reason or "unknown")
     events = (Told("refund.updated", refund), Told("refund.failed", refund))
     return Decision(payment=payment.having(refund), entries=(entry,), events=events)
+
+
+def update(payment: Payment, command: inputs.UpdateRefund, at: datetime) -> Decision | Refusal:
+    """Change metadata."""
+    refund = payment.refund(command.refund_id)
+    if refund is None:
+        return Refusal(message="There is no such refund.", code=None)
+    changed = refund if command.metadata is UNSET else replace(refund, metadata=command.metadata)
+    events = () if changed == refund else (Told("refund.updated", changed),)
+    return Decision(payment=payment.having(changed), events=events)
+
+
+def cancel(payment: Payment, command: inputs.CancelRefund, at: datetime) -> Decision | Refusal:
+    """Call a refund off. What the acquirer may have is not in our hands any more."""
+    refund = payment.refund(command.refund_id)
+    if refund is None:
+        return Refusal(message="There is no such refund.", code=None)
+    request = next((one for one in payment.requests if one.refund == refund.id), None)
+    if refund.status != "pending" or request is None or request.state != "created":
+        under_way = refund.status == "pending"
+        why = "is on its way to the bank" if under_way else f"has a status of {refund.status}"
+        return Refusal(message=f"The refund {refund.id} {why}: it cannot be canceled.", code=None)
+    charge, _ = concerned(payment, request)
+    charge = replace(charge, refund_pending=charge.refund_pending - refund.amount)
+    canceled = replace(refund, status="canceled")
+    return Decision(
+        payment=payment.having(charge, canceled, replace(request, state="refused", refusal="canceled")),
+        entries=(postings.refund_failed(cause_of(charge), refund.id, refund.amount, at, paid=False),),
+        events=(Told("refund.updated", canceled),),
+    )
 
 
 def concerned(payment: Payment, request: AcquirerRequest) -> tuple[Charge, Refund]:

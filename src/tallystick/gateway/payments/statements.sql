@@ -324,7 +324,7 @@ SELECT wanted.account_id, wanted.livemode, wanted.key, coalesce(c.payment_intent
  ORDER BY wanted.account_id, wanted.livemode, wanted.key;
 
 -- refunds_of_requests
--- The refunds that acquirer requests of locked intents carry out.
+-- The refunds that acquirer requests of locked intents carry out, and those that are named.
 SELECT f.account_id, f.livemode, f.id, f.version, f.payment_intent, f.charge, f.status, f.amount, f.currency, f.created_at,
        f.reason, f.metadata, f.failure_reason, f.reference, f.over_refunded
   FROM refund f
@@ -346,9 +346,10 @@ SELECT n.account_id, n.livemode, n.id, n.version, n.payment_intent, n.charge, n.
 -- update_refunds
 -- Save what became of refunds, each only if it still has the status and version with which it was loaded.
 UPDATE refund f
-   SET version = f.version + 1, status = n.status, failure_reason = n.failure_reason, reference = n.reference
-  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[], $8::text[])
-       AS n(account_id, livemode, id, old_status, old_version, status, failure_reason, reference)
+   SET version = f.version + 1, status = n.status, failure_reason = n.failure_reason, reference = n.reference,
+       metadata = n.metadata::jsonb
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[], $8::text[], $9::text[])
+       AS n(account_id, livemode, id, old_status, old_version, status, failure_reason, reference, metadata)
  WHERE (f.account_id, f.livemode, f.id) = (n.account_id, n.livemode, n.id)
    AND f.status = n.old_status AND f.version = n.old_version;
 

@@ -53,10 +53,10 @@ class Work(Struct, frozen=True, kw_only=True):
     """One change of one payment.
 
     `opens` is a payment that begins; otherwise `key` names one. `tell` gives the input once the payment is locked, or
-    None where there is nothing (more) to decide; it may raise a WireError. `charges`, `requests` and `methods` are what
-    the input names and must be loaded, as are all `disputes` where it is about one. When the decision sends something
-    to the acquirer, `recovery` is noted under the call's key; otherwise the call ends here with what `answer` makes of
-    the outcome.
+    None where there is nothing (more) to decide; it may raise a WireError. `charges`, `requests`, `methods` and
+    `refunds` are what the input names and must be loaded, as are all `disputes` where it is about one. When the
+    decision sends something to the acquirer, `recovery` is noted under the call's key; otherwise the call ends here
+    with what `answer` makes of the outcome.
     """
 
     key: Key
@@ -67,6 +67,7 @@ class Work(Struct, frozen=True, kw_only=True):
     requests: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     disputes: bool = False
+    refunds: tuple[str, ...] = ()
     recovery: str | None = None
     answer: Answer | None = None
     expand: tuple[str, ...] = ()
@@ -271,4 +272,4 @@ def _named(work: Work) -> list[Key]:
 
 
 def _wanted(work: Work) -> Wanted:
-    return Wanted(work.key, work.charges, work.requests, work.methods, work.disputes)
+    return Wanted(work.key, work.charges, work.requests, work.methods, work.disputes, work.refunds)

@@ -14,9 +14,9 @@ from tallystick.gateway.payments.opening import metadata_text
 from tallystick.gateway.payments.payment import Payment
 from tallystick.gateway.payments.records import Key
 from tallystick.gateway.payments.resuming import Recovery
-from tallystick.gateway.payments.work import Outcome, Work
-from tallystick.gateway.refunds.parameters import CreateRefund
-from tallystick.gateway.stripe_wire import errors
+from tallystick.gateway.payments.work import Outcome, Tell, Work
+from tallystick.gateway.refunds.parameters import CancelRefund, CreateRefund, UpdateRefund
+from tallystick.gateway.stripe_wire import errors, objects
 from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
 from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.kernel.identifiers import new_id
@@ -42,6 +42,50 @@ class Refunds:
     async def create(self, items: Sequence[tuple[Call, CreateRefund]]) -> list[Reply | Exception]:
         """Give money back."""
         return await answer_each(self._create, items)
+
+    async def update(self, items: Sequence[tuple[Call, str, UpdateRefund]]) -> list[Reply | Exception]:
+        """Change metadata."""
+        return await answer_each(self._update, items)
+
+    async def cancel(self, items: Sequence[tuple[Call, str, CancelRefund]]) -> list[Reply | Exception]:
+        """Call a refund off that has not left yet."""
+        return await answer_each(self._cancel, items)
+
+    async def _update(self, call: Call, id: str, sent: UpdateRefund) -> Outcome:
+        def tell(payment: Payment) -> inputs.UpdateRefund:
+            refund = payment.refund(id)
+            assert refund is not None, "the refund that is meant is loaded"
+            return inputs.UpdateRefund(refund_id=id, metadata=metadata_text(refund.metadata, sent.metadata))
+
+        return await self._change(call, id, tell, tuple(sent.expand))
+
+    async def _cancel(self, call: Call, id: str, sent: CancelRefund) -> Outcome:
+        return await self._change(call, id, lambda _: inputs.CancelRefund(refund_id=id), tuple(sent.expand))
+
+    async def _change(self, call: Call, id: str, tell: Tell, expand: tuple[str, ...]) -> Outcome:
+        """A command about a refund that exists."""
+        owner = (call.caller.account_id, call.caller.livemode)
+        rows = await self._database.rows(SQL.payment_of_refund, *owner, id)
+        if not rows:
+            raise errors.no_such("refund", id)
+
+        def answer(outcome: Outcome) -> Json | errors.WireError:
+            if outcome.refusal is not None:
+                return errors.unexpected_state(outcome.refusal.message, code=outcome.refusal.code)
+            refund = outcome.payment.refund(id)
+            assert refund is not None, "the refund that is meant is loaded"
+            return objects.refund(refund)
+
+        work = Work(
+            key=(*owner, rows[0]["payment_intent"]),
+            call=call,
+            tell=tell,
+            charges=(rows[0]["charge"],),
+            refunds=(id,),
+            answer=answer,
+            expand=expand,
+        )
+        return await self._carrying.once(work)
 
     async def _create(self, call: Call, sent: CreateRefund) -> Outcome:
         at = self._clock.now()

@@ -2,13 +2,14 @@
 
 from typing import Literal
 
-from msgspec import field
+from msgspec import UNSET, UnsetType, field
 
 from tallystick.gateway.stripe_wire import errors
 from tallystick.gateway.stripe_wire.parameters import (
     ID_CHARACTERS_MAX,
     CreatedPaging,
     Metadata,
+    MetadataChange,
     Parameters,
     check_amount,
     check_choice,
@@ -41,6 +42,19 @@ class CreateRefund(Parameters, frozen=True, kw_only=True):
                 "One of the following params should be provided for this request: payment_intent or charge.",
                 code="parameter_missing",
             )
+
+
+class UpdateRefund(Parameters, frozen=True, kw_only=True):
+    """`POST /v1/refunds/{id}`."""
+
+    metadata: MetadataChange | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        check_metadata("metadata", self.metadata)
+
+
+class CancelRefund(Parameters, frozen=True, kw_only=True):
+    """`POST /v1/refunds/{id}/cancel`."""
 
 
 class ListRefunds(CreatedPaging, frozen=True, kw_only=True):
