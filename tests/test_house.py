@@ -20,6 +20,7 @@ STOREYS = {"ports": 0, "kernel": 1, "merchant": 2, "gateway": 2, "simulation": 3
 
 # Pure modules decide; they are given everything, the time too. They import what is listed here and one another.
 PURE = {
+    "tallystick.gateway.balance.payout",
     "tallystick.gateway.balance.transactions",
     "tallystick.gateway.cards.brands",
     "tallystick.gateway.cards.pan",
@@ -29,6 +30,8 @@ PURE = {
     "tallystick.gateway.ledger.terms",
     "tallystick.gateway.payments.payment",
     "tallystick.gateway.payments.schedule",
+    "tallystick.gateway.settlement.lines",
+    "tallystick.gateway.settlement.report",
     "tallystick.gateway.webhooks.event_types",
     "tallystick.kernel.addresses",
     "tallystick.kernel.backoff",
@@ -99,6 +102,8 @@ OWNER_NOT_FIRST: dict[str, str] = {
     "gateway/disputes due_contests": "a worker looks for what is due of all owners",
     "gateway/payments due_charges": "a worker looks for what is due of all owners",
     "gateway/payments due_requests": "a worker looks for what is due of all owners",
+    "gateway/settlement due_days": "a worker looks for what is due of all owners",
+    "gateway/settlement due_payouts": "a worker looks for what is due of all owners",
     "kernel/delivery due_alerts": "the alerter tells what is to be told of all owners",
     "kernel/delivery due_keeps": "the keeper looks for backlogs of all owners",
     "kernel/idempotency oldest_key": "the completer looks for what was abandoned by all owners",

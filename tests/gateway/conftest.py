@@ -17,6 +17,7 @@ from tallystick.gateway.checkout.worker import Expiry
 from tallystick.gateway.disputes.commands import Disputes
 from tallystick.gateway.disputes.parameters import CloseDispute, UpdateDispute
 from tallystick.gateway.disputes.worker import Contests
+from tallystick.gateway.faults.faults import Faults
 from tallystick.gateway.payments.calling import Calling
 from tallystick.gateway.payments.carrying import Carrying
 from tallystick.gateway.payments.commands import Payments
@@ -33,6 +34,9 @@ from tallystick.gateway.payments.resolving import Resolving
 from tallystick.gateway.payments.work import Commits
 from tallystick.gateway.refunds.commands import Refunds
 from tallystick.gateway.refunds.parameters import CancelRefund, CreateRefund, UpdateRefund
+from tallystick.gateway.settlement.closing import Closing
+from tallystick.gateway.settlement.payouts import Arrivals
+from tallystick.gateway.settlement.worker import Settlement
 from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
 from tallystick.gateway.stripe_wire.reading import Reading
 from tallystick.kernel.idempotency import Claim, ClaimRequest, Idempotency, Scope
@@ -136,6 +140,15 @@ class Core:
         self.completer = Completer(self.idempotency, completion.resume, clock)
         self.disputes = Disputes(self.carrying, database)
         self.contests = Contests(calling, database, clock)
+        self.faults = Faults(database, clock, self.entropy)
+        self.settlement = Settlement(
+            Closing(database, clock, self.entropy),
+            Arrivals(database, clock, self.entropy, self._wake),
+            self.faults,
+            database,
+            clock,
+            self._wake,
+        )
         self.checkout = Checkout(
             self.carrying, self.bank, database, clock, self.entropy, pages_url=PAGES_URL, ttl_min_s=60
         )

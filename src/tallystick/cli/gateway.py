@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tallystick.cli import clock, dead_letters, faults, gateway_cases, operators, unknown_outcomes, users
+from tallystick.cli import clock, dead_letters, faults, gateway_cases, operators, settlements, unknown_outcomes, users
 from tallystick.cli.showing import AsJson, show
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ app.add_typer(users.commands("gateway", _dsn), name="users")
 app.add_typer(clock.commands("gateway"), name="clock")
 app.add_typer(faults.app, name="faults")
 app.add_typer(unknown_outcomes.app, name="unknown-outcomes")
+app.command("settle")(settlements.settle)
 app.add_typer(gateway_cases.app, name="cases")
 
 

@@ -49,6 +49,10 @@ from tallystick.gateway.payments.work import Commits
 from tallystick.gateway.refunds import api as refunds_api
 from tallystick.gateway.refunds.commands import Refunds
 from tallystick.gateway.settings import PREFIX, Settings
+from tallystick.gateway.settlement.closing import Closing
+from tallystick.gateway.settlement.operating import settlement_routes
+from tallystick.gateway.settlement.payouts import Arrivals
+from tallystick.gateway.settlement.worker import Settlement
 from tallystick.gateway.stripe_wire.keyed import Keyed
 from tallystick.gateway.stripe_wire.reading import Reading
 from tallystick.gateway.stripe_wire.reads import Reads
@@ -197,6 +201,14 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     expiry = Expiry(carrying, database, clock, entropy)
     inquirer = Inquirer(carrying, calling, database, clock, entropy)
     contests = Contests(calling, database, clock)
+    settlement = Settlement(
+        Closing(database, clock, entropy),
+        Arrivals(database, clock, entropy, deliveries.wake),
+        faults,
+        database,
+        clock,
+        deliveries.wake,
+    )
     completion = Completion(carrying, inquiries, idempotency, database, clock, entropy)
     completer = Completer(idempotency, completion.resume, clock)
     reaper = KeyReaper(idempotency, clock)
@@ -204,13 +216,15 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     operated = [
         *operator_routes(database, letters, redrives, clock, entropy),
         *fault_routes(faults),
+        *settlement_routes(settlement, database, clock),
         *case_routes(Cases(database, clock)),
         *unknown_outcome_routes(Resolving(carrying, calling, database, clock, entropy)),
         *(route for time in sandbox for route in clock_routes(time)),
     ]
     operators = at_first_call(lambda: operator_api("gateway", operated, database, clock, entropy))
     backlogs = (keeper, redriver, alerter, case_teller(database, ports.alerts, clock))
-    workers: tuple[Worker, ...] = (deliveries, *backlogs, expiry, inquirer, contests, completer, reaper, *sandbox)
+    money = (expiry, inquirer, contests, settlement)
+    workers: tuple[Worker, ...] = (deliveries, *backlogs, *money, completer, reaper, *sandbox)
     logins = Logins(database, clock, entropy)
     pages = web(_pages, settings.origin, Behind(checkout, letters, redrives, logins, database, clock, entropy))
     return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, database, clock)))

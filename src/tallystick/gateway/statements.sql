@@ -26,6 +26,10 @@ SELECT coalesce(bool_or(due.due_at <= $1::timestamptz), false) AS busy, min(due.
         (SELECT coalesce(r.due_at, r.created_at) FROM acquirer_request r WHERE r.state IN ('created', 'sent', 'unknown')
           ORDER BY coalesce(r.due_at, r.created_at) LIMIT 1)
         UNION ALL
+        (SELECT b.close_at FROM balance_account b WHERE b.close_at IS NOT NULL ORDER BY b.close_at LIMIT 1)
+        UNION ALL
+        (SELECT p.arrival_at FROM payout p WHERE p.status = 'pending' ORDER BY p.arrival_at LIMIT 1)
+        UNION ALL
         (SELECT d.contest_due_at FROM dispute d WHERE d.contest_due_at IS NOT NULL ORDER BY d.contest_due_at LIMIT 1)
         UNION ALL
         (SELECT o.tells_at FROM simulated_operation o WHERE o.tells_at IS NOT NULL ORDER BY o.tells_at LIMIT 1)) AS due;

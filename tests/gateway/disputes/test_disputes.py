@@ -162,6 +162,7 @@ def test_disputes_with_the_official_sdk(run_gateway: Callable[..., AbstractConte
         assert charge.disputed
         shown: Any = api.v1.disputes.retrieve(dispute.id, {"expand": ["charge.balance_transaction"]})
         assert shown.charge.balance_transaction.amount == 700
+        moved: Any
         [moved] = api.v1.balance_transactions.list({"source": dispute.id, "expand": ["data.source"]}).data
         assert moved.id == withdrawn.id
         assert moved.source.object == "dispute"

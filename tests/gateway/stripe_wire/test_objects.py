@@ -9,6 +9,7 @@ import pytest
 import stripe
 from stripe._api_version import _ApiVersion
 
+from tallystick.gateway.balance.payout import Payout
 from tallystick.gateway.balance.transactions import BalanceTransaction
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.payments.payment import Charge, Dispute, PaymentIntent, PaymentMethod, Refund
@@ -145,7 +146,19 @@ DISPUTE = Dispute(
     evidence_due_at=AT,
     evidence='{"uncategorized_text": "x"}',
 )
+MADE = Payout(
+    account_id="acct_1",
+    livemode=False,
+    id="po_1",
+    currency="EUR",
+    day=AT.date(),
+    amount=5,
+    status="pending",
+    arrival_at=AT,
+    created_at=AT,
+)
 SHAPES = [
+    (balance_objects.payout(MADE, None), stripe.Payout),
     (balance_objects.dispute(DISPUTE), stripe.Dispute),
     (balance_objects.dispute(DISPUTE)["evidence_details"], stripe.Dispute.EvidenceDetails),
     (balance_objects.dispute(DISPUTE)["evidence"], stripe.Dispute.Evidence),

@@ -10,9 +10,10 @@ from tallystick.gateway.webhooks.event_types import EVENT_TYPES
 def told() -> set[str]:
     """The types in the source: texts that look like one, in what decides about payments."""
     types = set()
-    for path in sorted((Path(tallystick.gateway.__file__).parent / "payments").glob("*.py")):
+    source = Path(tallystick.gateway.__file__).parent
+    for path in sorted([*(source / "payments").glob("*.py"), *(source / "settlement").glob("*.py")]):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Told":
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Told", "told"):
                 parts = ast.walk(node.args[0])
                 types |= {
                     part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)

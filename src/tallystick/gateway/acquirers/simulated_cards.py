@@ -1,4 +1,4 @@
-"""The test cards of the simulated acquirer: Stripe's public numbers and tokens, so that people know them, and five of
+"""The test cards of the simulated acquirer: Stripe's public numbers and tokens, so that people know them, and some of
 our own. RULES §9.
 
 A card is known by its alias from the moment it is accepted; the number stands here and nowhere else.
@@ -104,6 +104,10 @@ SIMULATED_CARDS: tuple[SimulatedCard, ...] = (
         tokens=_named("approvedOtherAmount"),
         approves_more=100,
     ),
+    # Approved like any other, and wrong in the settlement report (docs/settlement.md).
+    SimulatedCard(alias="settlementMissing", number="4000000000007056", tokens=_named("settlementMissing")),
+    SimulatedCard(alias="settlementOtherAmount", number="4000000000007064", tokens=_named("settlementOtherAmount")),
+    SimulatedCard(alias="settlementTwice", number="4000000000007072", tokens=_named("settlementTwice")),
 )
 
 BY_NUMBER: Mapping[str, SimulatedCard] = MappingProxyType({card.number: card for card in SIMULATED_CARDS})

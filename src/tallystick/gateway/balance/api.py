@@ -1,10 +1,10 @@
-"""The routes of the balance and of balance transactions."""
+"""The routes of the balance, of balance transactions and of payouts."""
 
 from typing import Any
 
 import msgspec
 
-from tallystick.gateway.balance.parameters import ListBalanceTransactions, RetrieveBalance
+from tallystick.gateway.balance.parameters import ListBalanceTransactions, ListPayouts, RetrieveBalance
 from tallystick.gateway.balance.transactions import kinds_of, references_of
 from tallystick.gateway.stripe_wire.balance_objects import balance
 from tallystick.gateway.stripe_wire.call import Call, Reply
@@ -19,10 +19,12 @@ SQL = Statements.beside(__file__)
 TRANSACTION = "balance_transaction"
 TRANSACTIONS = "/v1/balance_transactions"
 BALANCE = "balance"
+PAYOUT = "payout"
+PAYOUTS = "/v1/payouts"
 
 
 def routes(reads: Reads) -> list[Route]:
-    """Retrieve the balance; retrieve and list balance transactions."""
+    """Retrieve the balance; retrieve and list balance transactions and payouts."""
 
     async def retrieve(call: Call, _id: str, _sent: Parameters) -> Reply:
         rows = await reads.database.rows(SQL.balances, call.caller.account_id, call.caller.livemode)
@@ -32,10 +34,20 @@ def routes(reads: Reads) -> list[Route]:
         Route(method="GET", path="/v1/balance", parameters=RetrieveBalance, run=retrieve, kind=BALANCE),
         reads.page(TRANSACTIONS, TRANSACTION, ListBalanceTransactions, _statements, _filters),
         reads.one(f"{TRANSACTIONS}/{{id}}", TRANSACTION, noun="balance transaction"),
+        reads.page(
+            PAYOUTS,
+            PAYOUT,
+            ListPayouts,
+            (WIRE.page_of_payouts, WIRE.page_of_payouts_backwards),
+            lambda paging: (paging.status,),
+        ),
+        reads.one(f"{PAYOUTS}/{{id}}", PAYOUT),
     ]
 
 
 def _statements(paging: ListBalanceTransactions) -> tuple[Statement, Statement]:
+    if paging.payout is not None:
+        return WIRE.page_of_transactions_of_payout, WIRE.page_of_transactions_of_payout_backwards
     if paging.source is not None:
         return WIRE.page_of_transactions_of_source, WIRE.page_of_transactions_of_source_backwards
     return WIRE.page_of_transactions, WIRE.page_of_transactions_backwards
@@ -44,4 +56,6 @@ def _statements(paging: ListBalanceTransactions) -> tuple[Statement, Statement]:
 def _filters(paging: ListBalanceTransactions) -> tuple[Any, ...]:
     currency = paging.currency.upper() if paging.currency is not None else None
     filters = (kinds_of(paging.type), currency)
+    if paging.payout is not None:
+        return (*filters, paging.payout)
     return (*filters, paging.source, references_of(paging.source)) if paging.source is not None else filters

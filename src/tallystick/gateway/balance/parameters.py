@@ -1,20 +1,31 @@
 """The parameters of balance transactions, as Stripe names them."""
 
-from tallystick.gateway.balance.transactions import CATEGORIES
+from tallystick.gateway.stripe_wire import errors
 from tallystick.gateway.stripe_wire.parameters import (
     ID_CHARACTERS_MAX,
     CreatedPaging,
     Parameters,
+    check_choice,
     check_currency,
     check_storable,
     check_text,
 )
 
-TYPES = frozenset(type for type, _ in CATEGORIES.values())
+PAYOUT_STATUSES = ("pending", "paid", "failed", "canceled")
 
 
 class RetrieveBalance(Parameters, frozen=True, kw_only=True):
     """`GET /v1/balance`."""
+
+
+class ListPayouts(CreatedPaging, frozen=True, kw_only=True):
+    """`GET /v1/payouts`."""
+
+    status: str | None = None
+
+    def __post_init__(self) -> None:
+        CreatedPaging.__post_init__(self)
+        check_choice("status", self.status, PAYOUT_STATUSES)
 
 
 class ListBalanceTransactions(CreatedPaging, frozen=True, kw_only=True):
@@ -31,3 +42,5 @@ class ListBalanceTransactions(CreatedPaging, frozen=True, kw_only=True):
         check_text("payout", self.payout, ID_CHARACTERS_MAX)
         check_text("source", self.source, ID_CHARACTERS_MAX)
         check_storable("type", self.type or "", ID_CHARACTERS_MAX)
+        if self.payout is not None and self.source is not None:
+            raise errors.exclusive("payout", "source")

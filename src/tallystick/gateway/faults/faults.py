@@ -22,18 +22,29 @@ KNOWN_FOR_S: Final = 0.5  # so long a process goes by what it last read: faults 
 DELAY_S: Final = 5.0  # of what is slow or late and says nothing else
 DELAY_S_MAX: Final = 30.0  # longer, and leases would end before what they stand for
 
-Place = Literal["acquirer", "webhooks", "api"]
+Place = Literal["acquirer", "webhooks", "api", "settlement"]
 
 KINDS: Final[Mapping[Place, tuple[str, ...]]] = {
     "acquirer": ("drop_answer", "timeout", "refuse_connection", "decline", "slow"),
     "webhooks": ("duplicate", "delay", "reorder", "drop_answer"),
     "api": ("error_before", "error_after", "drop_answer"),
+    "settlement": (
+        "line_missing",
+        "line_twice",
+        "line_duplicated",
+        "other_amount",
+        "other_currency",
+        "other_day",
+        "unknown_payment",
+        "truncated_file",
+    ),
 }
 """What can go wrong where. docs/faults.md says what each does."""
 
 ACQUIRER: Final = "acquirer"
 WEBHOOKS: Final = "webhooks"
 API: Final = "api"
+SETTLEMENT: Final = "settlement"
 
 
 class Fault(Struct, frozen=True, kw_only=True):
@@ -90,6 +101,12 @@ class Faults:
             if await self._use(fault):
                 return fault
         return None
+
+    async def are_set(self, place: Place, account_id: str) -> bool:
+        """Whether a fault may strike an account there."""
+        if self._clock.monotonic_s() >= self._known_until_s:
+            await self._look()
+        return any(fault.place == place and fault.account in (None, account_id) for fault in self._set)
 
     async def all(self) -> list[Fault]:
         """Every fault, spent ones too. Raises DatabaseError."""

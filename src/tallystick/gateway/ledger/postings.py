@@ -14,6 +14,9 @@ released yet in `merchant_pending`.
     dispute           withheld by the bank        merchant_pending +a      dispute_clearing −a
     dispute_reversal  won: the merchant's again   dispute_clearing +a      merchant_pending −a
     dispute_lost      the bank keeps it           dispute_clearing +a      acquirer_receivable −a
+    release         become available              merchant_pending +a      merchant_available −a
+    payout          on its way to the merchant    merchant_available +a    payout_in_transit −a
+    payout_paid     arrived                       payout_in_transit +a     settlement_bank −a
 
 Where a fee is charged it is taken from what the merchant is owed (`terms.py`): merchant_pending +f, fee_revenue −f. An
 authorisation alone moves no money and posts nothing, nor does its void. `refund_clearing` holds what is on its way
@@ -35,10 +38,16 @@ Kind = Literal[
     "dispute",
     "dispute_reversal",
     "dispute_lost",
+    "release",
+    "payout",
+    "payout_paid",
 ]
 
 ACQUIRER_RECEIVABLE = "acquirer_receivable"
 MERCHANT_PENDING = "merchant_pending"
+MERCHANT_AVAILABLE = "merchant_available"
+PAYOUT_IN_TRANSIT = "payout_in_transit"
+SETTLEMENT_BANK = "settlement_bank"
 REFUND_CLEARING = "refund_clearing"
 DISPUTE_CLEARING = "dispute_clearing"
 FEE_REVENUE = "fee_revenue"
@@ -48,12 +57,12 @@ Fee = Literal["charge", "dispute", "dispute_returned"]
 
 
 class Cause(Struct, frozen=True):
-    """Whose money moved and by which charge; `currency` in upper case."""
+    """Whose money moved, and by which charge where it was one; `currency` in upper case."""
 
     account_id: str
     livemode: bool
-    payment_intent: str
-    charge: str
+    payment_intent: str | None
+    charge: str | None
     currency: str
 
 
@@ -124,6 +133,23 @@ def dispute_lost(cause: Cause, dispute: str, amount_minor: int, at: datetime) ->
     """The bank keeps what it withheld."""
     legs = _moved(DISPUTE_CLEARING, ACQUIRER_RECEIVABLE, amount_minor)
     return Entry(cause, "dispute_lost", f"dispute_lost:{dispute}", legs, at)
+
+
+def released(cause: Cause, day: str, amount_minor: int, at: datetime) -> Entry:
+    """What was earned (where negative: taken) before is available from now on."""
+    legs = ((MERCHANT_PENDING, amount_minor), (MERCHANT_AVAILABLE, -amount_minor))
+    return Entry(cause, "release", f"release:{cause.currency}:{day}", legs, at)
+
+
+def paid_out(cause: Cause, payout: str, amount_minor: int, at: datetime) -> Entry:
+    """The available amount is on its way to the merchant's bank."""
+    return Entry(cause, "payout", f"payout:{payout}", _moved(MERCHANT_AVAILABLE, PAYOUT_IN_TRANSIT, amount_minor), at)
+
+
+def arrived(cause: Cause, payout: str, amount_minor: int, at: datetime) -> Entry:
+    """The payout has arrived."""
+    legs = _moved(PAYOUT_IN_TRANSIT, SETTLEMENT_BANK, amount_minor)
+    return Entry(cause, "payout_paid", f"payout_paid:{payout}", legs, at)
 
 
 def _moved(debit: str, credit: str, amount_minor: int) -> tuple[tuple[str, int], ...]:

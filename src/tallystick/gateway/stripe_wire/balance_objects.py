@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from tallystick.gateway.balance.payout import Payout
 from tallystick.gateway.balance.transactions import BalanceTransaction
 from tallystick.gateway.payments.payment import Dispute
 from tallystick.gateway.stripe_wire.objects import Json, unix
@@ -94,6 +95,39 @@ def dispute(dispute: Dispute) -> Json:
         },
         "reason": dispute.reason,
         "status": dispute.status,
+    }
+
+
+def payout(payout: Payout, balance_transaction: str | None) -> Json:
+    """A payout in the wire's shape. Where the merchant's bank account is, nobody has told this gateway."""
+    return {
+        "id": payout.id,
+        "object": "payout",
+        "amount": payout.amount,
+        "application_fee": None,
+        "application_fee_amount": None,
+        "arrival_date": unix(payout.arrival_at),
+        "automatic": True,
+        "balance_transaction": balance_transaction,
+        "created": unix(payout.created_at),
+        "currency": payout.currency.lower(),
+        "description": "Tallystick payout",
+        "destination": None,
+        "failure_balance_transaction": None,
+        "failure_code": None,
+        "failure_message": None,
+        "livemode": payout.livemode,
+        "metadata": {},
+        "method": "standard",
+        "original_payout": None,
+        "payout_method": None,
+        "reconciliation_status": "completed",
+        "reversed_by": None,
+        "source_type": "card",
+        "statement_descriptor": None,
+        "status": payout.status,
+        "trace_id": None,
+        "type": "bank_account",
     }
 
 

@@ -54,6 +54,13 @@ EXPANDABLE: Mapping[str, Mapping[str, str | None]] = {
     },
     "balance_transaction": {"source": "source"},
     "dispute": {"charge": "charge", "payment_intent": "payment_intent"},
+    "payout": {
+        "balance_transaction": "balance_transaction",
+        "destination": None,
+        "failure_balance_transaction": None,
+        "original_payout": None,
+        "reversed_by": None,
+    },
     "source": {},
     "balance": {},
     "event": {},

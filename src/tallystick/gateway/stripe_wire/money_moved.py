@@ -58,6 +58,8 @@ def _references(shaped: Json) -> Iterable[tuple[str, str]]:
             yield "balance_transaction", f"refund:{shaped['id']}"
             if "failure_reason" in shaped:
                 yield "failure_balance_transaction", f"refund_failure:{shaped['id']}"
+        case "payout":
+            yield "balance_transaction", f"payout:{shaped['id']}"
         case "dispute":
             yield "", f"dispute:{shaped['id']}"
             if shaped["status"] == "won":

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
+from tallystick.gateway.balance.payout import Payout
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.payments.payment import Charge, Dispute, PaymentIntent, PaymentMethod, Refund
 from tallystick.gateway.stripe_wire import balance_objects, errors, expanding, objects
@@ -37,9 +38,10 @@ ID_FORMS = {
     "webhook_endpoint": ("we", False),
     "balance_transaction": ("txn", False),
     "dispute": ("dp", False),
+    "payout": ("po", False),
 }
 """Kind of object → prefix of its ids, and whether they carry their owner."""
-SOURCES = {"ch_": "charge", "re_": "refund", "dp_": "dispute"}
+SOURCES = {"ch_": "charge", "re_": "refund", "dp_": "dispute", "po_": "payout"}
 """Prefix of what causes balance transactions → its kind."""
 
 Key = tuple[str, bool, str]
@@ -71,6 +73,7 @@ class Reading:
             "webhook_endpoint": self._endpoints,
             "balance_transaction": self._transactions,
             "dispute": self._disputes,
+            "payout": self._payouts,
             "source": self._sources,
         }
 
@@ -160,6 +163,10 @@ class Reading:
     async def _disputes(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
         rows = await _load(reader, SQL.find_disputes, Dispute, keys)
         return await self._with_transactions(reader, {_key(row): balance_objects.dispute(row) for row in rows})
+
+    async def _payouts(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+        rows = await _load(reader, SQL.find_payouts, Payout, keys)
+        return await self._with_transactions(reader, {_key(row): balance_objects.payout(row, None) for row in rows})
 
     async def _with_transactions(self, reader: Reader, shaped: dict[Key, Json]) -> dict[Key, Json]:
         await name_transactions(reader, [(key[0], key[1], one) for key, one in shaped.items()], self._clock.now())

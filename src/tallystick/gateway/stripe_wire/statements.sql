@@ -307,3 +307,63 @@ SELECT d.id
    AND ($9::text IS NULL OR d.charge = $9::text)
  ORDER BY d.account_id, d.livemode, d.id
  LIMIT $7::int;
+
+-- find_payouts
+-- Payouts by id, for retrieving and expanding.
+SELECT p.account_id, p.livemode, p.id, p.currency, p.day, p.amount, p.status, p.arrival_at, p.created_at
+  FROM payout p
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (p.account_id, p.livemode, p.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ ORDER BY p.account_id, p.livemode, p.id;
+
+-- page_of_payouts
+-- Ids of payouts between two ids, created in a span of time, in one status where one is named, newest first.
+SELECT p.id
+  FROM payout p
+ WHERE p.account_id = $1::text AND p.livemode = $2::boolean AND p.id > $3::text AND p.id < $4::text
+   AND p.created_at >= $5::timestamptz AND p.created_at < $6::timestamptz
+   AND ($8::text IS NULL OR p.status = $8::text)
+ ORDER BY p.account_id DESC, p.livemode DESC, p.id DESC
+ LIMIT $7::int;
+
+-- page_of_payouts_backwards
+-- The same, oldest first: the page that ends before an object.
+SELECT p.id
+  FROM payout p
+ WHERE p.account_id = $1::text AND p.livemode = $2::boolean AND p.id > $3::text AND p.id < $4::text
+   AND p.created_at >= $5::timestamptz AND p.created_at < $6::timestamptz
+   AND ($8::text IS NULL OR p.status = $8::text)
+ ORDER BY p.account_id, p.livemode, p.id
+ LIMIT $7::int;
+
+-- page_of_transactions_of_payout
+-- The same of what went with one payout, and the payout itself.
+SELECT t.id
+  FROM (SELECT r.ledger_transaction AS id FROM balance_release r
+         WHERE r.account_id = $1::text AND r.livemode = $2::boolean AND r.payout = $10::text
+         UNION
+        SELECT o.id FROM ledger_transaction o
+         WHERE o.account_id = $1::text AND o.livemode = $2::boolean AND o.reference = 'payout:' || $10::text) AS found
+  JOIN ledger_transaction t ON (t.account_id, t.livemode, t.id) = ($1::text, $2::boolean, found.id)
+ WHERE t.id > $3::text AND t.id < $4::text
+   AND t.created_at >= $5::timestamptz AND t.created_at < $6::timestamptz
+   AND t.kind = ANY ($8::text[])
+   AND ($9::text IS NULL OR t.currency = $9::text)
+ ORDER BY t.id DESC
+ LIMIT $7::int;
+
+-- page_of_transactions_of_payout_backwards
+-- The same, oldest first: the page that ends before an object.
+SELECT t.id
+  FROM (SELECT r.ledger_transaction AS id FROM balance_release r
+         WHERE r.account_id = $1::text AND r.livemode = $2::boolean AND r.payout = $10::text
+         UNION
+        SELECT o.id FROM ledger_transaction o
+         WHERE o.account_id = $1::text AND o.livemode = $2::boolean AND o.reference = 'payout:' || $10::text) AS found
+  JOIN ledger_transaction t ON (t.account_id, t.livemode, t.id) = ($1::text, $2::boolean, found.id)
+ WHERE t.id > $3::text AND t.id < $4::text
+   AND t.created_at >= $5::timestamptz AND t.created_at < $6::timestamptz
+   AND t.kind = ANY ($8::text[])
+   AND ($9::text IS NULL OR t.currency = $9::text)
+ ORDER BY t.id
+ LIMIT $7::int;

@@ -29,6 +29,8 @@ EVENT_TYPES: Mapping[str, str] = MappingProxyType(
         "charge.dispute.closed": "a dispute is won or lost",
         "charge.dispute.funds_withdrawn": "the amount and the fee of a dispute are withheld",
         "charge.dispute.funds_reinstated": "a dispute was won: amount and fee are given back",
+        "payout.created": "what is available goes to the merchant's bank",
+        "payout.paid": "a payout has arrived",
         "refund.created": "a refund is asked for",
         "refund.updated": "the status of a refund changed",
         "refund.failed": "a refund was refused, or sent back by the cardholder's bank",

@@ -1,0 +1,99 @@
+"""Closes business days as they end, and records payouts as they arrive. Any number of workers may run: each day is
+closed under its balance's lock, once."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import Final
+
+from tallystick.gateway.faults.faults import SETTLEMENT, Faults
+from tallystick.gateway.ledger.commands import Purse
+from tallystick.gateway.settlement.closing import SQL, Closed, Closing
+from tallystick.gateway.settlement.payouts import Arrivals
+from tallystick.gateway.settlement.report import Report
+from tallystick.ports.clock import Clock
+from tallystick.ports.database import Database, DatabaseError, Record
+
+log = logging.getLogger(__name__)
+
+POLL_S: Final = 1.0
+DATABASE_PAUSE_S: Final = 1.0
+ITEMS_MAX: Final = 64
+FAULTS_MAX: Final = 1_000  # lines of one report that faults on demand may strike
+
+
+class Settlement:
+    """Closes what is due until it is cancelled, or what somebody asks for. `woken` is told when webhooks are due."""
+
+    def __init__(
+        self,
+        closing: Closing,
+        arrivals: Arrivals,
+        faults: Faults,
+        database: Database,
+        clock: Clock,
+        woken: Callable[[], None],
+    ) -> None:
+        self._closing = closing
+        self._arrivals = arrivals
+        self._faults = faults
+        self._database = database
+        self._clock = clock
+        self._woken = woken
+
+    async def run(self) -> None:
+        """Work for ever."""
+        while True:
+            try:
+                await self.close_due()
+                await self._arrivals.record()
+            except DatabaseError as error:
+                log.warning("settlement waits for the database: %s", type(error).__name__)
+                await self._clock.sleep(DATABASE_PAUSE_S)
+            await self._clock.sleep(POLL_S)
+
+    async def close_due(self) -> int:
+        """Close every day whose time has come; how many. Raises DatabaseError."""
+        count = 0
+        while rows := await self._database.rows(SQL.due_days, self._clock.now(), ITEMS_MAX):
+            closed = [await self._close(_purse(row)) for row in rows]
+            if not any(closed):
+                break  # somebody else did, or the account's day has changed
+            count += sum(one is not None for one in closed)
+        return count
+
+    async def close_until(self, day: date, account_id: str | None = None) -> list[Report]:
+        """Close every open day up to `day` that has ended, by hand. Raises DatabaseError."""
+        reports: list[Report] = []
+        for row in await self._database.rows(SQL.days_until, day, account_id):
+            while True:
+                closed = await self._close(_purse(row), by_hand=True, until=day)
+                if closed is None:
+                    break
+                reports.append(closed.report)
+        return reports
+
+    async def correct(self, account_id: str, day: date) -> list[Report]:
+        """Write new revisions of an account's reports from a day on. Raises DatabaseError."""
+        reports: list[Report] = []
+        for row in await self._database.rows(SQL.balances_of_account, account_id):
+            reports += await self._closing.correct(_purse(row), day)
+        return reports
+
+    async def _close(self, purse: Purse, *, by_hand: bool = False, until: date | None = None) -> Closed | None:
+        closed = await self._closing.close(purse, by_hand=by_hand, until=until, struck=await self._struck(purse))
+        if closed is not None and closed.due:
+            self._woken()
+        return closed
+
+    async def _struck(self, purse: Purse) -> Sequence[str]:
+        """The faults on demand that strike the report, each line of it being a call. Test mode only."""
+        if purse[1] or not await self._faults.are_set(SETTLEMENT, purse[0]):
+            return ()
+        [row] = await self._database.rows(SQL.charges_waiting, *purse, FAULTS_MAX)
+        struck = [await self._faults.strike(SETTLEMENT, purse[0]) for _ in range(row["charges"])]
+        return [fault.kind for fault in struck if fault is not None]
+
+
+def _purse(row: Record) -> Purse:
+    return row["account_id"], row["livemode"], row["currency"]
