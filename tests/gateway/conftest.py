@@ -34,6 +34,9 @@ from tallystick.gateway.payments.resolving import Resolving
 from tallystick.gateway.payments.work import Commits
 from tallystick.gateway.refunds.commands import Refunds
 from tallystick.gateway.refunds.parameters import CancelRefund, CreateRefund, UpdateRefund
+from tallystick.gateway.reporting.commands import Reports
+from tallystick.gateway.reporting.parameters import CreateRun, RunParameters
+from tallystick.gateway.reporting.worker import ReportWriter
 from tallystick.gateway.settlement.closing import Closing
 from tallystick.gateway.settlement.payouts import Arrivals
 from tallystick.gateway.settlement.worker import Settlement
@@ -149,6 +152,8 @@ class Core:
             clock,
             self._wake,
         )
+        self.reports = Reports(database, self.idempotency, clock, self.entropy, pages_url=PAGES_URL)
+        self.writer = ReportWriter(database, clock, self.entropy, self._wake, pages_url=PAGES_URL)
         self.checkout = Checkout(
             self.carrying, self.bank, database, clock, self.entropy, pages_url=PAGES_URL, ttl_min_s=60
         )
@@ -191,6 +196,13 @@ class Core:
 
     async def cancel_refund(self, id: str) -> Any:
         return shown((await self.refunds.cancel([(self.call(), id, CancelRefund())]))[0])
+
+    async def run_report(self, **parameters: Any) -> Any:
+        sent = CreateRun(
+            report_type="balance_change_from_activity.itemized.3",
+            parameters=RunParameters(**{"currency": "eur", **parameters}),
+        )
+        return shown((await self.reports.create([(self.call(), sent)]))[0])
 
     async def update_dispute(self, id: str, **fields: Any) -> Any:
         return shown((await self.disputes.update([(self.call(), id, UpdateDispute(**fields))]))[0])

@@ -48,6 +48,9 @@ from tallystick.gateway.payments.resolving import Resolving
 from tallystick.gateway.payments.work import Commits
 from tallystick.gateway.refunds import api as refunds_api
 from tallystick.gateway.refunds.commands import Refunds
+from tallystick.gateway.reporting import api as reporting_api
+from tallystick.gateway.reporting.commands import Reports
+from tallystick.gateway.reporting.worker import ReportWriter
 from tallystick.gateway.settings import PREFIX, Settings
 from tallystick.gateway.settlement.closing import Closing
 from tallystick.gateway.settlement.operating import settlement_routes
@@ -174,6 +177,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         database, idempotency, clock, entropy, names=ports.names, loopback=settings.webhooks_to_loopback
     )
 
+    reports = Reports(database, idempotency, clock, entropy, pages_url=pages_url)
     reads = Reads(reading, database)
     wire = Wire(
         Routes(
@@ -182,6 +186,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
                 *refunds_api.routes(refunds, reads),
                 *disputes_api.routes(Disputes(carrying, database), reads),
                 *balance_api.routes(reads),
+                *reporting_api.routes(reports, reads, clock),
                 *checkout_api.routes(checkout, reads),
                 *cards_api.routes(cards, reads),
                 *webhooks_api.routes(endpoints, reads),
@@ -223,7 +228,8 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     ]
     operators = at_first_call(lambda: operator_api("gateway", operated, database, clock, entropy))
     backlogs = (keeper, redriver, alerter, case_teller(database, ports.alerts, clock))
-    money = (expiry, inquirer, contests, settlement)
+    writer = ReportWriter(database, clock, entropy, deliveries.wake, pages_url=pages_url)
+    money = (expiry, inquirer, contests, settlement, writer)
     workers: tuple[Worker, ...] = (deliveries, *backlogs, *money, completer, reaper, *sandbox)
     logins = Logins(database, clock, entropy)
     pages = web(_pages, settings.origin, Behind(checkout, letters, redrives, logins, database, clock, entropy))

@@ -30,6 +30,8 @@ SELECT coalesce(bool_or(due.due_at <= $1::timestamptz), false) AS busy, min(due.
         UNION ALL
         (SELECT p.arrival_at FROM payout p WHERE p.status = 'pending' ORDER BY p.arrival_at LIMIT 1)
         UNION ALL
+        (SELECT r.created_at FROM report_run r WHERE r.status = 'pending' ORDER BY r.created_at LIMIT 1)
+        UNION ALL
         (SELECT d.contest_due_at FROM dispute d WHERE d.contest_due_at IS NOT NULL ORDER BY d.contest_due_at LIMIT 1)
         UNION ALL
         (SELECT o.tells_at FROM simulated_operation o WHERE o.tells_at IS NOT NULL ORDER BY o.tells_at LIMIT 1)) AS due;

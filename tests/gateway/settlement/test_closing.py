@@ -34,11 +34,15 @@ def _noon(core: Core) -> None:
 
 
 async def reports(core: Core) -> list[dict[str, Any]]:
-    return await core.rows("SELECT * FROM settlement_report ORDER BY currency, sequence, revision")
+    rows: list[dict[str, Any]] = await core.rows(
+        "SELECT * FROM settlement_report ORDER BY currency, sequence, revision"
+    )
+    return rows
 
 
 async def lines(core: Core) -> list[dict[str, Any]]:
-    return await core.rows("SELECT * FROM settlement_line ORDER BY day, number")
+    rows: list[dict[str, Any]] = await core.rows("SELECT * FROM settlement_line ORDER BY day, number")
+    return rows
 
 
 async def ledger(core: Core) -> dict[str, int]:

@@ -44,6 +44,13 @@ ROUTES = [
     ("GET", "/v1/balance_transactions/{transaction}"),
     ("GET", "/v1/payouts"),
     ("GET", "/v1/payouts/{payout}"),
+    ("POST", "/v1/reporting/report_runs"),
+    ("GET", "/v1/reporting/report_runs"),
+    ("GET", "/v1/reporting/report_runs/{run}"),
+    ("GET", "/v1/reporting/report_types/payout_reconciliation.itemized.5"),
+    ("GET", "/v1/reporting/report_types/balance_change_from_activity.itemized.3"),
+    ("GET", "/v1/files/{file}"),
+    ("GET", "/v1/files/{file}/contents"),
     ("POST", "/v1/payment_methods"),
     ("GET", "/v1/payment_methods/{method}"),
     ("POST", "/v1/checkout/sessions"),
@@ -66,7 +73,9 @@ NAMES = (
     "url enabled_events[] disabled card[token] card[number] mode line_items[0][quantity] success_url ui_mode status x "
     "expires_at line_items[0][price_data][currency] line_items[0][price_data][unit_amount] amount_total final_capture "
     "line_items[0][price_data][product_data][name] amount_to_capture cancellation_reason x[y][z] client_reference_id "
-    "charge payment_intent reason currency payout source submit evidence[uncategorized_text] evidence[a]"
+    "charge payment_intent reason currency payout source submit evidence[uncategorized_text] evidence[a] "
+    "report_type parameters[interval_start] parameters[interval_end] parameters[columns][] parameters[currency] "
+    "parameters"
 ).split()
 VALUES = [
     *(
@@ -121,6 +130,8 @@ def ids(api: Any) -> dict[str, str]:
         "method": paid["payment_method"],
         "dispute": disputed(api),
         "payout": "po_1",
+        "run": "frr_1",
+        "file": "file_1",
         "transaction": api.get("/v1/balance_transactions").json["data"][0]["id"],
         "session": session["id"],
         "event": api.get("/v1/events").json["data"][0]["id"],

@@ -13,7 +13,8 @@ from tallystick.gateway.balance.payout import Payout
 from tallystick.gateway.balance.transactions import BalanceTransaction
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.payments.payment import Charge, Dispute, PaymentIntent, PaymentMethod, Refund
-from tallystick.gateway.stripe_wire import balance_objects, expanding, objects
+from tallystick.gateway.reporting.run import Run
+from tallystick.gateway.stripe_wire import balance_objects, expanding, objects, report_objects
 from tallystick.gateway.stripe_wire.errors import InvalidRequest
 from tallystick.gateway.stripe_wire.line_items import line_items
 
@@ -157,7 +158,27 @@ MADE = Payout(
     arrival_at=AT,
     created_at=AT,
 )
+RUN = Run(
+    account_id="acct_1",
+    livemode=False,
+    id="frr_1",
+    report_type="payout_reconciliation.itemized.5",
+    parameters="{}",
+    currency="EUR",
+    columns=[],
+    reports=[],
+    last_day=AT.date(),
+    status="succeeded",
+    created_at=AT,
+    file="file_1",
+    size_bytes=1,
+    manifest="{}",
+    succeeded_at=AT,
+)
 SHAPES = [
+    (report_objects.report_run(RUN, "https://pay.example"), stripe.reporting.ReportRun),
+    (report_objects.file(RUN, "https://pay.example"), stripe.File),
+    (report_objects.report_type("a.b.5", AT, ["x"], livemode=False), stripe.reporting.ReportType),
     (balance_objects.payout(MADE, None), stripe.Payout),
     (balance_objects.dispute(DISPUTE), stripe.Dispute),
     (balance_objects.dispute(DISPUTE)["evidence_details"], stripe.Dispute.EvidenceDetails),

@@ -1,5 +1,6 @@
 """One call on the wire: who makes it, under which key, and what it is answered. Plain frozen data."""
 
+from collections.abc import AsyncIterator
 from typing import Literal
 
 from msgspec import Struct
@@ -38,3 +39,11 @@ class Reply(Struct, frozen=True):
 
     status: int
     body: bytes
+
+
+class Download(Reply, frozen=True):
+    """An answer that is read piece by piece, because it may be larger than memory. It is never kept for a replay."""
+
+    content_type: str
+    size_bytes: int
+    pieces: AsyncIterator[bytes]

@@ -12,7 +12,8 @@ from msgspec import Struct
 from tallystick.gateway.balance.payout import Payout
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.payments.payment import Charge, Dispute, PaymentIntent, PaymentMethod, Refund
-from tallystick.gateway.stripe_wire import balance_objects, errors, expanding, objects
+from tallystick.gateway.reporting.run import Run
+from tallystick.gateway.stripe_wire import balance_objects, errors, expanding, objects, report_objects
 from tallystick.gateway.stripe_wire.call import Caller
 from tallystick.gateway.stripe_wire.line_items import line_items
 from tallystick.gateway.stripe_wire.money_moved import find_transactions, name_transactions
@@ -39,6 +40,7 @@ ID_FORMS = {
     "balance_transaction": ("txn", False),
     "dispute": ("dp", False),
     "payout": ("po", False),
+    "reporting.report_run": ("frr", False),
 }
 """Kind of object → prefix of its ids, and whether they carry their owner."""
 SOURCES = {"ch_": "charge", "re_": "refund", "dp_": "dispute", "po_": "payout"}
@@ -74,6 +76,8 @@ class Reading:
             "balance_transaction": self._transactions,
             "dispute": self._disputes,
             "payout": self._payouts,
+            "reporting.report_run": self._runs,
+            "file": self._files,
             "source": self._sources,
         }
 
@@ -167,6 +171,15 @@ class Reading:
     async def _payouts(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
         rows = await _load(reader, SQL.find_payouts, Payout, keys)
         return await self._with_transactions(reader, {_key(row): balance_objects.payout(row, None) for row in rows})
+
+    async def _runs(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+        rows = await _load(reader, SQL.find_runs, Run, keys)
+        return {_key(row): report_objects.report_run(row, self._pages_url) for row in rows}
+
+    async def _files(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+        rows = await _load(reader, SQL.find_files, Run, keys)
+        shaped = {(row.account_id, row.livemode, str(row.file)): row for row in rows}
+        return {key: report_objects.file(row, self._pages_url) for key, row in shaped.items()}
 
     async def _with_transactions(self, reader: Reader, shaped: dict[Key, Json]) -> dict[Key, Json]:
         await name_transactions(reader, [(key[0], key[1], one) for key, one in shaped.items()], self._clock.now())

@@ -367,3 +367,39 @@ SELECT t.id
    AND ($9::text IS NULL OR t.currency = $9::text)
  ORDER BY t.id
  LIMIT $7::int;
+
+-- find_runs
+-- Report runs by id.
+SELECT r.account_id, r.livemode, r.id, r.report_type, r.parameters, r.currency, r.columns, r.reports, r.last_day, r.status,
+       r.created_at, r.file, r.size_bytes, r.manifest, r.succeeded_at
+  FROM report_run r
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
+    ON (r.account_id, r.livemode, r.id) = (wanted.account_id, wanted.livemode, wanted.id)
+ ORDER BY r.account_id, r.livemode, r.id;
+
+-- find_files
+-- The report runs that wrote these files.
+SELECT r.account_id, r.livemode, r.id, r.report_type, r.parameters, r.currency, r.columns, r.reports, r.last_day, r.status,
+       r.created_at, r.file, r.size_bytes, r.manifest, r.succeeded_at
+  FROM report_run r
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, file)
+    ON (r.account_id, r.livemode, r.file) = (wanted.account_id, wanted.livemode, wanted.file)
+ ORDER BY r.account_id, r.livemode, r.id;
+
+-- page_of_runs
+-- Ids of report runs between two ids, created in a span of time, newest first.
+SELECT r.id
+  FROM report_run r
+ WHERE r.account_id = $1::text AND r.livemode = $2::boolean AND r.id > $3::text AND r.id < $4::text
+   AND r.created_at >= $5::timestamptz AND r.created_at < $6::timestamptz
+ ORDER BY r.account_id DESC, r.livemode DESC, r.id DESC
+ LIMIT $7::int;
+
+-- page_of_runs_backwards
+-- The same, oldest first: the page that ends before an object.
+SELECT r.id
+  FROM report_run r
+ WHERE r.account_id = $1::text AND r.livemode = $2::boolean AND r.id > $3::text AND r.id < $4::text
+   AND r.created_at >= $5::timestamptz AND r.created_at < $6::timestamptz
+ ORDER BY r.account_id, r.livemode, r.id
+ LIMIT $7::int;

@@ -18,7 +18,7 @@ from tallystick.gateway.accounts.authentication import Authenticator
 from tallystick.gateway.faults.faults import API, Fault, Faults
 from tallystick.gateway.stripe_wire import errors, expanding, forms
 from tallystick.gateway.stripe_wire.binding import bind
-from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
+from tallystick.gateway.stripe_wire.call import Call, Caller, Download, Reply
 from tallystick.gateway.stripe_wire.keyed import Keyed
 from tallystick.gateway.stripe_wire.objects import API_VERSION
 from tallystick.gateway.stripe_wire.parameters import Parameters
@@ -241,8 +241,8 @@ async def _send(send: Send, reply: Reply, headers: list[Header], request: Reques
             "type": "http.response.start",
             "status": reply.status,
             "headers": [
-                (b"content-type", b"application/json"),
-                (b"content-length", str(len(reply.body)).encode()),
+                (b"content-type", reply.content_type.encode() if isinstance(reply, Download) else b"application/json"),
+                (b"content-length", str(reply.size_bytes if isinstance(reply, Download) else len(reply.body)).encode()),
                 (b"cache-control", b"no-cache, no-store"),
                 (b"stripe-version", request.version or API_VERSION.encode()),
                 *headers,
@@ -251,4 +251,7 @@ async def _send(send: Send, reply: Reply, headers: list[Header], request: Reques
     )
     if request.fault is not None and request.fault.kind == "drop_answer":
         return  # the server closes the connection of an answer that has no body
+    if isinstance(reply, Download):
+        async for piece in reply.pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": reply.body})

@@ -34,6 +34,7 @@ EVENT_TYPES: Mapping[str, str] = MappingProxyType(
         "refund.created": "a refund is asked for",
         "refund.updated": "the status of a refund changed",
         "refund.failed": "a refund was refused, or sent back by the cardholder's bank",
+        "reporting.report_run.succeeded": "a report that was asked for is written",
     }
 )
 """Type → what has happened."""
