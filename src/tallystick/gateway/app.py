@@ -1,6 +1,6 @@
 """The gateway wired together, top to bottom: settings and ports in, the ASGI application and its workers out."""
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from functools import partial
 from typing import Any, cast
 
@@ -179,25 +179,18 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
 
     reports = Reports(database, idempotency, clock, entropy, pages_url=pages_url)
     reads = Reads(reading, database)
-    wire = Wire(
-        Routes(
-            [
-                *payments_api.routes(payments, reads),
-                *refunds_api.routes(refunds, reads),
-                *disputes_api.routes(Disputes(carrying, database), reads),
-                *balance_api.routes(reads),
-                *reporting_api.routes(reports, reads, clock),
-                *checkout_api.routes(checkout, reads),
-                *cards_api.routes(cards, reads),
-                *webhooks_api.routes(endpoints, reads),
-            ]
-        ),
-        Authenticator(database, clock),
-        Keyed(idempotency, database, clock),
-        faults,
-        clock,
-        entropy,
-    )
+    routes = [
+        *payments_api.routes(payments, reads),
+        *refunds_api.routes(refunds, reads),
+        *disputes_api.routes(Disputes(carrying, database), reads),
+        *balance_api.routes(reads),
+        *reporting_api.routes(reports, reads, clock),
+        *checkout_api.routes(checkout, reads),
+        *cards_api.routes(cards, reads),
+        *webhooks_api.routes(endpoints, reads),
+    ]
+    keyed = Keyed(idempotency, database, clock)
+    wire = Wire(Routes(routes), Authenticator(database, clock), keyed, faults, clock, entropy)
 
     keeper = backlog_keeper(database, clock)
     letters = DeadLetters(database)
@@ -206,14 +199,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     expiry = Expiry(carrying, database, clock, entropy)
     inquirer = Inquirer(carrying, calling, database, clock, entropy)
     contests = Contests(calling, database, clock)
-    settlement = Settlement(
-        Closing(database, clock, entropy),
-        Arrivals(database, clock, entropy, deliveries.wake),
-        faults,
-        database,
-        clock,
-        deliveries.wake,
-    )
+    settlement = _settlement(ports, faults, deliveries.wake)
     completion = Completion(carrying, inquiries, idempotency, database, clock, entropy)
     completer = Completer(idempotency, completion.resume, clock)
     reaper = KeyReaper(idempotency, clock)
@@ -245,6 +231,12 @@ def _simulated_bank(settings: Settings, ports: Ports) -> SimulatedAcquirer:
         delay_s=settings.acquirer_delay_s,
         remembers=settings.acquirer_remembers,
     )
+
+
+def _settlement(ports: Ports, faults: Faults, woken: Callable[[], None]) -> Settlement:
+    database, clock, entropy = ports.database, ports.clock, ports.entropy
+    arrivals = Arrivals(database, clock, entropy, woken)
+    return Settlement(Closing(database, clock, entropy), arrivals, faults, database, clock, woken)
 
 
 def _checks(settings: Settings, database: Database, clock: Clock) -> list[Worker]:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tallystick.simulation.auditor import Auditor
     from tallystick.simulation.nodes import Node
 
-CARDS: Final = ("pm_card_visa", "pm_card_visa", "pm_card_visa", "pm_card_visa_chargeDeclined")
+CARDS: Final = ("pm_card_visa", "pm_card_visa", "pm_card_visa", "pm_card_visa_chargeDeclined", "pm_card_createDispute")
 BANK_CARDS: Final = {
     "pm_card_timeoutApproved": "acquirer_timeout_approved",
     "pm_card_timeoutDeclined": "acquirer_timeout_declined",

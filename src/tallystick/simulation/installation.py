@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tallystick.gateway import app as gateway_app
-from tallystick.gateway.accounts.accounts import create_account
+from tallystick.gateway.accounts.accounts import create_account, set_fees
 from tallystick.gateway.settings import Settings as GatewaySettings
 from tallystick.kernel.operators.keys import create_key
 from tallystick.kernel.service import Service
@@ -105,6 +105,7 @@ class Installation:
         account, [keys] = await create_account(
             gateway, f"Shop {number}", origins=[MERCHANT_URL, SHOP_URL], at=clock.now(), entropy=entropy
         )
+        await set_fees(gateway, account.account_id, "eur", basis_points=140, fixed=25, dispute=1500)
         made = await create_merchant(merchant, clock, entropy, name=f"Shop {number}", return_origins=[SHOP_URL])
         policy = world.chance.choice(("refund", "refund", "accept"))
         await set_late_policy(merchant, merchant_id=made.merchant_id, policy=policy)

@@ -75,6 +75,9 @@ def test_the_numbers_are_those_of_the_rules() -> None:
         "4000000000007023",
         "4000000000007031",
         "4000000000007049",
+        "4000000000007056",
+        "4000000000007064",
+        "4000000000007072",
     }
     assert all(luhn(card.number) for card in SIMULATED_CARDS)
     assert len(BY_TOKEN) == sum(len(card.tokens) for card in SIMULATED_CARDS), "no token means two cards"

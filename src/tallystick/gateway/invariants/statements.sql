@@ -142,6 +142,57 @@ SELECT t.id AS subject, t.kind || ' sums to ' || ledger_sum(t.amounts) AS detail
  WHERE t.account_id = $1::text AND t.id >= $2::text AND ledger_sum(t.amounts) <> 0
  ORDER BY t.id;
 
+-- reports_are_their_lines
+-- A settlement report says what its lines come to, unless it is wrong on purpose.
+SELECT s.id AS subject, 'says ' || s.lines || ' lines, net ' || s.net || '; they are ' || l.lines || ', net ' || l.net AS detail
+  FROM settlement_report s
+ CROSS JOIN LATERAL (
+        SELECT count(*) AS lines, coalesce(sum(l.net), 0) AS net
+          FROM settlement_line l
+         WHERE (l.account_id, l.livemode, l.currency, l.day) = (s.account_id, s.livemode, s.currency, s.day)
+           AND l.kind NOT IN ('refund_paid', 'dispute_lost', 'release', 'payout_paid')) AS l
+ WHERE s.account_id = $1::text AND s.id >= $2::text AND s.faults = '[]' AND (s.lines <> l.lines OR s.net <> l.net)
+ ORDER BY s.id;
+
+-- reports_are_chained
+-- A settlement report opens with what the one before it had closed with when it was written.
+SELECT s.id AS subject, 'opens with ' || s.opening || ', before it ' || coalesce(b.closing::text, 'is nothing') AS detail
+  FROM settlement_report s
+  LEFT JOIN LATERAL (
+        SELECT r.closing
+          FROM settlement_report r
+         WHERE (r.account_id, r.livemode, r.currency, r.sequence) = (s.account_id, s.livemode, s.currency, s.sequence - 1)
+           AND r.created_at <= s.created_at
+         ORDER BY r.revision DESC
+         LIMIT 1) AS b ON true
+ WHERE s.account_id = $1::text AND s.id >= $2::text
+   AND CASE WHEN s.sequence = 1 THEN s.opening <> 0 ELSE b.closing IS NULL OR b.closing <> s.opening END
+ ORDER BY s.id;
+
+-- reports_close_with_the_balance
+-- A settlement report closes with what the ledger owes the merchant, unless one was wrong on purpose.
+SELECT s.id AS subject, 'closes with ' || s.closing || ', the ledger owes ' || b.owed AS detail
+  FROM settlement_report s
+ CROSS JOIN LATERAL (
+        SELECT -coalesce((s.balances->>'merchant_pending')::bigint, 0) - coalesce((s.balances->>'merchant_available')::bigint, 0) AS owed) AS b
+ WHERE s.account_id = $1::text AND s.id >= $2::text AND s.closing <> b.owed
+   AND NOT EXISTS (SELECT FROM settlement_report f
+                    WHERE (f.account_id, f.livemode, f.currency) = (s.account_id, s.livemode, s.currency) AND f.faults <> '[]')
+ ORDER BY s.id;
+
+-- nothing_is_left_out_of_reports
+-- What was posted before the end of the last report but one is in a report: late is in the next, and that is closed too.
+SELECT t.id AS subject, 'of ' || t.effective_at || ' is in no report' AS detail
+  FROM ledger_transaction t
+ WHERE t.account_id = $1::text AND t.id >= $2::text
+   AND t.effective_at < (SELECT r.ends_at
+                           FROM settlement_report r
+                          WHERE (r.account_id, r.livemode, r.currency) = (t.account_id, t.livemode, t.currency) AND r.revision = 1
+                          ORDER BY r.sequence DESC OFFSET 1 LIMIT 1)
+   AND NOT EXISTS (SELECT FROM settlement_line l
+                    WHERE (l.account_id, l.livemode, l.ledger_transaction) = (t.account_id, t.livemode, t.id))
+ ORDER BY t.id;
+
 -- every_event_is_delivered_held_or_dead
 -- No delivery has been due for an hour without anybody who tries it.
 SELECT d.id AS subject, 'of ' || d.message || ' is due since ' || d.due_at || ' after ' || d.tries || ' tries' AS detail
