@@ -41,6 +41,13 @@ class Mode(StrEnum):
     LIVE = "live"
 
 
+class Payouts(StrEnum):
+    """When what is available is paid out."""
+
+    DAILY = "daily"
+    MANUAL = "manual"
+
+
 Origins = Annotated[
     list[str] | None,
     typer.Option(
@@ -143,15 +150,17 @@ def set_days(
     account: Annotated[str, typer.Argument(help="acct_…")],
     offset_minutes: Annotated[int, typer.Option(help="When the business day begins, from midnight UTC.")] = 0,
     available_days: Annotated[int, typer.Option(help="Days after the day that earned it.")] = 2,
+    payouts: Annotated[Payouts, typer.Option(help="Whether what is available is paid out by itself.")] = Payouts.DAILY,
     as_json: AsJson = False,
 ) -> None:
-    """Set when an account's business day begins, and how many days later its money is available."""
+    """Set an account's business day, how many days later its money is available, and whether it is paid out then."""
     from tallystick.cli.installing import set_account_days
     from tallystick.gateway.settings import read
 
     days = {"offset_minutes": offset_minutes, "available_days": available_days}
-    asyncio.run(set_account_days(read(os.environ), account, **days))
-    show(as_json, {"account": account, **days}, f"{account}: {offset_minutes} min, available after {available_days} d")
+    asyncio.run(set_account_days(read(os.environ), account, **days, manual=payouts is Payouts.MANUAL))
+    words = f"{account}: {offset_minutes} min, available after {available_days} days, payouts {payouts.value}"
+    show(as_json, {"account": account, **days, "payouts": payouts.value}, words)
 
 
 def _pair(pair: "KeyPair") -> dict[str, str]:

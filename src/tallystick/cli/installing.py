@@ -77,12 +77,16 @@ async def set_account_fees(
 
 
 async def set_account_days(
-    settings: GatewaySettings, account_id: str, *, offset_minutes: int, available_days: int
+    settings: GatewaySettings, account_id: str, *, offset_minutes: int, available_days: int, manual: bool
 ) -> None:
-    """An account's business day, and when money is available. Raises AccountRefused, DatabaseUnavailable."""
+    """An account's business day, when money is available and paid out. Raises AccountRefused, DatabaseUnavailable."""
     async with _opened(settings.database_dsn) as database:
         await gateway_accounts.set_days(
-            database, account_id, offset_minutes=offset_minutes, available_days=available_days
+            database,
+            account_id,
+            offset_minutes=offset_minutes,
+            available_days=available_days,
+            payouts="manual" if manual else "daily",
         )
 
 

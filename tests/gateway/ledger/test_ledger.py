@@ -89,3 +89,21 @@ async def test_a_cause_is_posted_once(gateway_database: Database) -> None:
     with pytest.raises(ConstraintViolated):
         await post_all(gateway_database, charged(CAUSE, 2500, AT))
     assert await balances(gateway_database) == {"acquirer_receivable": 2500, "merchant_pending": -2500}
+
+
+async def test_a_first_day_that_was_rolled_back_begins_again(gateway_database: Database) -> None:
+    """What only an open transaction has written, nobody relies on."""
+    books = Books()
+
+    async def break_off() -> None:
+        async with gateway_database.transaction() as tx:
+            await books.post(tx, [charged(CAUSE, 2500, AT)], at=AT, entropy=SystemEntropy())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await break_off()
+    async with gateway_database.transaction() as tx:
+        await books.post(tx, [charged(CAUSE, 2500, AT)], at=AT, entropy=SystemEntropy())
+    begun = Statement("begun", "SELECT next_day FROM balance_account WHERE account_id = $1::text")
+    [row] = await gateway_database.rows(begun, "acct_a")
+    assert row["next_day"] == AT.date()

@@ -14,6 +14,7 @@ from tallystick.gateway.accounts.accounts import set_days, set_fees
 from tallystick.gateway.balance.api import SQL
 from tallystick.gateway.settlement.closing import pages_of
 from tallystick.gateway.settlement.report import Tally
+from tallystick.kernel.identifiers import first_id
 
 Core = Any
 Another = Callable[[], Core]
@@ -131,7 +132,7 @@ async def test_less_than_nothing_is_not_paid_out_but_made_up_for(core: Core) -> 
 
 
 async def test_a_manual_schedule_pays_nothing_out(core: Core) -> None:
-    await core.rows("UPDATE account SET payout_interval = 'manual' RETURNING 1")
+    await set_days(core.database, core.account_id, payouts="manual")
     await pay(core, 1000)
     await next_day(core, 4)
     assert await core.rows("SELECT 1 FROM payout") == []
@@ -139,18 +140,23 @@ async def test_a_manual_schedule_pays_nothing_out(core: Core) -> None:
 
 
 async def test_what_commits_late_stands_in_the_next_report(core: Core) -> None:
-    """Not lost, although its own time lies in a day that is closed."""
+    """Not lost, although its own time, and that of its id, lies in a day that is closed."""
+    await set_days(core.database, core.account_id, available_days=0)
     await pay(core, 1000)
+    old = first_id("txn", core.clock.now() - timedelta(hours=2)) + "late"
     await next_day(core)
     late = await pay(core, 77)
     await core.rows(
-        "UPDATE ledger_transaction SET effective_at = effective_at - interval '1 day' "
+        f"UPDATE ledger_transaction SET id = '{old}', effective_at = effective_at - interval '1 day', "
+        "available_at = available_at - interval '1 day' "
         f"WHERE charge = '{late['latest_charge']}' RETURNING 1"
     )
     await next_day(core)
     rows = {line["net"]: line for line in await lines(core) if line["kind"] == "charge"}
     assert rows[77]["day"] == rows[1000]["day"] + timedelta(days=1)
     assert rows[77]["created_at"].date() == rows[1000]["created_at"].date(), "a line keeps its own time"
+    payouts = await core.rows("SELECT amount FROM payout ORDER BY day")
+    assert [row["amount"] for row in payouts] == [1000, 77], "and it is paid out"
 
 
 async def test_currencies_and_accounts_are_closed_each_for_itself(core: Core) -> None:
@@ -250,9 +256,20 @@ async def test_balances_follow_the_ledger_whether_reported_or_not(core: Core) ->
     assert await balance() == [("EUR", 1000, 0)]
     await pay(core, 50)
     assert await balance() == [("EUR", 1050, 0)]
-    await core.rows("UPDATE account SET payout_interval = 'manual' RETURNING 1")
+    await set_days(core.database, core.account_id, payouts="manual")
     await next_day(core)
     assert await balance() == [("EUR", 50, 1000)]
     replayed = await ledger(core)
     stored = (await core.rows("SELECT balances FROM settlement_report ORDER BY sequence DESC LIMIT 1"))[0]["balances"]
     assert {name: amount for name, amount in json.loads(stored).items() if amount} == replayed
+
+
+async def test_a_report_ends_with_its_day_however_late_it_is_written(core: Core) -> None:
+    await pay(core, 100)
+    core.clock.ahead += timedelta(days=1)
+    await pay(core, 200)
+    await core.settlement.close_due()
+    assert [row["gross"] for row in await reports(core)] == [100]
+    await next_day(core)
+    days = {line["gross"]: line["day"] for line in await lines(core) if line["kind"] == "charge"}
+    assert days[200] == days[100] + timedelta(days=1)

@@ -7,7 +7,7 @@ can be replaced without a gap. Live keys need an acquirer other than the simulat
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
@@ -176,12 +176,19 @@ async def set_fees(
     await database.execute(SQL.set_fees, account_id, livemode, currency.upper(), basis_points, fixed, dispute)
 
 
-async def set_days(database: Database, account_id: str, *, offset_minutes: int, available_days: int) -> None:
-    """When an account's business day begins, in minutes from midnight UTC, and how many days after the day that earned
-    it money is available. Raises AccountRefused."""
+async def set_days(
+    database: Database,
+    account_id: str,
+    *,
+    offset_minutes: int = 0,
+    available_days: int = 2,
+    payouts: Literal["daily", "manual"] = "daily",
+) -> None:
+    """When an account's business day begins, in minutes from midnight UTC, how many days after the day that earned it
+    money is available, and whether it is paid out by itself then. Raises AccountRefused."""
     if not -720 <= offset_minutes <= 840 or not 0 <= available_days <= AVAILABLE_DAYS_MAX:
         raise AccountRefused(f"an offset lies between -720 and 840 minutes, a delay between 0 and {AVAILABLE_DAYS_MAX}")
-    if not await database.execute(SQL.set_days, account_id, offset_minutes, available_days):
+    if not await database.execute(SQL.set_days, account_id, offset_minutes, available_days, payouts):
         raise AccountRefused(f"there is no account {account_id[:40]}")
 
 

@@ -55,9 +55,9 @@ VALUES ($1::text, $2::boolean, $3::text, $4::int, $5::bigint, $6::bigint)
    SET fee_basis_points = excluded.fee_basis_points, fee_fixed = excluded.fee_fixed, dispute_fee = excluded.dispute_fee;
 
 -- set_days
--- When an account's business day begins, and how many days later money is available.
+-- When an account's business day begins, how many days later money is available, and whether it is paid out then.
 UPDATE account
-   SET day_offset_minutes = $2::int, available_days = $3::int
+   SET day_offset_minutes = $2::int, available_days = $3::int, payout_interval = $4::text
  WHERE account_id = $1::text;
 
 -- adopt_api_version

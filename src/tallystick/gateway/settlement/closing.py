@@ -70,13 +70,10 @@ class Closing:
         at = self._clock.now()
         async with self._database.transaction() as tx:
             rows = await tx.rows(SQL.lock_balance, *purse)
-            if not rows or rows[0]["next_day"] is None:
+            if not _may_close(rows, at, by_hand, until):
                 return None
-            terms = Terms(**{field: rows[0][field] for field in Terms.__struct_fields__})
-            day = rows[0]["next_day"]
+            terms, day = _terms(rows[0]), rows[0]["next_day"]
             ends_at = terms.end_of(day)
-            if (ends_at if by_hand else terms.close_at(day)) > at or (until is not None and day > until):
-                return None
             before = await _last_report(tx, purse)
             await self._take_lines(tx, purse, day, ends_at, before)
             payout, due = await self._pay_out(tx, purse, day, ends_at, before, rows[0]["payout_interval"], at)
@@ -88,6 +85,11 @@ class Closing:
             following = day + timedelta(days=1)
             await tx.execute(SQL.open_next_day, *purse, following, terms.close_at(following))
         return Closed(report, due)
+
+    async def may_close(self, purse: Purse, *, by_hand: bool = False, until: date | None = None) -> bool:
+        """Whether `close` would close a day now, as far as one sees without the lock. Raises DatabaseError."""
+        rows = await self._database.rows(SQL.see_balance, *purse)
+        return _may_close(rows, self._clock.now(), by_hand, until)
 
     async def correct(self, purse: Purse, day: date) -> list[Report]:
         """Write the next revision of a day's report and of all after it, as the lines truly are."""
@@ -218,6 +220,18 @@ def report_of(row: Record) -> Report:
     balances = msgspec.json.decode(row["balances"], type=dict[str, int])
     faults = msgspec.json.decode(row["faults"], type=tuple[Fault, ...])
     return Report(**{**row, "balances": balances, "faults": faults})
+
+
+def _may_close(rows: Sequence[Record], at: datetime, by_hand: bool, until: date | None) -> bool:
+    day = rows[0]["next_day"] if rows else None
+    if day is None or (until is not None and day > until):
+        return False
+    terms = _terms(rows[0])
+    return (terms.end_of(day) if by_hand else terms.close_at(day)) <= at
+
+
+def _terms(row: Record) -> Terms:
+    return Terms(**{field: row[field] for field in Terms.__struct_fields__})
 
 
 async def _last_report(tx: Transaction, purse: Purse) -> Report | None:

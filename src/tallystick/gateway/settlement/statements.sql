@@ -7,6 +7,13 @@ SELECT b.next_day, b.fee_basis_points, b.fee_fixed, b.dispute_fee, a.day_offset_
  ORDER BY b.account_id, b.livemode, b.currency
    FOR UPDATE OF b;
 
+-- see_balance
+-- The same without the lock.
+SELECT b.next_day, b.fee_basis_points, b.fee_fixed, b.dispute_fee, a.day_offset_minutes, a.available_days, a.payout_interval
+  FROM balance_account b
+  JOIN account a ON a.account_id = b.account_id
+ WHERE b.account_id = $1::text AND b.livemode = $2::boolean AND b.currency = $3::text;
+
 -- due_days
 -- Accounts and currencies whose first open day is to be closed, longest due first.
 SELECT b.account_id, b.livemode, b.currency

@@ -81,15 +81,17 @@ class Settlement:
         return reports
 
     async def _close(self, purse: Purse, *, by_hand: bool = False, until: date | None = None) -> Closed | None:
-        closed = await self._closing.close(purse, by_hand=by_hand, until=until, struck=await self._struck(purse))
+        # Asked before the lock, and only where there will be a report: a fault strikes once.
+        faulty = not purse[1] and await self._faults.are_set(SETTLEMENT, purse[0])
+        faulty = faulty and await self._closing.may_close(purse, by_hand=by_hand, until=until)
+        struck = await self._struck(purse) if faulty else ()
+        closed = await self._closing.close(purse, by_hand=by_hand, until=until, struck=struck)
         if closed is not None and closed.due:
             self._woken()
         return closed
 
     async def _struck(self, purse: Purse) -> Sequence[str]:
-        """The faults on demand that strike the report, each line of it being a call. Test mode only."""
-        if purse[1] or not await self._faults.are_set(SETTLEMENT, purse[0]):
-            return ()
+        """The faults on demand that strike the report, each line of it being a call."""
         [row] = await self._database.rows(SQL.charges_waiting, *purse, FAULTS_MAX)
         struck = [await self._faults.strike(SETTLEMENT, purse[0]) for _ in range(row["charges"])]
         return [fault.kind for fault in struck if fault is not None]
