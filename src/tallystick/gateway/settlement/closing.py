@@ -32,6 +32,7 @@ from tallystick.ports.entropy import Entropy
 SQL = Statements.beside(__file__)
 
 PAGE_LINES: Final = 5_000  # in memory at a time, however long the day was
+TAKEN_LINES: Final = 50_000  # by one statement: some seconds, far below its time limit
 LATE_MAX: Final = timedelta(days=2)
 """How long after its id was made a transaction may still commit. A transaction lives for half a minute at most, and
 clocks differ by minutes; what is older than this before a report's end need not be looked for again."""
@@ -112,7 +113,13 @@ class Closing:
     async def _take_lines(
         self, tx: Transaction, purse: Purse, day: date, ends_at: datetime, before: Report | None
     ) -> None:
-        await tx.execute(SQL.take_lines, *purse, day, ends_at, before.later_from if before else "")
+        """Lines for what is in no report yet, so many at a time that no statement takes long."""
+        after = before.later_from if before else ""
+        while True:
+            [row] = await tx.rows(SQL.take_lines, *purse, day, ends_at, after, TAKEN_LINES)
+            if row["lines"] < TAKEN_LINES:
+                return
+            after = row["last"]
 
     async def _pay_out(
         self,

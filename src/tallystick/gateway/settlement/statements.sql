@@ -48,7 +48,9 @@ SELECT count(*)::int AS charges
          LIMIT $4::int) AS waiting;
 
 -- take_lines
--- Write lines for every ledger transaction of a currency from before a day's end that is in no report yet.
+-- Write lines for the first ledger transactions behind an id, of a currency and from before a day's end, that are in no report
+-- yet: how many, and the last one's id.
+WITH taken AS (
 INSERT INTO settlement_line (account_id, livemode, ledger_transaction, currency, day, number, kind, gross, fee, net, source,
                              payment_intent, charge, order_id, created_at, available_at)
 SELECT t.account_id, t.livemode, t.id, t.currency, $4::date,
@@ -64,9 +66,13 @@ SELECT t.account_id, t.livemode, t.id, t.currency, $4::date,
                -ledger_sum_of(t.accounts, t.amounts, '{fee_revenue}') AS fee) AS m
   LEFT JOIN payment_intent p ON (p.account_id, p.livemode, p.id) = (t.account_id, t.livemode, t.payment_intent)
  WHERE t.account_id = $1::text AND t.livemode = $2::boolean AND t.currency = $3::text AND t.effective_at < $5::timestamptz
-   AND t.id >= $6::text
+   AND t.id > $6::text
    AND NOT EXISTS (SELECT FROM settlement_line l
-                    WHERE l.account_id = t.account_id AND l.livemode = t.livemode AND l.ledger_transaction = t.id);
+                    WHERE l.account_id = t.account_id AND l.livemode = t.livemode AND l.ledger_transaction = t.id)
+ ORDER BY t.account_id, t.livemode, t.id
+ LIMIT $7::int
+RETURNING ledger_transaction)
+SELECT count(*)::int AS lines, max(taken.ledger_transaction) AS last FROM taken;
 
 -- releasable
 -- What becomes available with a day's end: what was due since the day before, and what is new and due already.
