@@ -2,6 +2,7 @@
 over HTTP."""
 
 import asyncio
+import importlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -22,7 +23,7 @@ from tallystick.kernel.idempotency import (
     fingerprint,
     parse_key,
 )
-from tallystick.kernel.idempotency.engine import first_generation
+from tallystick.kernel.idempotency.engine import LEASE_S, first_generation
 from tallystick.ports.database import Database, Statement, open_database
 
 AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -221,3 +222,9 @@ async def test_only_the_claim_itself_does_not_wait_for_the_disk(gateway_dsn: str
         assert row["it"] == "local"
     finally:
         await database.close()
+
+
+def test_a_key_is_held_longer_than_any_call_under_it_takes() -> None:
+    """Else it would be taken over while its call is under way (RULES §3). The rooms that call refuse to be imported."""
+    carrying = importlib.import_module("tallystick.gateway.payments.carrying")
+    assert carrying.CALL_DEADLINE_S + sum(carrying.RECORD_RETRY_WAITS_S) < LEASE_S
