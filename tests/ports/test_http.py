@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import trustme
-import uvloop
 
 from tallystick.kernel.addresses import address_allowed
 from tallystick.ports import http
@@ -88,13 +87,6 @@ def _request(port: int, *, scheme: str = "http", host: str = "127.0.0.1", deadli
     return HttpRequest(
         "POST", url, {"content-type": "application/json"}, b'{"a": 1}', deadline_s, answer_bytes_max=1024
     )
-
-
-@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    """Services run on uvloop, whose transports differ in what they raise and when."""
-    policy: asyncio.AbstractEventLoopPolicy = request.param()
-    return policy
 
 
 Client = AiohttpClient | Http1Client
