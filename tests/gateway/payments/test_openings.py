@@ -114,3 +114,15 @@ async def test_payments_and_sessions_that_begin_side_by_side_share_statements(co
     sessions = await core.rows("SELECT s.id FROM checkout_session s JOIN payment_intent i ON i.checkout_session = s.id")
     assert len(sessions) == 5
     assert await core.events() == ["payment_intent.created"] * 10
+
+
+async def test_the_keeper_is_asked_for_what_is_held_for_a_disabled_endpoint(core: Core) -> None:
+    """Its endpoint may be enabled by a commit that the statement did not see: else nobody would ever release it."""
+    await endpoint(core, "we_1", status="disabled")
+    await core.create()
+    await core.rows("UPDATE endpoint_health SET keep_at = NULL")
+    await core.create()
+    assert await deliveries(core) == [("we_1", "held")] * 2
+    (health,) = await core.rows("SELECT endpoint, keep_at FROM endpoint_health")
+    assert health["endpoint"] == "we_1"
+    assert health["keep_at"] is not None

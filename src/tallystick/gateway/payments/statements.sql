@@ -63,7 +63,8 @@ SELECT n.account_id, n.livemode, n.id, n.version, n.status, n.amount, n.currency
 
 -- open_payments
 -- Open payments, each with its session, its event with messages and deliveries, and its kept answer: one statement, one
--- commit. What is returned was opened. Left out is a payment whose call has lost its lease; and all are, when endpoints are
+-- commit. What is returned was opened. What is held for a disabled endpoint the keeper is asked to look at: a commit that this
+-- one does not see may enable it. Left out is a payment whose call has lost its lease; and all are, when endpoints are
 -- no longer as those were ($4) by which the deliveries were made. The limit is their number: it tells the planner that the
 -- JSON does not hold a hundred rows, so that keys are found by their index in small tables too.
 WITH known AS MATERIALIZED (
@@ -126,6 +127,16 @@ WITH known AS MATERIALIZED (
       FROM unnest($13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[])
            AS d(id, message, api_version, endpoint, state, reason)
       JOIN opened o ON o.event = d.message
+    RETURNING owner_id, livemode, endpoint, state
+), keeps AS (
+    INSERT INTO endpoint_health AS h (owner_id, livemode, endpoint, keep_at)
+    SELECT DISTINCT d.owner_id, d.livemode, d.endpoint, $1::timestamptz
+      FROM deliveries d
+     WHERE d.state = 'held'
+     ORDER BY d.owner_id, d.livemode, d.endpoint
+        ON CONFLICT (owner_id, livemode, endpoint) DO UPDATE
+       SET keep_at = excluded.keep_at
+     WHERE h.keep_at IS NULL OR h.keep_at > excluded.keep_at
 )
 INSERT INTO event (account_id, livemode, id, type, object_id, object, request_id, idempotency_key, created_at)
 SELECT o.account_id, o.livemode, o.event, 'payment_intent.created', o.id, o.object, o.request_id, o.key, $1::timestamptz
