@@ -15,6 +15,7 @@ from tallystick.gateway.balance.api import SQL
 from tallystick.gateway.settlement.closing import pages_of
 from tallystick.gateway.settlement.report import Tally
 from tallystick.kernel.identifiers import first_id
+from tallystick.ports.database import StatementRefused
 
 Core = Any
 Another = Callable[[], Core]
@@ -273,3 +274,21 @@ async def test_a_report_ends_with_its_day_however_late_it_is_written(core: Core)
     await next_day(core)
     days = {line["gross"]: line["day"] for line in await lines(core) if line["kind"] == "charge"}
     assert days[200] == days[100] + timedelta(days=1)
+
+
+async def test_a_day_that_cannot_be_closed_keeps_nobody_else_waiting(core: Core, monkeypatch: Any) -> None:
+    """The oldest due day comes first: what is wrong with it must not stop the days and payouts of all others."""
+    await pay(core, 1000)
+    await pay(core, 2000, currency="usd")
+    close = core.settlement._closing.close
+
+    async def closing(purse: Any, **named: Any) -> Any:
+        if purse[2] == "EUR":
+            raise StatementRefused("57014")
+        return await close(purse, **named)
+
+    monkeypatch.setattr(core.settlement._closing, "close", closing)
+    assert await next_day(core) == 1
+    assert [report["currency"] for report in await reports(core)] == ["USD"]
+    monkeypatch.undo()
+    assert await next_day(core) == 3, "it is tried again"

@@ -3,7 +3,7 @@ closed under its balance's lock, once."""
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from tallystick.gateway.faults.faults import SETTLEMENT, Faults
@@ -12,12 +12,13 @@ from tallystick.gateway.settlement.closing import SQL, Closed, Closing
 from tallystick.gateway.settlement.payouts import Arrivals
 from tallystick.gateway.settlement.report import Report
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Record
+from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable, Record
 
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 1.0
 DATABASE_PAUSE_S: Final = 1.0
+AGAIN_S: Final = 60.0  # after a day could not be closed
 ITEMS_MAX: Final = 64
 FAULTS_MAX: Final = 1_000  # lines of one report that faults on demand may strike
 
@@ -40,6 +41,7 @@ class Settlement:
         self._database = database
         self._clock = clock
         self._woken = woken
+        self._failed: dict[Purse, datetime] = {}
 
     async def run(self) -> None:
         """Work for ever."""
@@ -53,14 +55,28 @@ class Settlement:
             await self._clock.sleep(POLL_S)
 
     async def close_due(self) -> int:
-        """Close every day whose time has come; how many. Raises DatabaseError."""
+        """Close every day whose time has come; how many. Raises DatabaseUnavailable.
+
+        What cannot be closed is logged and tried again later: it keeps nobody else waiting."""
+        at = self._clock.now()
+        self._failed = {purse: until for purse, until in self._failed.items() if until > at}
         count = 0
-        while rows := await self._database.rows(SQL.due_days, self._clock.now(), ITEMS_MAX):
-            closed = [await self._close(_purse(row)) for row in rows]
+        while rows := await self._database.rows(SQL.due_days, at, ITEMS_MAX + len(self._failed)):
+            closed = [await self._closed(purse, at) for row in rows if (purse := _purse(row)) not in self._failed]
             if not any(closed):
                 break  # somebody else did, or the account's day has changed
-            count += sum(one is not None for one in closed)
+            count += sum(closed)
         return count
+
+    async def _closed(self, purse: Purse, at: datetime) -> bool:
+        try:
+            return await self._close(purse) is not None
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            log.exception("a day of %s in %s (livemode %s) could not be closed", purse[0], purse[2], purse[1])
+            self._failed[purse] = at + timedelta(seconds=AGAIN_S)
+            return False
 
     async def close_until(self, day: date, account_id: str | None = None) -> list[Report]:
         """Close every open day up to `day` that has ended, by hand. Raises DatabaseError."""
