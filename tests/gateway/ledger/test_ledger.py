@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.gateway.ledger.commands import Books
-from tallystick.gateway.ledger.postings import Cause, Entry, captured, charged, voided
+from tallystick.gateway.ledger.commands import TERMS_KNOWN_FOR, Books
+from tallystick.gateway.ledger.postings import Cause, Entry, captured, charged, dispute_opened, dispute_won, voided
 from tallystick.ports.database import ConstraintViolated, Database, Statement
 from tallystick.ports.entropy import SystemEntropy
 
@@ -107,3 +107,17 @@ async def test_a_first_day_that_was_rolled_back_begins_again(gateway_database: D
     begun = Statement("begun", "SELECT next_day FROM balance_account WHERE account_id = $1::text")
     [row] = await gateway_database.rows(begun, "acct_a")
     assert row["next_day"] == AT.date()
+
+
+async def test_the_fee_of_a_dispute_that_is_won_in_the_same_commit_is_given_back(gateway_database: Database) -> None:
+    """What the bank tells after a pause of ours may come all at once."""
+    await post_all(gateway_database, charged(CAUSE, 1000, AT))
+    await gateway_database.execute(Statement("contract", "UPDATE balance_account SET dispute_fee = 1500"))
+    await post_all(
+        gateway_database,
+        dispute_opened(CAUSE, "dp_1", 1000, AT + TERMS_KNOWN_FOR),
+        dispute_won(CAUSE, "dp_1", 1000, AT + TERMS_KNOWN_FOR),
+    )
+    found = await balances(gateway_database)
+    assert found["fee_revenue"] == 0
+    assert found["merchant_pending"] == -1000

@@ -45,7 +45,7 @@ class Books:
         if not entries:
             return {}
         terms = await self.terms_of(tx, [_purse(entry) for entry in entries], at)
-        returned = await _fees_to_return(tx, entries)
+        returned = await _fees_to_return(tx, entries, terms)
         entries = [charged(one, terms[_purse(one)], returned.get(one.reference, 0)) for one in entries]
         # Ids of the same millisecond are ordered at random; sorted, they tell the story in its order.
         ids = sorted(new_id("txn", at, entropy) for _ in entries)
@@ -110,14 +110,19 @@ async def transactions_of(reader: Reader, causes: Iterable[Cause]) -> dict[Cause
     return {(row["account_id"], row["livemode"], row["reference"]): row["id"] for row in rows if row["id"]}
 
 
-async def _fees_to_return(tx: Transaction, entries: Sequence[Entry]) -> dict[str, int]:
-    """What was charged for the disputes that these entries give back, by the reference of the entry."""
+async def _fees_to_return(
+    tx: Transaction, entries: Sequence[Entry], terms: Mapping[Purse, Terms]
+) -> dict[str, int]:
+    """What was charged for the disputes that these entries give back, before or by one of them, by the reference of the
+    entry."""
     returning = [entry for entry in entries if entry.fee == "dispute_returned"]
     if not returning:
         return {}
     opened = {entry.reference.replace("dispute_reversal:", "dispute:"): entry.reference for entry in returning}
     keys = [(one.cause.account_id, one.cause.livemode, opening) for one, opening in zip(returning, opened, strict=True)]
-    return {opened[row["reference"]]: row["fee"] for row in await tx.rows(SQL.fees_of, *columns(3, sorted(keys)))}
+    known = {row["reference"]: row["fee"] for row in await tx.rows(SQL.fees_of, *columns(3, sorted(keys)))}
+    known |= {one.reference: terms[_purse(one)].dispute_fee for one in entries if one.reference in opened}
+    return {opened[reference]: fee for reference, fee in known.items()}
 
 
 def _purse(entry: Entry) -> Purse:
