@@ -434,3 +434,19 @@ async def test_many_exchanges_leave_nothing_open(client: Client) -> None:
             ends = await asyncio.gather(*(client.send(_request(port)) for _ in range(10)))
             assert all(isinstance(end, Answered) for end in ends)
     assert connections <= 10
+
+
+async def test_what_speaks_something_else_from_here_on_is_asked_nothing_more(client: Client) -> None:
+    switching = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await _answering(switching + OK)(reader, writer)
+
+    async with _peer(serve) as port:
+        for _ in range(3):
+            end = await client.send(_request(port))
+            assert not (isinstance(end, Answered) and 200 <= end.status < 300), "nobody said yes"
+    assert connections == 3

@@ -313,7 +313,7 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._answering:  # else an interim answer: the real one follows
-            self._finish(self._answer(), keep=self._parser.should_keep_alive())
+            self._finish(self._answer(), keep=self._status != 101 and self._parser.should_keep_alive())
 
     def _begin_answer(self) -> None:
         self._status, self._size = 0, 0
