@@ -2,18 +2,32 @@
 
 import json
 import subprocess
+from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from tallystick.gateway.invariants.rules import RULES
+from tallystick.gateway.settlement.closing import Closing
 from tallystick.kernel.migrations import current_version, migrate, newest_version
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.database import Statement, open_database
+from tallystick.ports.entropy import SystemEntropy
 from tallystick.ports.postgres import binary
 
 RELEASED: tuple[str, ...] = ("0.1.0",)  # the folders beside this file, oldest first; never shorter than it was
 
 FOLDER = Path(__file__).parent
+BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
+PURSES = "SELECT account_id, livemode, currency FROM balance_account WHERE next_day IS NOT NULL"
+LEFT = (
+    "SELECT count(*) AS transactions FROM ledger_transaction t WHERE kind = 'charge' AND NOT EXISTS"
+    " (SELECT FROM settlement_line l"
+    " WHERE (l.account_id, l.livemode, l.ledger_transaction) = (t.account_id, t.livemode, t.id))"
+)
 
 
 def restore(dsn: str, dump: str) -> None:
@@ -53,3 +67,25 @@ def test_what_is_dumped_can_be_restored(empty_dsn: str, service: str, request: p
     command = [str(binary("pg_dump")), "--no-owner", "--no-privileges", "--dbname", dsn]
     restore(empty_dsn, subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert current_version(empty_dsn) == newest_version(f"tallystick.{service}.schema")
+
+
+@pytest.mark.parametrize("version", RELEASED)
+async def test_the_days_of_an_earlier_version_are_closed(empty_dsn: str, version: str) -> None:
+    """RULES §10: what an earlier version posted stands in a report, and the rules that are always checked hold."""
+    restore(empty_dsn, (FOLDER / version / "gateway.sql").read_text(encoding="utf-8"))
+    migrate(empty_dsn, "tallystick.gateway.schema")
+    database, clock = await open_database(empty_dsn), SystemClock()
+    try:
+        closing, purses = Closing(database, clock, SystemEntropy()), Statement("of_a_test", PURSES)
+        owned = [(row["account_id"], row["livemode"], row["currency"]) for row in await database.rows(purses)]
+        for purse in owned:
+            while await closing.close(purse, by_hand=True):
+                pass
+        assert owned
+        [left] = await database.rows(Statement("of_a_test", LEFT))
+        assert left["transactions"] == 0
+        for rule, account_id in product(RULES, {purse[0] for purse in owned}):
+            found = await database.rows(rule.statement, *rule.parameters(account_id, BEGINNING, clock.now()))
+            assert [rule.violation(row) for row in found] == []
+    finally:
+        await database.close()

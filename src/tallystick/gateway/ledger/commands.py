@@ -110,9 +110,7 @@ async def transactions_of(reader: Reader, causes: Iterable[Cause]) -> dict[Cause
     return {(row["account_id"], row["livemode"], row["reference"]): row["id"] for row in rows if row["id"]}
 
 
-async def _fees_to_return(
-    tx: Transaction, entries: Sequence[Entry], terms: Mapping[Purse, Terms]
-) -> dict[str, int]:
+async def _fees_to_return(tx: Transaction, entries: Sequence[Entry], terms: Mapping[Purse, Terms]) -> dict[str, int]:
     """What was charged for the disputes that these entries give back, before or by one of them, by the reference of the
     entry."""
     returning = [entry for entry in entries if entry.fee == "dispute_returned"]
