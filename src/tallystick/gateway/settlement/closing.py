@@ -32,7 +32,7 @@ from tallystick.ports.entropy import Entropy
 SQL = Statements.beside(__file__)
 
 PAGE_LINES: Final = 5_000  # in memory at a time, however long the day was
-TAKEN_LINES: Final = 50_000  # by one statement: some seconds, far below its time limit
+TAKEN_LINES: Final = 50_000  # taken, or paid out, by one statement: some seconds, far below its time limit
 LATE_MAX: Final = timedelta(days=2)
 """How long after its id was made a transaction may still commit. A transaction lives for half a minute at most, and
 clocks differ by minutes; what is older than this before a report's end need not be looked for again."""
@@ -80,7 +80,7 @@ class Closing:
             payout, due = await self._pay_out(tx, purse, day, ends_at, before, rows[0]["payout_interval"], at)
             await self._take_lines(tx, purse, day, ends_at, before)
             if payout is not None:
-                await tx.execute(SQL.note_payout, *purse, day, payout.id)
+                await self._note_payout(tx, purse, day, payout)
             faults = await _faults(tx, purse, day, struck)
             report = await self._write(tx, purse, day, ends_at, before, faults, revision=1, at=at)
             following = day + timedelta(days=1)
@@ -161,10 +161,17 @@ class Closing:
         if payout is None:
             return None, False
         await tx.execute(SQL.insert_payout, *msgspec.structs.astuple(payout))
-        await tx.execute(SQL.pay_released, *purse, payout.id)
+        while await tx.execute(SQL.pay_released, *purse, payout.id, TAKEN_LINES) == TAKEN_LINES:
+            pass
         happening = told("payout.created", payout, posted[(*purse[:2], f"payout:{payout.id}")])
         recorded = await events.record(tx, [happening], at=at, entropy=self._entropy)
         return payout, recorded.due
+
+    async def _note_payout(self, tx: Transaction, purse: Purse, day: date, payout: Payout) -> None:
+        """The lines of the day name the payout that they went with."""
+        [last] = await tx.rows(SQL.last_number, *purse, day)
+        for after in range(0, last["number"], TAKEN_LINES):
+            await tx.execute(SQL.note_payout, *purse, day, payout.id, after, TAKEN_LINES)
 
     async def _write(
         self,

@@ -90,16 +90,28 @@ SELECT l.account_id, l.livemode, l.ledger_transaction, l.currency
    AND (l.available_at > $5::timestamptz OR l.day = $4::date) AND l.net <> 0;
 
 -- pay_released
--- What is available and not paid out yet goes with a payout.
+-- What is available and not paid out yet goes with a payout, so much at a time.
 UPDATE balance_release r
    SET payout = $4::text
- WHERE r.account_id = $1::text AND r.livemode = $2::boolean AND r.currency = $3::text AND r.payout IS NULL;
+  FROM (SELECT u.ledger_transaction
+          FROM balance_release u
+         WHERE u.account_id = $1::text AND u.livemode = $2::boolean AND u.currency = $3::text AND u.payout IS NULL
+         LIMIT $5::int) AS unpaid
+ WHERE r.account_id = $1::text AND r.livemode = $2::boolean AND r.ledger_transaction = unpaid.ledger_transaction;
+
+-- last_number
+-- How many lines the day that is being closed has.
+SELECT coalesce(max(l.number), 0)::int AS number
+  FROM settlement_line l
+ WHERE l.account_id = $1::text AND l.livemode = $2::boolean AND l.currency = $3::text AND l.day = $4::date;
 
 -- note_payout
--- Lines of the day that is being closed name the payout that they went with, and the payout's own names itself.
+-- Lines of the day that is being closed name the payout that they went with, and the payout's own names itself: those behind a
+-- number, so many at a time.
 UPDATE settlement_line l
    SET payout = $5::text
  WHERE l.account_id = $1::text AND l.livemode = $2::boolean AND l.currency = $3::text AND l.day = $4::date
+   AND l.number > $6::int AND l.number <= $6::int + $7::int
    AND (l.source = $5::text
         OR EXISTS (SELECT FROM balance_release r
                     WHERE r.account_id = l.account_id AND r.livemode = l.livemode AND r.ledger_transaction = l.ledger_transaction
