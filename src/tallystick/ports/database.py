@@ -12,7 +12,7 @@ evened out here: `jsonb` travels as text both ways, `timestamptz` as aware UTC d
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -44,6 +44,15 @@ SESSION_SETTINGS = {
     "enable_seqscan": "off",
     "statement_timeout": str(int(STATEMENT_TIMEOUT_S * 1000)),
     "idle_in_transaction_session_timeout": str(int(STATEMENT_TIMEOUT_S * 1000)),
+}
+
+BULK_TIMEOUT_S = 900.0  # a transaction over a whole day's lines may take long; millions of them take minutes
+BULK_SETTINGS = {
+    "statement_timeout": str(int(BULK_TIMEOUT_S * 1000)),
+    "idle_in_transaction_session_timeout": str(int(BULK_TIMEOUT_S * 1000)),
+    # Its statements run once each, over what was just written: a plan of their own, made for it, in more memory.
+    "plan_cache_mode": "force_custom_plan",
+    "work_mem": "64MB",
 }
 
 
@@ -140,11 +149,17 @@ class Transaction(Protocol):
         """Run `statement` and give the number of rows that it touched."""
         ...
 
+    async def copy(self, statement: Statement, blocks: AsyncIterable[bytes]) -> int:
+        """Run `COPY table (columns) FROM STDIN` with these blocks of its text format; the number of rows."""
+        ...
+
 
 class Database(Protocol):
-    """A PostgreSQL database. `rows` and `execute` run one statement with a commit of its own."""
+    """A PostgreSQL database. `rows` and `execute` run one statement with a commit of its own. A `bulk` transaction may
+    take minutes, and its statements are planned for what they find.
+    """
 
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]: ...
+    def transaction(self, *, bulk: bool = False) -> AbstractAsyncContextManager[Transaction]: ...
 
     async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]: ...
 
@@ -174,23 +189,46 @@ async def open_database(dsn: str, *, connections_max: int = CONNECTIONS_MAX) -> 
 class AsyncpgTransaction:
     """A transaction on an asyncpg connection."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_timeout_s")
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, timeout_s: float = STATEMENT_TIMEOUT_S) -> None:
         self._connection = connection
+        self._timeout_s = timeout_s
 
     async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
         try:
-            records: Sequence[Record] = await self._connection.fetch(statement.text, *parameters)
+            records: Sequence[Record] = await self._connection.fetch(
+                statement.text, *parameters, timeout=self._timeout_s
+            )
         except _ASYNCPG_ERRORS as error:
             raise _named(error) from error
         return records
 
     async def execute(self, statement: Statement, *parameters: Any) -> int:
         try:
-            return _rows_touched(await self._connection.execute(statement.text, *parameters))
+            return _rows_touched(await self._connection.execute(statement.text, *parameters, timeout=self._timeout_s))
         except _ASYNCPG_ERRORS as error:
             raise _named(error) from error
+
+    async def copy(self, statement: Statement, blocks: AsyncIterable[bytes]) -> int:
+        table, columns = copied(statement)
+        try:
+            tag = await self._connection.copy_to_table(
+                table, columns=columns, source=blocks, format="text", timeout=self._timeout_s
+            )
+        except _ASYNCPG_ERRORS as error:
+            raise _named(error) from error
+        return _rows_touched(tag)
+
+
+_COPY = re.compile(r"\s*COPY (\w+) \(([\w\s,]+)\) FROM STDIN\s*", re.DOTALL)
+
+
+def copied(statement: Statement) -> tuple[str, list[str]]:
+    """The table and the columns of a COPY statement."""
+    match = _COPY.fullmatch(statement.text)
+    assert match is not None, f"{statement.name} is no COPY of ours"
+    return match[1], [column.strip() for column in match[2].split(",")]
 
 
 class AsyncpgDatabase:
@@ -200,11 +238,13 @@ class AsyncpgDatabase:
         self._connections = connections
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transaction(self, *, bulk: bool = False) -> AsyncIterator[Transaction]:
         connection = await self._take()
-        transaction = AsyncpgTransaction(connection)
+        transaction = AsyncpgTransaction(connection, BULK_TIMEOUT_S if bulk else STATEMENT_TIMEOUT_S)
         try:
             await transaction.execute(_BEGIN)
+            for name, value in BULK_SETTINGS.items() if bulk else ():
+                await connection.execute(f"SET LOCAL {name} = '{value}'")
             yield transaction
             await self._commit(connection)
         except BaseException as error:

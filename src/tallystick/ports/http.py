@@ -86,6 +86,16 @@ class Http(Protocol):
         ...
 
 
+class Downloads(Http, Protocol):
+    """Sends requests, and receives what is too large to hold."""
+
+    async def receive(self, request: HttpRequest, into: Callable[[bytes], object]) -> Exchange:
+        """The same for an answer that is too large to hold: the body of a 2xx goes `into` in pieces, that of any other
+        answer is kept as usual. `cut` where it was longer than `answer_bytes_max`; what came after that was not read.
+        """
+        ...
+
+
 class AddressRefused(OSError):
     """The guard does not let us connect there."""
 
@@ -110,16 +120,24 @@ class AiohttpClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, request: HttpRequest) -> Exchange:
+        return await self._carry_out(request, None)
+
+    async def receive(self, request: HttpRequest, into: Callable[[bytes], object]) -> Exchange:
+        return await self._carry_out(request, into)
+
+    async def _carry_out(self, request: HttpRequest, into: Callable[[bytes], object] | None) -> Exchange:
         progress = _Progress()
         _PROGRESS.set(progress)
         try:
             async with asyncio.timeout(request.deadline_s):
-                return await self._exchange(request, progress)
+                return await self._exchange(request, progress, into)
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             # RuntimeError: what uvloop raises when it writes to a connection that has just closed.
             return _end_of(error, progress.phase)
 
-    async def _exchange(self, request: HttpRequest, progress: "_Progress") -> Answered:
+    async def _exchange(
+        self, request: HttpRequest, progress: "_Progress", into: Callable[[bytes], object] | None
+    ) -> Answered:
         async with self._open().request(
             request.method,
             request.url,
@@ -128,7 +146,10 @@ class AiohttpClient:
             allow_redirects=False,
         ) as answer:
             progress.phase = "answered"
-            body, cut = await _read_capped(answer, request.answer_bytes_max)
+            if into is not None and 200 <= answer.status < 300:
+                body, cut = b"", await _pass_on(answer, request.answer_bytes_max, into)
+            else:
+                body, cut = await _read_capped(answer, request.answer_bytes_max)
             headers = {name.lower(): value for name, value in answer.headers.items()}
             return Answered(answer.status, headers, body, cut)
 
@@ -294,6 +315,18 @@ _REASONS_NOT_SENT: tuple[tuple[type[Exception], str], ...] = (
     (ConnectionRefusedError, "connection_refused"),
     (TimeoutError, "connect_timeout"),
 )
+
+
+async def _pass_on(answer: aiohttp.ClientResponse, bytes_max: int, into: Callable[[bytes], object]) -> bool:
+    """Hand the body over in pieces; whether there was more than `bytes_max`."""
+    size = 0
+    async for chunk in answer.content.iter_any():
+        size += len(chunk)
+        if size > bytes_max:
+            answer.close()
+            return True
+        into(chunk)
+    return False
 
 
 async def _read_capped(answer: aiohttp.ClientResponse, bytes_max: int) -> tuple[bytes, bool]:

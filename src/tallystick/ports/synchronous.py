@@ -3,7 +3,7 @@
 The simulation builds its database on `SynchronousConnection` (DESIGN §8); `SynchronousDatabase` is the plain port.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -84,6 +84,15 @@ class SynchronousConnection:
     def _error(self, result: PGresult) -> psycopg.Error:
         return psycopg.errors.error_from_result(result, encoding="utf-8")
 
+    async def copy(self, statement: Statement, blocks: AsyncIterable[bytes]) -> int:
+        """Run a COPY of ours with these blocks. Raises DatabaseError."""
+        with psycopg_errors():
+            cursor = self._connection.cursor()
+            with cursor.copy(statement.text.encode()) as copy:
+                async for block in blocks:
+                    copy.write(block)
+            return max(cursor.rowcount, 0)
+
     def simple(self, command: bytes) -> str:
         """Run a command without parameters or rows; its tag, such as COMMIT. Raises DatabaseError."""
         result = self._server.exec_(command)
@@ -117,6 +126,9 @@ class SynchronousTransaction:
     async def execute(self, statement: Statement, *parameters: Any) -> int:
         return self._connection.run(statement, parameters)[1]
 
+    async def copy(self, statement: Statement, blocks: AsyncIterable[bytes]) -> int:
+        return await self._connection.copy(statement, blocks)
+
 
 class SynchronousDatabase(SynchronousTransaction):
     """The database port on one connection."""
@@ -125,7 +137,7 @@ class SynchronousDatabase(SynchronousTransaction):
         super().__init__(SynchronousConnection(dsn, {"timezone": "UTC", "jit": "off"}))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transaction(self, *, bulk: bool = False) -> AsyncIterator[Transaction]:
         self._connection.simple(b"BEGIN")
         try:
             yield SynchronousTransaction(self._connection)

@@ -7,7 +7,7 @@ statements, commits and connections.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
@@ -160,7 +160,7 @@ class VirtualDatabase:
         node.databases.append(self)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transaction(self, *, bulk: bool = False) -> AsyncIterator[Transaction]:
         session = await self._take()
         try:
             self._server.begin(session)
@@ -271,6 +271,14 @@ class VirtualDatabase:
             records = any_order(statement, records, world.chance)
         return records, touched
 
+    async def copy(self, session: Session, statement: Statement, blocks: AsyncIterable[bytes]) -> int:
+        """A COPY: into rows of its own, so that nobody holds a lock that it needs."""
+        await self._pace()
+        self._check(session)
+        touched = await session.connection.copy(statement, blocks)
+        self._world.trace("sql", self._node.name, statement.name, str(touched))
+        return touched
+
     async def _send(
         self, session: Session, statement: Statement, parameters: tuple[Any, ...]
     ) -> tuple[Sequence[Record], int]:
@@ -355,6 +363,9 @@ class VirtualTransaction:
     async def execute(self, statement: Statement, *parameters: Any) -> int:
         _, touched = await self._database.run(self._session, statement, parameters)
         return touched
+
+    async def copy(self, statement: Statement, blocks: AsyncIterable[bytes]) -> int:
+        return await self._database.copy(self._session, statement, blocks)
 
 
 def _only_reads(statement: Statement) -> bool:

@@ -211,6 +211,13 @@ class VirtualHttp:
     async def send(self, request: HttpRequest) -> Exchange:
         return await self._network.exchange(self._node, request)
 
+    async def receive(self, request: HttpRequest, into: Callable[[bytes], object]) -> Exchange:
+        answer = await self.send(request)
+        if isinstance(answer, Answered) and 200 <= answer.status < 300:
+            into(answer.body)
+            return Answered(answer.status, answer.headers, b"", answer.cut)
+        return answer
+
 
 async def _served(node: Node, asgi: Asgi, request: HttpRequest, drip_s: float) -> Answered:
     """Call the application as a server would, and put its answer together."""

@@ -29,6 +29,7 @@ WITH held AS MATERIALIZED (
        SET facts = h.facts, state = h.state, fulfilment = h.fulfilment, attention = h.attention, late = h.late, overpaid = h.overpaid,
            keeper = h.keeper, released = h.released, attempt_newest = h.attempt_newest,
            amount_captured_minor = h.amount_captured_minor, amount_refunded_minor = h.amount_refunded_minor,
+           paid_at = CASE WHEN h.state = 'PAID' AND o.state <> 'PAID' THEN $1::timestamptz ELSE o.paid_at END,
            version = h.version, updated_at = $1::timestamptz
       FROM held h
      WHERE (o.merchant_id, o.order_id) = (h.merchant_id, h.order_id)

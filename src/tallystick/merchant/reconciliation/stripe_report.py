@@ -10,7 +10,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import BinaryIO, Final
 
-from tallystick.kernel.money import AmountRefused, parse_decimal
+from tallystick.kernel.money import AMOUNT_MAX, AmountRefused, parse_decimal
 from tallystick.merchant.gateways.stripe_currencies import STRIPE_CURRENCIES
 from tallystick.merchant.reconciliation.lines import (
     Category,
@@ -18,7 +18,6 @@ from tallystick.merchant.reconciliation.lines import (
     Manifest,
     SettlementLine,
     an_id,
-    in_range,
     our_reference,
 )
 from tallystick.merchant.reconciliation.tables import rows_of
@@ -67,14 +66,14 @@ def read_stripe(file: BinaryIO) -> Iterator[Manifest | SettlementLine]:
         code, exponent = _currency(row[currency], number)
         try:
             amounts = (
-                parse_decimal(row[gross], exponent),
-                parse_decimal(row[fee], exponent),
-                parse_decimal(row[net], exponent),
+                _amount(row[gross], exponent),
+                _amount(row[fee], exponent),
+                _amount(row[net], exponent),
             )
         except AmountRefused:
             raise FileDamaged("amount", number) from None
-        for amount in amounts:
-            in_range(amount, number)
+        if max(amounts) > AMOUNT_MAX or min(amounts) < -AMOUNT_MAX:
+            raise FileDamaged("amount", number)
         yield SettlementLine(
             id,
             _time(row[created], number),
@@ -108,10 +107,19 @@ def _known_currency(text: str) -> tuple[str, int] | None:
 
 
 def _time(text: str, number: int) -> datetime:
-    """`2026-11-27 23:59:59`, UTC. The parser takes more than this layout: hence the length."""
     try:
-        if len(text) != 19 or text[10] != " ":
-            raise ValueError
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        return _read_time(text)
     except ValueError:
         raise FileDamaged("date", number) from None
+
+
+# Prices, fees and seconds come again and again in a day's file.
+_amount = lru_cache(maxsize=65_536)(parse_decimal)
+
+
+@lru_cache(maxsize=4_096)
+def _read_time(text: str) -> datetime:
+    """`2026-11-27 23:59:59`, UTC. The parser takes more than this layout: hence the length. Raises ValueError."""
+    if len(text) != 19 or text[10] != " ":
+        raise ValueError("not the layout's time")
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
