@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tallystick.cli import cases, clock, inbox, notifications, operators
+from tallystick.cli import cases, clock, inbox, notifications, operators, reconcile
 from tallystick.cli.failures import CommandFailed
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, show
@@ -31,6 +31,7 @@ app.add_typer(inbox.app, name="inbox")
 app.add_typer(notifications.app, name="endpoints")
 app.add_typer(notifications.letters, name="dead-letters")
 app.add_typer(cases.app, name="cases")
+app.command("reconcile")(reconcile.reconcile)
 
 
 class Adapter(StrEnum):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from tallystick.cli.service_api import ServiceApi
 from tallystick.ports.http import Http
@@ -37,3 +37,27 @@ class MerchantApi:
     async def case(self, case_id: str) -> dict[str, Any]:
         """One case."""
         return await self._api.ask("GET", f"/v1/cases/{quote(case_id, safe='')}")
+
+    async def reconcile(self, day: str, connection: str | None, *, dry_run: bool) -> dict[str, Any]:
+        """Ask for the comparison of a day; the run as it stands."""
+        wanted: dict[str, Any] = {"date": day, "dry_run": dry_run}
+        return await self._api.ask("POST", "/v1/reconciliations", wanted | _named(connection))
+
+    async def hand_in(
+        self, content: bytes, layout: str, day: str, connection: str | None, *, dry_run: bool
+    ) -> dict[str, Any]:
+        """Hand a settlement file in; its run."""
+        wanted = {"format": layout, "date": day, "dry_run": str(dry_run).lower()} | _named(connection)
+        return await self._api.upload(f"/v1/reconciliations/files?{urlencode(wanted)}", content)
+
+    async def run(self, run_id: str) -> dict[str, Any]:
+        """One run as it stands."""
+        return await self._api.ask("GET", f"/v1/reconciliations/{quote(run_id, safe='')}")
+
+    async def report(self, run_id: str, layout: str) -> bytes:
+        """A day's report, html or csv."""
+        return await self._api.text(f"/v1/reconciliations/{quote(run_id, safe='')}/report?format={layout}")
+
+
+def _named(connection: str | None) -> dict[str, str]:
+    return {"connection": connection} if connection else {}

@@ -14,6 +14,8 @@ import msgspec
 from tallystick.ports.http import Answered, Http, HttpRequest
 
 DEADLINE_S = 40.0  # opening a session may take the merchant service three tries at its gateway
+UPLOAD_DEADLINE_S = 600.0  # a file of hundreds of megabytes over a slow line
+TEXT_BYTES_MAX = 256 * 1024 * 1024  # a day's report
 PAGE_ROWS = 100  # the most that the APIs give at a time
 
 
@@ -56,6 +58,30 @@ class ServiceApi:
         if not isinstance(answer, Answered):
             raise ApiUnreachable(f"{self._noun} at {self._url} does not answer ({answer.reason})")
         return _read(answer)
+
+    async def upload(self, path: str, content: bytes) -> dict[str, Any]:
+        """Send a file as it is; the answer's JSON object. Raises ServiceApiError."""
+        headers = {
+            "Authorization": f"Bearer {self._key}",
+            "Accept": "application/json",
+            "Content-Type": "application/octet-stream",
+        }
+        answer = await self._http.send(HttpRequest("POST", self._url + path, headers, content, UPLOAD_DEADLINE_S))
+        if not isinstance(answer, Answered):
+            raise ApiUnreachable(f"{self._noun} at {self._url} does not answer ({answer.reason})")
+        return _read(answer)
+
+    async def text(self, path: str) -> bytes:
+        """A page or a table, as it is. Raises ServiceApiError."""
+        headers = {"Authorization": f"Bearer {self._key}"}
+        answer = await self._http.send(
+            HttpRequest("GET", self._url + path, headers, b"", UPLOAD_DEADLINE_S, TEXT_BYTES_MAX)
+        )
+        if not isinstance(answer, Answered):
+            raise ApiUnreachable(f"{self._noun} at {self._url} does not answer ({answer.reason})")
+        if answer.status >= 400:
+            _read(answer)
+        return answer.body
 
     async def rows(
         self, path: str, *, pages: int, filters: Mapping[str, str | int] | None = None, limit: int = PAGE_ROWS

@@ -34,6 +34,9 @@ from tallystick.merchant import answers, docs_page, openapi
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.cases.api import case_routes
 from tallystick.merchant.cases.cases import case_teller
+from tallystick.merchant.cases.operating import case_operations
+from tallystick.merchant.cases.proposals import Proposals
+from tallystick.merchant.checkout.canceling import Canceling
 from tallystick.merchant.checkout.commands import Checkout
 from tallystick.merchant.checkout.drafts import Terms
 from tallystick.merchant.errors import (
@@ -50,6 +53,7 @@ from tallystick.merchant.expiry.sweeping import Sweeper
 from tallystick.merchant.expiry.worker import AttemptWorker
 from tallystick.merchant.gateways.port import Gateway
 from tallystick.merchant.gateways.stripe import StripeGateway
+from tallystick.merchant.gateways.stripe_reports import StripeReports
 from tallystick.merchant.intake.api import inbox_routes
 from tallystick.merchant.intake.backfill import BackfillWorker
 from tallystick.merchant.intake.commands import Intake
@@ -66,6 +70,11 @@ from tallystick.merchant.notifications.worker import ShopEndpoints
 from tallystick.merchant.orders.api import order_routes
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.polling.commands import Poller
+from tallystick.merchant.reconciliation.api import reconciliation_routes
+from tallystick.merchant.reconciliation.job import Reconciler
+from tallystick.merchant.reconciliation.resolving import Resolver
+from tallystick.merchant.reconciliation.salvaging import Salvager
+from tallystick.merchant.reconciliation.taking import Taker
 from tallystick.merchant.refunds.commands import Refunds
 from tallystick.merchant.requests import BODY_BYTES_MAX, authenticate
 from tallystick.merchant.resuming import Resuming
@@ -82,7 +91,7 @@ from tallystick.ports.database import (
     open_database,
 )
 from tallystick.ports.entropy import Entropy, SystemEntropy
-from tallystick.ports.http import AiohttpClient, Http
+from tallystick.ports.http import AiohttpClient, Downloads, Http
 from tallystick.ports.http1 import Http1Client
 from tallystick.ports.secrets import LocalSecrets, Secrets
 
@@ -102,7 +111,7 @@ class Ports(Struct, frozen=True):
     """
 
     database: Database
-    http: Http
+    http: Downloads
     secrets: Secrets
     clock: Clock
     entropy: Entropy
@@ -135,6 +144,7 @@ class Behind(Struct, frozen=True):
     """What stands behind the API and the return page."""
 
     checkout: Checkout
+    canceling: Canceling
     refunds: Refunds
     returning: ReturnPage
     directory: Directory
@@ -178,12 +188,17 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     inbox = InboxWorker(database, gateways, clock, entropy, outbox)
     errands = ErrandWorker(database, gateways, directory, Stock(shops), clock, entropy, outbox)
     backfill = BackfillWorker(database, intake, gateways, directory, clock, entropy)
+    reconciler, proposals = _reconciling(ports, directory, outbox)
     completer = Completer(keyed.idempotency, Resuming(checkout, refunds).resume, clock)
     reaper = KeyReaper(keyed.idempotency, clock)
 
-    api = web(_api, settings.origin, Behind(checkout, refunds, returning, directory, database, clock, entropy))
+    canceling = Canceling(database, clock, keyed, outbox)
+    api = web(
+        _api, settings.origin, Behind(checkout, canceling, refunds, returning, directory, database, clock, entropy)
+    )
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
     operated = [
+        *case_operations(database, proposals),
         *inbox_routes(database, inbox, clock),
         *letter_routes(letters, redrives, Standings(database, clock)),
         *(route for time in sandbox for route in clock_routes(time)),
@@ -198,6 +213,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         inbox,
         backfill,
         errands,
+        reconciler,
         *notifying,
         completer,
         reaper,
@@ -215,8 +231,9 @@ def _api(origin: str, behind: Behind) -> Asgi:
             Router(
                 "/",
                 route_handlers=[
-                    *order_routes(behind.checkout, behind.refunds, behind.database),
+                    *order_routes(behind.checkout, behind.canceling, behind.refunds, behind.database),
                     *case_routes(behind.database),
+                    *reconciliation_routes(behind.database, behind.clock, behind.entropy),
                 ],
                 guards=[authenticate(behind.directory)],
             ),
@@ -230,6 +247,16 @@ def _api(origin: str, behind: Behind) -> Asgi:
         logging_config=None,
     )
     return cast(Asgi, api)
+
+
+def _reconciling(ports: Ports, directory: Directory, outbox: Outbox) -> tuple[Reconciler, Proposals]:
+    """The job that compares what was settled with what was sold, and what people decide about its cases."""
+    database, clock, entropy = ports.database, ports.clock, ports.entropy
+    reports = StripeReports(ports.http, ports.secrets, clock, entropy)
+    taker = Taker(database, reports, Salvager(database, reports, clock, outbox), clock, entropy)
+    resolver = Resolver(database, reports, clock, entropy, outbox)
+    reconciler = Reconciler(database, directory, taker, resolver, clock, entropy, ports.alerts)
+    return reconciler, Proposals(database, directory, reports, clock, entropy, outbox)
 
 
 def _mounted(api: Asgi, operators: Asgi, webhooks: Asgi) -> Asgi:

@@ -81,7 +81,7 @@ def _call(operation: Json) -> Iterator[str]:
             )
         yield "</table>"
     if "requestBody" in operation:
-        yield f"<h3>Body</h3><p>{_kind(operation['requestBody']['content']['application/json']['schema'])}</p>"
+        yield f"<h3>Body</h3><p>{_body_kind(operation['requestBody']['content'])}</p>"
     yield "<h3>Answers</h3><table><tr><th>Status</th><th>Body</th><th>Meaning</th></tr>"
     for status, answer in sorted(operation["responses"].items()):
         bodies = [_kind(each["schema"]) if each else escape(kind) for kind, each in answer.get("content", {}).items()]
@@ -107,6 +107,12 @@ def _objects(schemas: Json) -> Iterator[str]:
             meaning = _text(" ".join(filter(None, notes)))
             yield f"<tr><td><code>{escape(member)}</code></td><td>{_kind(kind)}</td><td>{meaning}</td></tr>"
         yield "</table>"
+
+
+def _body_kind(content: Json) -> str:
+    """What a body is: an object of ours, or bytes of a media type."""
+    [(media_type, described)] = content.items()
+    return _kind(described["schema"]) if described["schema"] else escape(media_type)
 
 
 def _kind(schema: Json) -> str:

@@ -9,6 +9,7 @@ Problem
   MethodNotAllowed          405
   KeyInUse                  409  the same call is being executed right now
   NotPayable                409  the order is paid, or can still be paid
+  NotCancelable             409  the order has ended, or is paid
   NotRefundable             409  there is no money to give back, or not so much
   TooLarge                  413
   MediaTypeRefused          415
@@ -159,6 +160,13 @@ class NotPayable(Problem):
 
     status, code, title = 409, "order_not_payable", "This order cannot be paid again as it stands"
     default_detail = "Only an order that is FAILED, EXPIRED or CANCELED can be tried again."
+
+
+class NotCancelable(Problem):
+    """The order has ended, or is paid."""
+
+    status, code, title = 409, "order_not_cancelable", "This order cannot be cancelled as it stands"
+    default_detail = "Only an order that is PENDING can be cancelled; give back the money of one that is paid."
 
 
 class NotRefundable(Problem):

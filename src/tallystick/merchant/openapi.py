@@ -14,8 +14,10 @@ from tallystick.merchant.cases.api import CasePage, CasesQuery
 from tallystick.merchant.cases.cases import Case
 from tallystick.merchant.checkout.request import CreateOrder
 from tallystick.merchant.errors import PROBLEM_JSON, ProblemBody
-from tallystick.merchant.orders.api import OrdersQuery, PayAgain, TimelineQuery
+from tallystick.merchant.orders.api import Cancel, OrdersQuery, PayAgain, TimelineQuery
 from tallystick.merchant.orders.view import OrderPage, OrderView, TimelinePage
+from tallystick.merchant.reconciliation.api import FileQuery, MismatchesQuery, Reconcile, ReportQuery, RunsQuery
+from tallystick.merchant.reconciliation.view import MismatchPage, RunPage, RunView
 from tallystick.merchant.refunds.commands import CreateRefund, RefundView
 
 Json = dict[str, Any]
@@ -45,10 +47,15 @@ def document(origin: str) -> Json:
         OrderPage,
         TimelinePage,
         PayAgain,
+        Cancel,
         CreateRefund,
         RefundView,
         Case,
         CasePage,
+        Reconcile,
+        RunView,
+        RunPage,
+        MismatchPage,
         ProblemBody,
         Health,
     )
@@ -75,9 +82,15 @@ def _paths() -> Json:
         "/v1/orders/{order_id}": {"get": _show_order(order_id)},
         "/v1/orders/{order_id}/timeline": {"get": _show_timeline(order_id)},
         "/v1/orders/{order_id}/attempts": {"post": _pay_again(order_id)},
+        "/v1/orders/{order_id}/cancel": {"post": _cancel(order_id)},
         "/v1/orders/{order_id}/refunds": {"post": _refund(order_id)},
         "/v1/cases": {"get": _list_cases()},
         "/v1/cases/{case_id}": {"get": _show_case()},
+        "/v1/reconciliations": {"get": _list_runs(), "post": _reconcile()},
+        "/v1/reconciliations/files": {"post": _hand_in()},
+        "/v1/reconciliations/{run_id}": {"get": _show_run()},
+        "/v1/reconciliations/{run_id}/report": {"get": _show_report()},
+        "/v1/mismatches": {"get": _list_mismatches()},
         "/return/{order_id}": {"get": _return_page(order_id)},
         "/healthz": {"get": _health("health", "Is the process alive", "Looks at nothing else.", (500,))},
         "/readyz": {"get": _health("ready", "Can it work", "Asks the database.", (500, 503))},
@@ -137,6 +150,23 @@ def _pay_again(order_id: Json) -> Json:
     )
 
 
+def _cancel(order_id: Json) -> Json:
+    return _operation(
+        "cancelOrder",
+        "Cancel an order",
+        "Asks for the end of a PENDING order: CANCELED once the gateway has closed it, PAID if money was faster.",
+        [order_id, _KEY],
+        {
+            "200": _answer("The order, CANCELED before.", OrderView),
+            "202": _answer("The order; its end is asked for.", OrderView),
+        },
+        (400, 401, 404, 409, 413, 415, 422, 500, 503),
+        body=Cancel,
+        examples={"cancel": {"summary": "Nothing needs to be said", "value": {}}},
+        body_required=False,
+    )
+
+
 def _refund(order_id: Json) -> Json:
     return _operation(
         "refundOrder",
@@ -171,6 +201,76 @@ def _show_case() -> Json:
     answers = {"200": _answer("The case.", Case)}
     return _operation(
         "showCase", "Show a case", "Everything that is known of it.", [case_id], answers, (401, 404, 422, 500, 503)
+    )
+
+
+def _list_runs() -> Json:
+    answers = {"200": _answer("A page of runs.", RunPage)}
+    return _operation(
+        "listReconciliations",
+        "List reconciliations",
+        "The newest first, without their files.",
+        _query(RunsQuery),
+        answers,
+        (401, 422, 500, 503),
+    )
+
+
+def _reconcile() -> Json:
+    return _operation(
+        "reconcile",
+        "Reconcile a day",
+        "Asks for the comparison of a business day. A day has one run: asked for again, it is answered and nothing "
+        "is done twice. A dry run is always a new one.",
+        [],
+        {"202": _answer("The run; look at it again until it is done.", RunView)},
+        (400, 401, 413, 415, 422, 500, 503),
+        body=Reconcile,
+        examples={"day": {"summary": "A day", "value": {"date": "2026-11-27", "dry_run": True}}},
+    )
+
+
+def _hand_in() -> Json:
+    operation = _operation(
+        "reconcileFile",
+        "Hand in a settlement file",
+        "The body is the file as it is: a report in Stripe's or Adyen's layout, or a bank statement in camt.053.",
+        _query(FileQuery),
+        {"202": _answer("The run; look at it again until it is done.", RunView)},
+        (401, 413, 422, 500, 503),
+    )
+    operation["requestBody"] = {"required": False, "content": {"application/octet-stream": {"schema": {}}}}
+    return operation
+
+
+def _show_run() -> Json:
+    answers = {"200": _answer("The run.", RunView)}
+    return _operation(
+        "showReconciliation", "Show a reconciliation", "With its files.", [_RUN_ID], answers, (401, 404, 422, 500, 503)
+    )
+
+
+def _show_report() -> Json:
+    content: Json = {"text/html": {}, "text/csv": {}}
+    return _operation(
+        "reconciliationReport",
+        "Read a day's report",
+        "A page for people, or all that did not fit as a table.",
+        [_RUN_ID, *_query(ReportQuery)],
+        {"200": {"description": "The report.", "content": content}},
+        (401, 404, 422, 500, 503),
+    )
+
+
+def _list_mismatches() -> Json:
+    answers = {"200": _answer("A page of mismatches.", MismatchPage)}
+    return _operation(
+        "listMismatches",
+        "List mismatches",
+        "What did not fit, of all runs or of one.",
+        _query(MismatchesQuery),
+        answers,
+        (401, 422, 500, 503),
     )
 
 
@@ -239,6 +339,14 @@ _KEY: Final[Json] = {
     "required": True,
 }
 
+_RUN_ID: Final[Json] = {
+    "in": "path",
+    "name": "run_id",
+    "schema": {"type": "string"},
+    "description": "The run's id.",
+    "required": True,
+}
+
 _PROBLEMS: Final = {
     400: "The request cannot be read, or its Idempotency-Key cannot be used.",
     401: "No API key that we know.",
@@ -304,5 +412,6 @@ def _query(model: type[msgspec.Struct]) -> list[Json]:
         kinds = [each for each in schema.get("anyOf", [schema]) if each != {"type": "null"}]
         assert len(kinds) == 1, "a query parameter has one type"
         members = {key: value for key, value in kinds[0].items() if key != "description"}
-        parameters.append(_parameter("query", name, members, kinds[0]["description"]))
+        required = name in schemas[model.__name__].get("required", ())
+        parameters.append(_parameter("query", name, members, kinds[0]["description"], required=required))
     return parameters

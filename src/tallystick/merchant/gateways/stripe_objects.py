@@ -194,6 +194,19 @@ def is_refund_of(refund: Object, reference: str) -> bool:
     return refund.object == "refund" and (refund.metadata or {}).get("reference") == reference
 
 
+def as_paid(intent: Object) -> tuple[str | None, int | None, tuple[AnyFact, ...]]:
+    """Whose a retrieved payment intent is, by the reference that we gave the gateway, and how it stands. Raises
+    AmountRefused.
+    """
+    return (*_our_reference(intent), _payment_intent(intent))
+
+
+def read_object(thing: Object) -> tuple[AnyFact, ...]:
+    """What a retrieved refund, dispute or charge says. Raises AmountRefused."""
+    read = _READERS.get(thing.object)
+    return read(thing) if read else ()
+
+
 # --- one reader for each kind of object ------------------------------------------------------------------------------
 
 

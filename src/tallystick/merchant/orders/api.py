@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from tallystick.kernel.identifiers import owner_of
 from tallystick.merchant import answers
 from tallystick.merchant.accounts.commands import MERCHANT_PREFIX
+from tallystick.merchant.checkout.canceling import Canceling
 from tallystick.merchant.checkout.commands import Checkout
 from tallystick.merchant.checkout.drafts import ORDER_PREFIX
 from tallystick.merchant.checkout.request import CreateOrder
@@ -52,7 +53,13 @@ class PayAgain(Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /v1/orders/{id}/attempts`: nothing needs to be said."""
 
 
-def order_routes(checkout: Checkout, refunds: Refunds, database: Database) -> list[HTTPRouteHandler]:
+class Cancel(Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/orders/{id}/cancel`: nothing needs to be said."""
+
+
+def order_routes(
+    checkout: Checkout, canceling: Canceling, refunds: Refunds, database: Database
+) -> list[HTTPRouteHandler]:
     """The handlers, over what they need."""
 
     # The framework's own answer names only the methods of whichever handler it saw first.
@@ -110,7 +117,15 @@ def order_routes(checkout: Checkout, refunds: Refunds, database: Database) -> li
         answer = await refunds.refund(request.auth, key, _our_order(request), wanted, sent)
         return answers.encoded(answer.body, answer.status, REPLAYED if answer.replayed else None)
 
-    return [allowed_methods, place_order, list_orders, show_order, show_timeline, pay_again, refund]
+    @post("/v1/orders/{order_id:str}/cancel")
+    async def cancel(request: Call) -> Response[bytes]:
+        query(request, NoQuery)
+        key = idempotency_key(request)
+        _, sent = await body(request, Cancel, default=b"{}")
+        answer = await canceling.cancel(request.auth, key, _our_order(request), sent)
+        return answers.encoded(answer.body, answer.status, REPLAYED if answer.replayed else None)
+
+    return [allowed_methods, place_order, list_orders, show_order, show_timeline, pay_again, refund, cancel]
 
 
 def _our_order(request: Call) -> str:

@@ -1,0 +1,202 @@
+"""What was found is resolved: what is safe by the gateway's own answer, the rest as a case (RULES §11).
+
+An automatic action retrieves the payment and merges what the gateway answers, under the reference `recon:{payment}`,
+through the one write path of orders. It counts as done only when the answer says what the line said; otherwise a person
+decides. Whatever is done is noted in the commit that does it, so a run that is begun again repeats nothing.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from tallystick.kernel.outcomes import Done, Refused
+from tallystick.merchant.cases.cases import Found, open_cases
+from tallystick.merchant.gateways.port import Connection
+from tallystick.merchant.gateways.stripe import MISCONFIGURED
+from tallystick.merchant.gateways.stripe_reports import PaymentFound
+from tallystick.merchant.orders.apply import apply_facts
+from tallystick.merchant.orders.facts import AnyFact, DisputeSeen, RefundSeen, Succeeded
+from tallystick.merchant.orders.learning import Learnt
+from tallystick.merchant.orders.outbox import Outbox
+from tallystick.merchant.reconciliation.findings import MISSING_DAYS, business_days_after
+from tallystick.merchant.reconciliation.taking import SQL, Held, NotYet, Reports
+from tallystick.ports.clock import Clock
+from tallystick.ports.database import Database, Record, Transaction
+from tallystick.ports.entropy import Entropy
+
+PAGE_MISMATCHES: Final = 50
+CALLS_MAX: Final = 8  # payments retrieved side by side
+HOLD: Final = frozenset({"paid_but_missing", "authorised_there", "voided_there", "dispute_unknown"})
+
+
+class Outcome(Struct, frozen=True):
+    """What becomes of a mismatch: its state and code, and facts that are merged in the same commit."""
+
+    state: str
+    code: str
+    learnt: tuple[Learnt, ...] = ()
+    wait_until: date | None = None
+    details: dict[str, str] = {}
+
+
+class Resolver:
+    """Resolves what runs have found."""
+
+    def __init__(self, database: Database, reports: Reports, clock: Clock, entropy: Entropy, outbox: Outbox) -> None:
+        self._database = database
+        self._reports = reports
+        self._clock = clock
+        self._entropy = entropy
+        self._outbox = outbox
+
+    async def resolve_page(
+        self, run: Held, connection: Connection, after: tuple[str, str, str]
+    ) -> tuple[str, str, str] | None:
+        """Resolve the next mismatches behind `after`; the last of them. Raises NotYet where the gateway is away."""
+        rows = await self._database.rows(
+            SQL.open_mismatches,
+            *run.key,
+            run.connection_id,
+            run.business_date,
+            *after,
+            PAGE_MISMATCHES,
+        )
+        gate = asyncio.Semaphore(CALLS_MAX)
+
+        async def decided(row: Record) -> Outcome:
+            async with gate:
+                return await self._decide(run, connection, row)
+
+        outcomes = await asyncio.gather(*(decided(row) for row in rows))
+        for row, outcome in zip(rows, outcomes, strict=True):
+            await self._store(run, row, outcome)
+        return (rows[-1]["reconciliation_id"], rows[-1]["code"], rows[-1]["subject"]) if rows else None
+
+    async def _decide(self, run: Held, connection: Connection, row: Record) -> Outcome:
+        if row["state"] == "waiting":
+            return await self._waited(run, connection, row)
+        if row["resolution"] != "automatic":
+            return Outcome("case", row["code"])
+        found = await self._retrieve(connection, row)
+        if found is None:
+            return Outcome("case", row["code"], details={"gateway": "does not know the payment"})
+        learnt = _learnt(run, row, found)
+        if not learnt or not _confirms(row, found.facts):
+            return Outcome("case", row["code"], details={"gateway": f"says {found.status}, and not what the line says"})
+        return Outcome("resolved", row["code"], learnt)
+
+    async def _waited(self, run: Held, connection: Connection, row: Record) -> Outcome:
+        """It waited long enough for its other half."""
+        if row["code"] == "cut_off":
+            until = business_days_after(row["found_at"].date(), MISSING_DAYS)
+            until = max(until, business_days_after(row["wait_until"], MISSING_DAYS - 1))
+            return Outcome("waiting", "paid_but_missing", wait_until=until)
+        if row["code"] == "refund_missing":
+            return Outcome("case", "refund_missing")
+        found = await self._retrieve(connection, row)
+        if found is None:
+            return Outcome("case", row["code"], details={"gateway": "does not know the payment"})
+        codes: dict[str, str] = {"requires_capture": "authorised_there", "canceled": "voided_there"}
+        code = codes.get(found.status) or str(row["code"])
+        return Outcome("case", code, _learnt(run, row, found), details={"gateway": f"says {found.status}"})
+
+    async def _retrieve(self, connection: Connection, row: Record) -> PaymentFound | None:
+        """The payment as it is; None where the gateway has none. Raises NotYet."""
+        if row["payment"] is None:
+            return None
+        answer = await self._reports.payment(connection, row["payment"])
+        match answer:
+            case Done(found):
+                return found
+            case Refused(code=code, status=status) if code != MISCONFIGURED or status == 404:
+                return None
+            case _:
+                raise NotYet(f"payment {row['payment']} cannot be retrieved")
+
+    async def _store(self, run: Held, row: Record, outcome: Outcome) -> None:
+        """Merge and note it, in one commit."""
+        at = self._clock.now()
+        async with self._database.transaction() as tx:
+            applied = await apply_facts(tx, outcome.learnt, at, self._outbox)
+            if applied.unknown and outcome.state == "resolved":
+                outcome = Outcome("case", outcome.code, details={"order": "has no such attempt"})
+            touched = await tx.execute(
+                SQL.settle_mismatch,
+                run.key.merchant_id,
+                row["reconciliation_id"],
+                row["code"],
+                row["subject"],
+                outcome.state,
+                outcome.code,
+                outcome.wait_until,
+                msgspec.json.encode(outcome.details).decode(),
+                at,
+            )
+            if touched:
+                await self._see(tx, run, row, outcome, at)
+
+    async def _see(self, tx: Transaction, run: Held, row: Record, outcome: Outcome, at: datetime) -> None:
+        """Open the cases that follow."""
+        found: list[Found] = []
+        if outcome.state == "case":
+            details = {
+                "reconciliation": row["reconciliation_id"],
+                "payment": row["payment"],
+                "lines": list(row["lines"]),
+                "amount": row["amount_minor"],
+                "currency": row["currency"],
+                "hold": outcome.code in HOLD,
+                **msgspec.json.decode(row["details"]),
+                **outcome.details,
+            }
+            found.append(_found(run, row, f"recon_{outcome.code}", f"{run.connection_id}:{row['subject']}", details))
+        if outcome.code == "refund_failure" and outcome.state == "resolved":
+            found.append(_found(run, row, "refund_returned", str(row["subject"]), {"refund": row["subject"]}))
+        if outcome.code == "dispute_unknown" and outcome.state == "resolved":
+            details = {"dispute": row["subject"], "payment": row["payment"], "hold": True}
+            found.append(_found(run, row, "recon_dispute_unknown", f"{run.connection_id}:{row['subject']}", details))
+        await open_cases(tx, found, at, self._entropy)
+
+
+def _found(run: Held, row: Record, kind: str, subject: str, details: dict[str, object]) -> Found:
+    return Found(run.key.merchant_id, kind, subject, row["order_id"], row["attempt"], details)
+
+
+def _learnt(run: Held, row: Record, found: PaymentFound) -> tuple[Learnt, ...]:
+    """The gateway's answer as facts about the attempt that it is about: as we know it, or as it says."""
+    if row["attempt"] is not None:
+        order_id, attempt = row["order_id"], row["attempt"]
+    else:
+        order_id, attempt = found.order_id, found.attempt
+    if order_id is None or attempt is None:
+        return ()
+    reference = f"recon:{row['payment']}"
+    return tuple(
+        Learnt(run.key.merchant_id, order_id, attempt, fact, "settlement", reference, run.connection_id)
+        for fact in found.facts
+    )
+
+
+def _confirms(row: Record, facts: Sequence[AnyFact]) -> bool:
+    """Whether the gateway's answer says what the line said."""
+    subject = row["subject"]
+    match row["code"]:
+        case "refund_unknown":
+            return any(isinstance(fact, RefundSeen) and fact.refund == subject for fact in facts)
+        case "refund_failure":
+            return any(
+                isinstance(fact, RefundSeen) and fact.refund == subject and fact.status in ("failed", "canceled")
+                for fact in facts
+            )
+        case "dispute_unknown":
+            return any(isinstance(fact, DisputeSeen) and fact.dispute == subject for fact in facts)
+        case "dispute_reversal":
+            return any(
+                isinstance(fact, DisputeSeen) and fact.dispute == subject and fact.outcome == "won" for fact in facts
+            )
+        case _:
+            return any(isinstance(fact, Succeeded) for fact in facts)

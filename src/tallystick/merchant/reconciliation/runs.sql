@@ -1,0 +1,231 @@
+-- insert_run
+-- Ask for a run; the one of that day that is there already, whoever asked for it, is left as it is.
+INSERT INTO reconciliation (merchant_id, reconciliation_id, connection_id, business_date, source, dry_run, requested_by, due_at, created_at)
+VALUES ($1::text, $2::text, $3::text, $4::date, $5::text, $6::boolean, $7::text, $8::timestamptz, $8::timestamptz)
+    ON CONFLICT (merchant_id, connection_id, business_date, source) WHERE NOT dry_run DO NOTHING;
+
+-- find_run_of_day
+-- The run of a day, if there is one.
+SELECT r.merchant_id, r.reconciliation_id, r.connection_id, r.business_date, r.source, r.dry_run, r.state, r.stopped, r.summary,
+       r.lines_read, r.requested_by, r.error, r.created_at, r.finished_at
+  FROM reconciliation r
+ WHERE r.merchant_id = $1::text AND r.connection_id = $2::text AND r.business_date = $3::date AND r.source = $4::text AND NOT r.dry_run;
+
+-- find_run
+-- One run.
+SELECT r.merchant_id, r.reconciliation_id, r.connection_id, r.business_date, r.source, r.dry_run, r.state, r.stopped, r.summary,
+       r.lines_read, r.requested_by, r.error, r.created_at, r.finished_at
+  FROM reconciliation r
+ WHERE r.merchant_id = $1::text AND r.reconciliation_id = $2::text;
+
+-- list_runs
+-- A page of a merchant's runs, the newest first, those before the cursor.
+SELECT r.merchant_id, r.reconciliation_id, r.connection_id, r.business_date, r.source, r.dry_run, r.state, r.stopped, r.summary,
+       r.lines_read, r.requested_by, r.error, r.created_at, r.finished_at
+  FROM reconciliation r
+ WHERE r.merchant_id = $1::text AND ($2::text IS NULL OR r.reconciliation_id < $2::text)
+ ORDER BY r.reconciliation_id DESC
+ LIMIT $3::int;
+
+-- days_to_schedule
+-- Connections that have no run of their gateway's for a day that lies after their making.
+SELECT c.merchant_id, c.connection_id, d.day
+  FROM connection c
+ CROSS JOIN unnest($1::date[]) AS d(day)
+ WHERE c.disabled_at IS NULL AND c.created_at < d.day + 1
+   AND NOT EXISTS (SELECT FROM reconciliation r
+                    WHERE r.merchant_id = c.merchant_id AND r.connection_id = c.connection_id AND r.business_date = d.day
+                      AND r.source = 'gateway' AND NOT r.dry_run)
+ ORDER BY c.merchant_id, c.connection_id, d.day
+ LIMIT $2::int;
+
+-- due_runs
+-- Runs that are due and that nobody holds, the oldest day first, so that what is carried over meets its next day; read without locks.
+SELECT r.merchant_id, r.reconciliation_id, r.generation
+  FROM reconciliation r
+ WHERE r.due_at <= $1::timestamptz AND (r.lease_until IS NULL OR r.lease_until <= $1::timestamptz)
+ ORDER BY r.business_date, r.merchant_id, r.reconciliation_id
+ LIMIT $2::int;
+
+-- take_run
+-- Take the lease of a run, unless someone else took it meanwhile. While an earlier day of the connection is held, its later days wait:
+-- what was settled before must be known.
+UPDATE reconciliation r
+   SET lease_until = $4::timestamptz, generation = r.generation + 1, tries = r.tries + 1
+ WHERE r.merchant_id = $1::text AND r.reconciliation_id = $2::text AND r.generation = $3::int AND r.due_at IS NOT NULL
+   AND NOT EXISTS (SELECT FROM reconciliation e
+                    WHERE e.merchant_id = r.merchant_id AND e.connection_id = r.connection_id AND e.business_date < r.business_date
+                      AND e.due_at IS NOT NULL AND e.lease_until > $5::timestamptz)
+RETURNING r.merchant_id, r.reconciliation_id, r.connection_id, r.business_date, r.source, r.dry_run, r.state, r.generation, r.tries,
+          r.created_at;
+
+-- keep_run
+-- Keep the lease of a run that takes longer, and note how far it is; one that was taken over is not touched.
+UPDATE reconciliation r
+   SET lease_until = $4::timestamptz, lines_read = greatest(r.lines_read, $5::bigint)
+ WHERE r.merchant_id = $1::text AND r.reconciliation_id = $2::text AND r.generation = $3::int AND r.due_at IS NOT NULL;
+
+-- advance_run
+-- A run has come to its next state; whoever lost its lease changes nothing.
+UPDATE reconciliation r
+   SET state = $4::text, lines_read = coalesce($5::bigint, r.lines_read), stopped = coalesce($6::text, r.stopped), error = NULL
+ WHERE r.merchant_id = $1::text AND r.reconciliation_id = $2::text AND r.generation = $3::int AND r.due_at IS NOT NULL;
+
+-- put_off_run
+-- A run could not go on: it is due again at a time, with the reason.
+UPDATE reconciliation r
+   SET due_at = $4::timestamptz, lease_until = NULL, error = $5::text
+ WHERE r.merchant_id = $1::text AND r.reconciliation_id = $2::text AND r.generation = $3::int AND r.due_at IS NOT NULL;
+
+-- finish_run
+-- A run has come to its end.
+UPDATE reconciliation r
+   SET state = $4::text, summary = $5::jsonb, due_at = NULL, lease_until = NULL, error = NULL, finished_at = $6::timestamptz
+ WHERE r.merchant_id = $1::text AND r.reconciliation_id = $2::text AND r.generation = $3::int AND r.due_at IS NOT NULL;
+
+-- list_files
+-- The files of a run.
+SELECT f.number, f.state, f.currency, f.account, f.sequence, f.revision, f.lines, f.gross_minor, f.fee_minor, f.net_minor,
+       f.opening_minor, f.closing_minor, f.sha256, f.damage, f.reason
+  FROM settlement_file f
+ WHERE f.merchant_id = $1::text AND f.reconciliation_id = $2::text
+ ORDER BY f.number;
+
+-- insert_file
+-- A file of a run, taken or refused.
+INSERT INTO settlement_file (merchant_id, reconciliation_id, number, connection_id, state, currency, account, sequence, revision, lines,
+                             gross_minor, fee_minor, net_minor, opening_minor, closing_minor, sha256, damage, reason)
+VALUES ($1::text, $2::text, $3::int, $4::text, $5::text, $6::text, $7::text, $8::bigint, $9::int, $10::bigint, $11::bigint, $12::bigint,
+        $13::bigint, $14::bigint, $15::bigint, $16::text, $17::text, $18::text);
+
+-- file_before
+-- The newest file of a currency of a connection that was taken on an earlier day, and how many were refused since.
+SELECT f.sequence, f.closing_minor, r.business_date,
+       (SELECT count(DISTINCT s.business_date)::int
+          FROM settlement_file g
+          JOIN reconciliation s ON (s.merchant_id, s.reconciliation_id) = (g.merchant_id, g.reconciliation_id)
+         WHERE g.merchant_id = $1::text AND g.connection_id = $2::text AND g.state = 'refused'
+           AND coalesce(g.currency, $3::text) = $3::text
+           AND s.business_date > r.business_date AND s.business_date < $4::date) AS refused
+  FROM settlement_file f
+  JOIN reconciliation r ON (r.merchant_id, r.reconciliation_id) = (f.merchant_id, f.reconciliation_id)
+ WHERE f.merchant_id = $1::text AND f.connection_id = $2::text AND f.currency = $3::text AND f.state = 'accepted'
+   AND f.sequence IS NOT NULL AND r.source = $5::text AND NOT r.dry_run AND r.business_date < $4::date
+ ORDER BY r.business_date DESC
+ LIMIT 1;
+
+-- currencies_sold
+-- The currencies in which orders were placed through a connection.
+SELECT o.currency
+  FROM orders o
+ WHERE o.merchant_id = $1::text AND o.connection_id = $2::text
+ GROUP BY o.currency
+ ORDER BY o.currency;
+
+-- contracts
+-- What a connection's charges cost by contract.
+SELECT f.currency, f.basis_points, f.fixed_minor
+  FROM fee_contract f
+ WHERE f.merchant_id = $1::text AND f.connection_id = $2::text
+ ORDER BY f.currency;
+
+-- insert_piece
+-- A piece of a file that is handed in.
+INSERT INTO settlement_upload (merchant_id, reconciliation_id, number, bytes) VALUES ($1::text, $2::text, $3::int, $4::bytea);
+
+-- read_piece
+-- A piece of a file that was handed in.
+SELECT u.bytes FROM settlement_upload u WHERE u.merchant_id = $1::text AND u.reconciliation_id = $2::text AND u.number = $3::int;
+
+-- delete_pieces
+-- A file that was handed in has been read.
+DELETE FROM settlement_upload u WHERE u.merchant_id = $1::text AND u.reconciliation_id = $2::text;
+
+-- delete_lines
+-- The lines of a dry run are not kept: what it found is.
+DELETE FROM settlement_line l WHERE l.merchant_id = $1::text AND l.reconciliation_id = $2::text;
+
+-- explain_statement
+-- Payouts that arrived at the bank beside those that the gateway's reports tell of: by their name, and by their amount.
+UPDATE settlement_line l
+   SET code = 'unexplained_line'
+ WHERE l.merchant_id = $1::text AND l.reconciliation_id = $2::text AND l.category IN ('payout', 'payout_failure')
+   AND NOT EXISTS (SELECT FROM settlement_line p
+                     JOIN reconciliation r ON (r.merchant_id, r.reconciliation_id) = (p.merchant_id, p.reconciliation_id)
+                    WHERE p.merchant_id = $1::text AND r.connection_id = $3::text AND r.source <> 'camt053' AND NOT r.dry_run
+                      AND p.category = l.category AND p.source IN (l.order_reference, l.payout)
+                      AND p.gross_minor = -l.gross_minor AND p.currency = l.currency);
+
+-- count_codes
+-- How many lines ended in each code, and their money.
+SELECT l.code, l.currency, count(*) AS lines, sum(l.gross_minor)::bigint AS gross_minor, sum(l.fee_minor)::bigint AS fee_minor,
+       sum(l.net_minor)::bigint AS net_minor
+  FROM settlement_line l
+ WHERE l.merchant_id = $1::text AND l.reconciliation_id = $2::text
+ GROUP BY l.code, l.currency
+ ORDER BY l.code, l.currency;
+
+-- count_mismatches
+-- How many mismatches of a run there are, by code and what became of them.
+SELECT m.code, m.resolution, m.state, count(*) AS found, coalesce(sum(m.amount_minor), 0)::bigint AS amount_minor
+  FROM mismatch m
+ WHERE m.merchant_id = $1::text AND m.reconciliation_id = $2::text
+ GROUP BY m.code, m.resolution, m.state
+ ORDER BY m.code, m.resolution, m.state;
+
+-- list_mismatches
+-- A page of a merchant's mismatches, of one run where it is named, those behind the cursor.
+SELECT m.reconciliation_id, m.code, m.subject, m.payment, m.order_id, m.attempt, m.currency, m.amount_minor, m.lines, m.resolution,
+       m.state, m.wait_until, m.details, m.found_at, m.resolved_at
+  FROM mismatch m
+ WHERE m.merchant_id = $1::text AND ($2::text IS NULL OR m.reconciliation_id = $2::text)
+   AND (m.reconciliation_id, m.code, m.subject) > ($3::text, $4::text, $5::text)
+ ORDER BY m.reconciliation_id, m.code, m.subject
+ LIMIT $6::int;
+
+-- open_mismatches
+-- The next mismatches of a run that are to be resolved, or were found waiting long enough.
+SELECT m.reconciliation_id, m.code, m.subject, m.payment, m.order_id, m.attempt, m.currency, m.amount_minor, m.lines, m.resolution,
+       m.state, m.wait_until, m.details, m.found_at, m.resolved_at
+  FROM mismatch m
+ WHERE m.merchant_id = $1::text
+   AND (m.reconciliation_id = $2::text AND m.state = 'open'
+        OR m.connection_id = $3::text AND m.state = 'waiting' AND m.wait_until <= $4::date)
+   AND (m.reconciliation_id, m.code, m.subject) > ($5::text, $6::text, $7::text)
+ ORDER BY m.reconciliation_id, m.code, m.subject
+ LIMIT $8::int;
+
+-- settle_mismatch
+-- What became of a mismatch; one that somebody else has settled meanwhile is left alone.
+UPDATE mismatch m
+   SET state = $5::text, code = $6::text, wait_until = $7::date, details = m.details || $8::jsonb,
+       resolved_at = CASE WHEN $5::text = 'resolved' THEN $9::timestamptz END
+ WHERE m.merchant_id = $1::text AND m.reconciliation_id = $2::text AND m.code = $3::text AND m.subject = $4::text
+   AND m.state IN ('open', 'waiting');
+
+-- clear_waiting
+-- What waited for a line that has come meanwhile, on any day, is resolved.
+UPDATE mismatch m
+   SET state = 'resolved', resolved_at = $3::timestamptz
+ WHERE m.merchant_id = $1::text AND m.connection_id = $2::text AND m.state = 'waiting'
+   AND EXISTS (SELECT FROM settlement_line l
+                 JOIN reconciliation r ON (r.merchant_id, r.reconciliation_id) = (l.merchant_id, l.reconciliation_id)
+                WHERE l.merchant_id = $1::text AND l.payment = m.payment AND NOT r.dry_run AND r.state <> 'due'
+                  AND r.connection_id = m.connection_id
+                  AND (l.category = 'charge' AND m.code <> 'refund_missing'
+                       OR l.category = 'refund' AND m.code = 'refund_missing' AND l.source = m.subject));
+
+-- stop_automatic
+-- A cap or the breaker holds the automatic actions of a run back.
+UPDATE mismatch m
+   SET state = 'stopped'
+ WHERE m.merchant_id = $1::text AND m.reconciliation_id = $2::text AND m.state = 'open' AND m.resolution = 'automatic';
+
+-- not_captured
+-- Of these payments, those that are not known here as captured.
+SELECT wanted.payment
+  FROM unnest($3::text[]) AS wanted(payment)
+ WHERE NOT EXISTS (SELECT FROM attempt a
+                    WHERE a.merchant_id = $1::text AND a.connection_id = $2::text AND a.payment_intent = wanted.payment
+                      AND a.state = 'succeeded')
+ ORDER BY wanted.payment;

@@ -1,0 +1,167 @@
+"""Reconciliation over HTTP: runs, mismatches, report, files; cases proposed and approved by two people."""
+
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tallystick.kernel.operators.keys import create_key
+from tallystick.merchant.reconciliation import report
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.database import ConstraintViolated, Statement
+from tallystick.ports.entropy import SystemEntropy
+
+Files = Any
+Stage = Any
+
+
+async def hand_in(stage: Stage, raw: bytes, **query: str) -> tuple[int, dict[str, Any]]:
+    address = f"{stage.url}/v1/reconciliations/files"
+    wanted = {"format": "stripe", "date": "2026-11-26"} | query
+    async with stage.client.post(address, params=wanted, data=raw, headers=stage.headers()) as answer:
+        return answer.status, await answer.json(content_type=None)
+
+
+async def work(stage: Stage) -> None:
+    """Runs that are due."""
+    [worker] = [each for each in stage.service.workers if type(each).__name__ == "Reconciler"]
+    while await worker.run_once():
+        pass
+
+
+async def text(stage: Stage, path: str) -> tuple[int, str, Any]:
+    async with stage.client.get(f"{stage.url}{path}", headers=stage.headers()) as answer:
+        return answer.status, await answer.text(), answer.headers
+
+
+async def test_a_file_is_handed_in_and_its_run_is_shown(stage: Stage, files: Files) -> None:
+    raw = files.stripe(files.stripe_row(1, created_utc="2026-11-26 10:00:00"), files.stripe_row(2, "new <b>"))
+    status, run = await hand_in(stage, raw)
+    assert (status, run["state"], run["source"]) == (202, "due", "stripe")
+    await work(stage)
+    status, run = await stage.get(f"/v1/reconciliations/{run['id']}")
+    assert (status, run["state"], run["files"][0]["lines"]) == (200, "done", 2)
+    assert {each["code"] for each in run["summary"]["lines"]} == {"unknown_payment"}
+    assert await stage.count("settlement_upload") == 0
+    status, page = await stage.get(f"/v1/mismatches?reconciliation={run['id']}&limit=1")
+    assert (status, len(page["data"])) == (200, 1)
+    _, rest = await stage.get(f"/v1/mismatches?limit=1&cursor={page['next_cursor']}")
+    assert rest["data"][0]["subject"] != page["data"][0]["subject"]
+    assert rest["next_cursor"] is None
+    status, runs = await stage.get("/v1/reconciliations")
+    assert [each["id"] for each in runs["data"]] == [run["id"]]
+
+
+async def test_a_day_has_one_run_and_a_dry_run_is_always_a_new_one(stage: Stage, files: Files) -> None:
+    raw = files.stripe(files.stripe_row(1))
+    _, first = await hand_in(stage, raw)
+    _, again = await hand_in(stage, raw)
+    _, dry = await hand_in(stage, raw, dry_run="true")
+    assert first["id"] == again["id"] != dry["id"]
+    await work(stage)
+    _, dry = await stage.get(f"/v1/reconciliations/{dry['id']}")
+    assert (dry["state"], {each["state"] for each in dry["summary"]["mismatches"]}) == ("done", {"stopped"})
+    assert await stage.count("cases") == 1, "the dry run opened none"
+    assert await stage.count("settlement_line") == 1, "and keeps no lines"
+
+
+async def test_the_report_is_a_page_and_a_table(stage: Stage, files: Files) -> None:
+    row = files.stripe_row(1) | {"payment_metadata[order_id]": "<script>alert(1)</script>"}
+    _, run = await hand_in(stage, files.stripe(row, files.stripe_row(2) | {"payment_metadata[order_id]": "=1+1"}))
+    await work(stage)
+    status, page, headers = await text(stage, f"/v1/reconciliations/{run['id']}/report")
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "Captured at the gateway, no order here" in page
+    assert "25.00 EUR" in page
+    assert "<script>" not in page
+    status, table, headers = await text(stage, f"/v1/reconciliations/{run['id']}/report?format=csv")
+    assert (status, headers["Content-Type"].split(";")[0]) == (200, "text/csv")
+    assert table.splitlines()[0].split(",") == list(report.CSV_COLUMNS)
+    assert len(table.splitlines()) == 3
+    assert ",=1+1" not in table
+    status, _, _ = await text(stage, "/v1/reconciliations/rec_nobody/report")
+    assert status == 404
+
+
+async def test_another_merchants_runs_are_not_shown(stage: Stage, files: Files) -> None:
+    _, run = await hand_in(stage, files.stripe(files.stripe_row(1)))
+    await stage.database.execute(Statement("x", "UPDATE reconciliation SET merchant_id = 'mer_x'"))
+    assert (await stage.get(f"/v1/reconciliations/{run['id']}"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [({"format": "other"}, 422), ({"date": "26.11.2026"}, 422), ({"connection": "con_x"}, 422), ({"x": "1"}, 422)],
+)
+async def test_what_is_wrong_is_refused(stage: Stage, query: dict[str, str], status: int) -> None:
+    assert (await hand_in(stage, b"x", **query))[0] == status
+
+
+async def operator(stage: Stage, name: str) -> dict[str, str]:
+    made = await create_key(stage.database, name, at=SystemClock().now(), entropy=SystemEntropy())
+    return {"Authorization": f"Bearer {made.key}"}
+
+
+async def asked(
+    stage: Stage, who: dict[str, str], path: str, fields: Any = None, method: str = "POST"
+) -> tuple[int, dict[str, Any]]:
+    client: aiohttp.ClientSession = stage.client
+    address = f"{stage.url}/operator/v1/merchants/{stage.merchant_id}/cases/{path}"
+    async with client.request(method, address, json=fields, headers=who) as answer:
+        return answer.status, await answer.json(content_type=None)
+
+
+async def a_case(stage: Stage, files: Files) -> str:
+    await hand_in(stage, files.stripe(files.stripe_row(1)))
+    await work(stage)
+    _, page = await stage.get("/v1/cases")
+    case: str = page["data"][0]["id"]
+    return case
+
+
+async def test_one_person_proposes_and_another_approves(stage: Stage, files: Files) -> None:
+    ada, bob = await operator(stage, "Ada"), await operator(stage, "Bob")
+    case = await a_case(stage, files)
+    wanted = {"action": "close", "note": "sold over the telephone"}
+    assert (await asked(stage, ada, f"{case}/approve"))[0] == 409, "nothing is proposed yet"
+    assert (await asked(stage, ada, f"{case}/proposals", wanted))[0] == 201
+    assert (await asked(stage, bob, f"{case}/proposals", wanted))[0] == 409, "one at a time"
+    status, problem = await asked(stage, ada, f"{case}/approve")
+    assert (status, "another person" in problem["detail"]) == (409, True)
+    assert (await stage.get(f"/v1/cases/{case}"))[1]["state"] == "open"
+    status, done = await asked(stage, bob, f"{case}/approve")
+    assert (status, done["state"], done["decided_by"]) == (200, "executed", "Bob")
+    assert (await stage.get(f"/v1/cases/{case}"))[1]["state"] == "closed"
+    _, shown = await asked(stage, bob, case, method="GET")
+    assert [each["proposed_by"] for each in shown["proposals"]] == ["Ada"]
+    trail = await stage.database.rows(Statement("x", "SELECT who, what FROM audit ORDER BY audit_id"))
+    assert [tuple(row.values()) for row in trail] == [("Ada", "case.proposed"), ("Bob", "case.executed")]
+
+
+async def test_the_database_refuses_the_same_person(stage: Stage, files: Files) -> None:
+    ada = await operator(stage, "Ada")
+    case = await a_case(stage, files)
+    await asked(stage, ada, f"{case}/proposals", {"action": "close", "note": "x"})
+    update = "UPDATE case_proposal SET state = 'executed', decided_by = 'Ada', decided_at = proposed_at"
+    with pytest.raises(ConstraintViolated):
+        await stage.database.execute(Statement("x", update))
+
+
+async def test_what_changed_since_it_was_proposed_is_not_done(stage: Stage, files: Files) -> None:
+    ada, bob = await operator(stage, "Ada"), await operator(stage, "Bob")
+    case = await a_case(stage, files)
+    await asked(stage, ada, f"{case}/proposals", {"action": "close", "note": "x"})
+    await stage.database.execute(Statement("x", "UPDATE cases SET details = details || '{\"amount\": 1}'"))
+    status, stale = await asked(stage, bob, f"{case}/approve")
+    assert (status, stale["state"]) == (200, "stale")
+    assert (await stage.get(f"/v1/cases/{case}"))[1]["state"] == "open"
+
+
+async def test_a_proposal_is_rejected_by_another_person(stage: Stage, files: Files) -> None:
+    ada, bob = await operator(stage, "Ada"), await operator(stage, "Bob")
+    case = await a_case(stage, files)
+    await asked(stage, ada, f"{case}/proposals", {"action": "close", "note": "x"})
+    assert (await asked(stage, ada, f"{case}/reject"))[0] == 409
+    assert (await asked(stage, bob, f"{case}/reject"))[1]["state"] == "rejected"
+    assert (await stage.get(f"/v1/cases/{case}"))[1]["state"] == "open"
+    assert (await asked(stage, ada, "cas_nobody/reject"))[0] == 404

@@ -1,0 +1,288 @@
+"""A day from the gateway's report to its end: fetched, checked, compared, resolved (RULES §11)."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+Books = Any
+Files = Any
+
+
+def row(books: Books, files: Files, number: int, order_id: str, **fields: str) -> dict[str, str]:
+    line: dict[str, str] = files.stripe_row(number, created_utc="2026-11-26 10:00:00", **fields)
+    return line | {"payment_metadata[order_id]": order_id}
+
+
+async def test_a_day_that_matches(books: Books, files: Files) -> None:
+    for number in range(3):
+        books.gateway.lines.append(row(books, files, number, await books.order(number)))
+    books.gateway.lines.append(
+        files.stripe_row(9, "payout", gross="-50.00", fee="0.00", net="-50.00", payment_intent_id="", charge_id="")
+    )
+    await books.run()
+    [run] = await books.rows("SELECT state, lines_read, business_date, summary FROM reconciliation")
+    assert (run["state"], run["lines_read"], run["business_date"].isoformat()) == ("done", 4, "2026-11-26")
+    codes = await books.rows("SELECT code, count(*)::int AS n FROM settlement_line GROUP BY code ORDER BY code")
+    assert [(each["code"], each["n"]) for each in codes] == [("matched", 3), ("payout", 1)]
+    assert await books.found() == set()
+
+
+async def test_a_lost_webhook_is_mended_with_the_gateways_answer(books: Books, files: Files) -> None:
+    for number, state in enumerate(("PENDING", "FAILED", "EXPIRED")):
+        order_id = await books.order(number, state)
+        books.gateway.lines.append(row(books, files, number, order_id))
+        books.gateway.captured(number, order_id)
+    await books.run()
+    orders = await books.rows("SELECT state, late, fulfilment FROM orders ORDER BY order_id")
+    assert [(each["state"], each["late"]) for each in orders] == [("PAID", False), ("PAID", True), ("PAID", True)]
+    assert await books.found() == {("captured_but_pending", "resolved"), ("captured_but_closed", "resolved")}
+    told = await books.rows("SELECT source, reference FROM timeline WHERE state_after = 'PAID' ORDER BY reference")
+    assert told[0] == {"source": "settlement", "reference": "recon:pi_0"}
+
+
+async def test_what_the_gateway_does_not_confirm_is_a_persons_decision(books: Books, files: Files) -> None:
+    unconfirmed = await books.order(1, "PENDING")
+    books.gateway.lines.append(row(books, files, 1, unconfirmed))
+    books.gateway.captured(1, unconfirmed)["status"] = "requires_payment_method"
+    unknown = await books.order(2, "PENDING")
+    books.gateway.lines.append(row(books, files, 2, unknown))
+    await books.run()
+    assert await books.state(unconfirmed) == "PENDING"
+    assert await books.found() == {("captured_but_pending", "case")}
+    assert await books.cases() == ["recon_captured_but_pending"] * 2
+
+
+async def test_a_refund_that_the_gateway_does_not_confirm_is_a_persons_decision(books: Books, files: Files) -> None:
+    order_id = await books.order(1)
+    refund = {"gross": "-7.00", "fee": "0.00", "net": "-7.00", "source_id": "re_1", "balance_transaction_id": "txn_9"}
+    books.gateway.lines = [
+        row(books, files, 1, order_id),
+        row(books, files, 1, order_id, reporting_category="refund", **refund),
+    ]
+    books.gateway.captured(1, order_id)
+    await books.run()
+    assert await books.found() == {("refund_unknown", "case")}
+    assert (await books.rows("SELECT amount_refunded_minor AS n FROM orders"))[0]["n"] == 0
+
+
+async def test_refunds_from_other_sources_are_learnt(books: Books, files: Files) -> None:
+    order_id = await books.order(1)
+    books.gateway.lines.append(row(books, files, 1, order_id))
+    refund = {"gross": "-7.00", "fee": "0.00", "net": "-7.00", "source_id": "re_1", "balance_transaction_id": "txn_9"}
+    books.gateway.lines.append(row(books, files, 1, order_id, reporting_category="refund", **refund))
+    books.gateway.captured(1, order_id)
+    books.gateway.refunded(1)
+    await books.run()
+    [order] = await books.rows("SELECT amount_refunded_minor FROM orders")
+    assert order["amount_refunded_minor"] == 700
+    assert await books.found() == {("refund_unknown", "resolved")}
+
+
+async def test_a_refused_file_leaves_nothing_but_a_case(books: Books, files: Files) -> None:
+    await books.order(1)
+    books.gateway.lines.append(row(books, files, 1, "ord_x"))
+    books.gateway.raw = books.gateway.file().replace(b"24.39", b"24.93")
+    await books.run()
+    [run] = await books.rows("SELECT state FROM reconciliation")
+    [file] = await books.rows("SELECT state, damage, reason FROM settlement_file")
+    assert (run["state"], file["state"], file["damage"]) == ("refused", "refused", "hash")
+    assert await books.rows("SELECT * FROM settlement_line") == []
+    assert await books.cases() == ["settlement_file_refused"], "its orders are not missed"
+
+
+async def test_the_payments_that_a_refused_file_names_are_retrieved_all_the_same(books: Books, files: Files) -> None:
+    lost = await books.order(1, "PENDING")
+    books.gateway.lines = [row(books, files, 1, lost), row(books, files, 2, await books.order(2))]
+    books.gateway.captured(1, lost)
+    books.gateway.raw = books.gateway.file()[:-30]
+    await books.run()
+    assert [each["damage"] for each in await books.rows("SELECT damage FROM settlement_file")] == ["hash"]
+    assert await books.state(lost) == "PAID"
+    assert ("GET", "/v1/payment_intents/pi_2") not in books.gateway.calls, "what is known needs no look"
+
+
+@pytest.mark.parametrize(
+    ("changes", "damage"),
+    [
+        ({"lines": 2}, "count"),
+        ({"net": "24.40"}, "sums"),
+        ({"closing": "24.40"}, "balance"),
+        ({"date": "2026-11-25"}, "date"),
+        ({"currency": "usd"}, "currency"),
+        ({"sha256": "0" * 64}, "hash"),
+    ],
+)
+async def test_a_manifest_that_does_not_fit(books: Books, files: Files, changes: dict[str, Any], damage: str) -> None:
+    books.gateway.lines.append(row(books, files, 1, "ord_x"))
+    books.gateway.manifest = changes
+    await books.run()
+    [file] = await books.rows("SELECT damage FROM settlement_file")
+    assert file["damage"] == damage
+
+
+async def test_a_line_that_is_there_twice(books: Books, files: Files) -> None:
+    books.gateway.lines += [row(books, files, 1, "ord_x")] * 2
+    await books.run()
+    [file] = await books.rows("SELECT damage FROM settlement_file")
+    assert file["damage"] == "duplicate_line"
+
+
+async def test_stripe_itself_has_no_manifest(books: Books, files: Files) -> None:
+    books.gateway.lines.append(row(books, files, 1, await books.order(1)))
+    books.gateway.manifest = None
+    await books.run()
+    assert [each["state"] for each in await books.rows("SELECT state FROM settlement_file")] == ["accepted"]
+
+
+async def test_files_follow_one_another(books: Books, files: Files) -> None:
+    """Sequence and opening balance; a refused file does not block later ones."""
+    books.gateway.lines.append(row(books, files, 1, await books.order(1)))
+    await books.run()
+    await books.next_day()
+    books.gateway.raw = b"x"
+    await books.run()
+    await books.next_day()
+    await books.run()
+    await books.next_day()
+    books.gateway.sequence += 1
+    await books.run()
+    files_then = await books.rows("SELECT state, damage FROM settlement_file ORDER BY reconciliation_id")
+    assert [(each["state"], each["damage"]) for each in files_then] == [
+        ("accepted", None),
+        ("refused", "hash"),
+        ("accepted", None),
+        ("refused", "sequence"),
+    ]
+
+
+async def test_a_report_that_is_not_ready_is_asked_for_again(books: Books, files: Files) -> None:
+    books.gateway.trouble = [400]
+    await books.run()
+    [run] = await books.rows("SELECT state, error, due_at FROM reconciliation")
+    assert run["state"] == "due"
+    assert "cannot be had" in run["error"]
+    books.clock.at = run["due_at"] + timedelta(seconds=1)
+    await books.run()
+    assert [each["state"] for each in await books.rows("SELECT state FROM reconciliation")] == ["done"]
+
+
+async def test_one_run_for_a_day_however_many_workers_try(books: Books, files: Files) -> None:
+    order_id = await books.order(1, "PENDING")
+    books.gateway.lines.append(row(books, files, 1, order_id))
+    books.gateway.captured(1, order_id)
+    workers = [books.worker() for _ in range(8)]
+    await asyncio.gather(*(worker.run_once() for worker in workers))
+    await books.run()
+    assert len(await books.rows("SELECT * FROM reconciliation")) == 1
+    assert [call for call in books.gateway.calls if call[0] == "POST"] == [("POST", "/v1/reporting/report_runs")]
+    assert (
+        len(await books.rows("SELECT * FROM timeline WHERE reference = 'recon:pi_1' AND state_before = 'PENDING'")) == 1
+    )
+    calls = len(books.gateway.calls)
+    await books.run()
+    assert len(books.gateway.calls) == calls, "a day that is done stays as it is"
+
+
+async def test_of_workers_that_see_the_same_run_one_takes_it(books: Books) -> None:
+    workers = [books.worker() for _ in range(8)]
+    await workers[0].schedule()
+    for _ in range(3):
+        claims = await asyncio.gather(*(worker._claim() for worker in workers))
+        assert len([claim for claim in claims if claim is not None]) == 1
+        books.clock.at += timedelta(hours=1)
+
+
+class Died(Exception):
+    """The process died."""
+
+
+@pytest.mark.parametrize("dies_at", range(1, 16))
+async def test_killed_halfway_and_started_again_it_finishes_once(
+    books: Books, files: Files, dies_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whatever commit."""
+    for number, state in enumerate(("PENDING", "EXPIRED", "PAID", "PAID")):
+        order_id = await books.order(number, state)
+        if number != 3:
+            books.gateway.lines.append(row(books, files, number, order_id))
+            books.gateway.captured(number, order_id)
+    books.gateway.lines.append(row(books, files, 7, "ord_nobody_knows"))
+    commits = 0
+    commit = type(books.database)._commit
+
+    async def dying(self: Any, connection: Any) -> None:
+        nonlocal commits
+        commits += 1
+        if commits == dies_at:
+            raise Died
+        await commit(self, connection)
+
+    monkeypatch.setattr(type(books.database), "_commit", dying)
+    worker = books.worker()
+    try:
+        while await worker.run_once():
+            pass
+    except Died:
+        pass
+    monkeypatch.undo()
+    books.clock.at += timedelta(hours=1)
+    await books.run()
+    assert [each["state"] for each in await books.rows("SELECT state FROM reconciliation")] == ["done"]
+    assert await books.found() == {
+        ("captured_but_pending", "resolved"),
+        ("captured_but_closed", "resolved"),
+        ("paid_but_missing", "waiting"),
+        ("unknown_payment", "case"),
+    }
+    assert await books.cases() == ["recon_unknown_payment"]
+    paid = await books.rows("SELECT order_id FROM timeline WHERE state_before <> 'PAID' AND state_after = 'PAID'")
+    assert len(paid) == 2
+
+
+async def test_missing_lines_wait_and_come_or_become_a_case(books: Books, files: Files) -> None:
+    """Nov 26 is a Thursday: T+2 is Monday."""
+    comes = await books.order(1)
+    stays = await books.order(2)
+    only_authorised = await books.order(3)
+    at_the_end = await books.order(4, paid_at=datetime(2026, 11, 26, 23, 59, tzinfo=UTC))
+    for number, order_id in ((2, stays), (3, only_authorised)):
+        books.gateway.captured(number, order_id)
+    books.gateway.payments["pi_3"]["status"] = "requires_capture"
+    await books.run()
+    assert await books.found() == {("paid_but_missing", "waiting"), ("cut_off", "waiting")}
+    await books.next_day()
+    books.gateway.lines = [row(books, files, 1, comes), row(books, files, 4, at_the_end)]
+    await books.run()
+    states = await books.rows("SELECT subject, code, state FROM mismatch WHERE lines = '{}' ORDER BY subject")
+    assert [(each["subject"], each["code"], each["state"]) for each in states] == [
+        ("pi_1", "paid_but_missing", "resolved"),
+        ("pi_2", "paid_but_missing", "waiting"),
+        ("pi_3", "paid_but_missing", "waiting"),
+        ("pi_4", "cut_off", "resolved"),
+    ]
+    for _ in range(3):
+        await books.next_day()
+        await books.run()
+    states = await books.rows("SELECT subject, code, state FROM mismatch WHERE state = 'case' ORDER BY subject")
+    assert [tuple(each.values()) for each in states] == [
+        ("pi_2", "paid_but_missing", "case"),
+        ("pi_3", "authorised_there", "case"),
+    ]
+    assert await books.cases() == ["recon_authorised_there", "recon_paid_but_missing"]
+
+
+async def test_too_many_of_one_kind_stop_all_automatic_actions(books: Books, files: Files) -> None:
+    for number in range(51):
+        order_id = await books.order(number, "PENDING")
+        books.gateway.lines.append(row(books, files, number, order_id))
+        books.gateway.captured(number, order_id)
+    await books.run()
+    [run] = await books.rows("SELECT state, stopped FROM reconciliation")
+    assert run["state"] == "done"
+    assert run["stopped"].startswith("breaker: 51")
+    assert {each["state"] for each in await books.rows("SELECT state FROM orders")} == {"PENDING"}
+    assert await books.found() == {("captured_but_pending", "stopped")}
+    assert await books.cases() == ["reconciliation_stopped"]
+    assert len(books.alerts.titles) == 1
