@@ -53,6 +53,9 @@ BULK_SETTINGS = {
     # Its statements run once each, over what was just written: a plan of their own, made for it, in more memory.
     "plan_cache_mode": "force_custom_plan",
     "work_mem": "64MB",
+    # Of tables that were just filled the planner knows nothing, and of a loop over an index that begins with the owner
+    # it believes that it ends soon. Sets of this size are hashed; what is meant to be looked up one by one says so.
+    "enable_nestloop": "off",
 }
 
 

@@ -229,7 +229,7 @@ class SettlingGateway:
                 self.asked_for = (await request.post())["parameters[currency]"]
             currency = str(self.asked_for)
             manifest = self.told() if currency == "eur" else self.nothing(currency)
-            file = {"id": f"file_{currency}", "object": "file"}
+            file: dict[str, Any] = {"id": f"file_{currency}", "object": "file"}
             file |= {"manifest": manifest} if self.manifest is not None else {}
             result = file if status == "succeeded" else None
             return web.json_response(

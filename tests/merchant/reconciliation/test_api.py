@@ -83,6 +83,28 @@ async def test_the_report_is_a_page_and_a_table(stage: Stage, files: Files) -> N
     assert status == 404
 
 
+async def test_adyens_report_is_matched_by_our_reference(stage: Stage, files: Files) -> None:
+    """The payments have names of their own there; what was settled for a paid order of that amount is matched."""
+    _, paid = await stage.place()
+    await stage.pay(paid)
+    _, open_order = await stage.place()
+    rows = [
+        files.adyen_row(1) | {"Merchant Reference": paid["id"]},
+        files.adyen_row(2) | {"Merchant Reference": open_order["id"]},
+    ]
+    today = SystemClock().now()
+    rows = [each | {"Creation Date": today.strftime("%Y-%m-%d 12:00:00"), "TimeZone": "UTC"} for each in rows]
+    _, run = await hand_in(stage, files.adyen(*rows), format="adyen", date=today.date().isoformat())
+    await work(stage)
+    _, run = await stage.get(f"/v1/reconciliations/{run['id']}")
+    assert {(each["code"], each["lines"]) for each in run["summary"]["lines"]} == {
+        ("matched", 1),
+        ("captured_but_pending", 1),
+    }
+    assert (await stage.order(open_order["id"]))["state"] == "PENDING", "nobody can be asked: a person decides"
+    assert await stage.count("cases") == 1
+
+
 async def test_another_merchants_runs_are_not_shown(stage: Stage, files: Files) -> None:
     _, run = await hand_in(stage, files.stripe(files.stripe_row(1)))
     await stage.database.execute(Statement("x", "UPDATE reconciliation SET merchant_id = 'mer_x'"))

@@ -200,3 +200,14 @@ def test_business_days_leave_weekends_out() -> None:
     assert business_days_after(date(2026, 11, 28), 1) == date(2026, 11, 30)
     assert business_days_after(date(2026, 11, 23), 5) == date(2026, 11, 30)
     assert datetime(2026, 11, 28, tzinfo=UTC).weekday() == 5
+
+
+def test_another_gateways_lines_are_matched_by_reference_and_amount_and_nothing_is_done_by_itself() -> None:
+    known = paid(refunds={"re_1": Refund("succeeded", 700, "EUR")})
+    order = sold(known, foreign=True)
+    lines = (line("1", source="8816", charge="8816"), refund("2", source="8817"))
+    assert outcome(Settled("8816", lines), order)[0] == set()
+    more = (line("1", source="8816", charge="8816"), refund("2", -800, source="8817"))
+    assert outcome(Settled("8816", more), order)[0] == {"refund_unknown:case"}
+    pending = sold(AttemptFacts(), state="PENDING", keeper=None, foreign=True)
+    assert outcome(Settled("8816", lines[:1]), pending)[0] == {"captured_but_pending:case"}

@@ -44,6 +44,7 @@ class Compared(Struct, frozen=True):
     connection_id: str
     day: Day
     dry_run: bool = False
+    foreign: bool = False  # the lines are another gateway's than the connection's
 
 
 class MismatchRow(Struct, frozen=True):
@@ -139,7 +140,7 @@ async def _load(tx: Transaction, run: Compared, payments: Sequence[str]) -> list
     references = [_reference(mine[payment]) for payment in payments]
     found = await tx.rows(SQL.orders_of_payments, run.key.merchant_id, run.connection_id, list(payments), references)
     seen = await _refunds_seen(tx, run.key.merchant_id, sorted({row["order_id"] for row in found}))
-    orders = {row["payment"]: _order(row, seen.get(row["order_id"], {})) for row in found}
+    orders = {row["payment"]: _order(row, seen.get(row["order_id"], {}), foreign=run.foreign) for row in found}
     return [
         (Settled(payment, tuple(mine[payment]), tuple(earlier[payment])), orders.get(payment)) for payment in payments
     ]
@@ -190,9 +191,11 @@ def _line(row: Record) -> SettlementLine:
     return SettlementLine(*(row[name] for name in names))
 
 
-def _order(row: Record, seen: Mapping[str, datetime]) -> SoldOrder:
+def _order(row: Record, seen: Mapping[str, datetime], *, foreign: bool) -> SoldOrder:
     facts = decode_facts(row["facts"])
     attempt = row["attempt"]
+    if attempt is None and foreign and facts.attempts:
+        attempt = row["keeper"] or max(facts.attempts)
     return SoldOrder(
         row["order_id"],
         row["state"],
@@ -202,6 +205,7 @@ def _order(row: Record, seen: Mapping[str, datetime]) -> SoldOrder:
         row["keeper"],
         row["paid_at"],
         seen,
+        foreign,
     )
 
 

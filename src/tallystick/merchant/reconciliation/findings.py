@@ -119,6 +119,9 @@ class SoldOrder(Struct, frozen=True):
     keeper: int | None = None
     paid_at: datetime | None = None
     refunds_seen_at: Mapping[str, datetime] = {}
+    # The lines are another gateway's than the order's connection: ids of payments and refunds are not ours to compare,
+    # and there is nobody to ask. Our reference and the amounts decide.
+    foreign: bool = False
 
 
 class Settled(Struct, frozen=True):

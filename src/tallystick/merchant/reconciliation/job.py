@@ -166,7 +166,8 @@ class Reconciler:
             if run.source == "camt053":
                 await tx.execute(SQL.explain_statement, *run.key, run.connection_id)
             elif compared.day.currencies:
-                wanted = sorted(compared.day.currencies) if run.source == "gateway" else []
+                # Orders without a line are looked for where payments have the names that the connection gives them.
+                wanted = [] if compared.foreign else sorted(compared.day.currencies)
                 await compare(tx, compared, wanted)
 
     async def _compared(self, run: Held) -> Compared:
@@ -174,7 +175,7 @@ class Reconciler:
         taken = frozenset(row["currency"] for row in files if row["state"] == "accepted" and row["currency"])
         contracts = await self._database.rows(SQL.contracts, run.key.merchant_id, run.connection_id)
         day = Day(run.business_date, contracts_of(contracts), taken)
-        return Compared(run.key, run.connection_id, day, run.dry_run)
+        return Compared(run.key, run.connection_id, day, run.dry_run, foreign=run.source not in ("gateway", "stripe"))
 
     async def _begin_resolving(self, run: Held) -> None:
         """Clear what was carried over, and hold automatic actions back where there are too many."""

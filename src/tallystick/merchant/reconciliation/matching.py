@@ -14,6 +14,8 @@ one code; what does not fit is a `Finding`, with what is to be done about it:
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 
+import msgspec
+
 from tallystick.kernel.money import fee
 from tallystick.merchant.orders.facts import Refund
 from tallystick.merchant.reconciliation.findings import (
@@ -45,6 +47,8 @@ def initial_code(line: SettlementLine) -> Code:
 def decide(settled: Settled, order: SoldOrder | None, day: Day) -> Decided:
     """What the lines of a payment are, and what does not fit. Pure."""
     found = list(_findings(settled, order, day))
+    if order is not None and order.foreign:
+        found = [_by_a_person(each) for each in found]
     codes: dict[str, Code] = {line.line_id: initial_code(line) for line in settled.lines}
     for finding in found:
         for id in finding.lines:
@@ -55,6 +59,11 @@ def decide(settled: Settled, order: SoldOrder | None, day: Day) -> Decided:
             codes[line.line_id] = "cut_off"
             found.append(_of_line(line, "cut_off", order))
     return Decided(codes, tuple(found))
+
+
+def _by_a_person(found: Finding) -> Finding:
+    """Where there is no gateway to ask, nothing is done by itself."""
+    return msgspec.structs.replace(found, resolution="case") if found.resolution == "automatic" else found
 
 
 def alone(line: SettlementLine) -> Finding | None:
@@ -203,6 +212,8 @@ def _missing(settled: Settled, order: SoldOrder, day: Day) -> Finding:
 
 def _refunds(settled: Settled, order: SoldOrder) -> Iterator[Finding]:
     """Refunds of this run's lines, each with all of its lines."""
+    if order.foreign and -_sum(settled.lines + settled.earlier, "refund") == _known_refunded(order):
+        return
     for refund in _sources(settled, "refund"):
         lines = [line for line in settled.lines if line.category == "refund" and line.source == refund]
         known = order.facts.refunds.get(refund)
@@ -238,6 +249,10 @@ def _refunds_missing(settled: Settled, order: SoldOrder, day: Day) -> Iterator[F
                 refund.amount_minor,
                 wait_until=business_days_after(day.date, REFUND_MISSING_DAYS),
             )
+
+
+def _known_refunded(order: SoldOrder) -> int:
+    return sum(refund.amount_minor for refund in order.facts.refunds.values() if _given_back(refund))
 
 
 def _given_back(refund: Refund) -> bool:

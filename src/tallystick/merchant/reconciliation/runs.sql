@@ -204,16 +204,18 @@ UPDATE mismatch m
    AND m.state IN ('open', 'waiting');
 
 -- clear_waiting
--- What waited for a line that has come meanwhile, on any day, is resolved.
+-- What waited for a line that has come meanwhile, on any day, is resolved; looked up one by one.
 UPDATE mismatch m
    SET state = 'resolved', resolved_at = $3::timestamptz
  WHERE m.merchant_id = $1::text AND m.connection_id = $2::text AND m.state = 'waiting'
-   AND EXISTS (SELECT FROM settlement_line l
-                 JOIN reconciliation r ON (r.merchant_id, r.reconciliation_id) = (l.merchant_id, l.reconciliation_id)
-                WHERE l.merchant_id = $1::text AND l.payment = m.payment AND NOT r.dry_run AND r.state <> 'due'
-                  AND r.connection_id = m.connection_id
-                  AND (l.category = 'charge' AND m.code <> 'refund_missing'
-                       OR l.category = 'refund' AND m.code = 'refund_missing' AND l.source = m.subject));
+   AND (SELECT true
+          FROM settlement_line l
+          JOIN reconciliation r ON (r.merchant_id, r.reconciliation_id) = (l.merchant_id, l.reconciliation_id)
+         WHERE l.merchant_id = $1::text AND l.payment = m.payment AND NOT r.dry_run AND r.state <> 'due'
+           AND r.connection_id = m.connection_id
+           AND (l.category = 'charge' AND m.code <> 'refund_missing'
+                OR l.category = 'refund' AND m.code = 'refund_missing' AND l.source = m.subject)
+         LIMIT 1);
 
 -- stop_automatic
 -- A cap or the breaker holds the automatic actions of a run back.

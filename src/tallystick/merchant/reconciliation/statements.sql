@@ -22,7 +22,7 @@ WITH netted AS (
      WHERE l.merchant_id = $1::text AND l.reconciliation_id = $2::text AND l.payment IS NOT NULL
      GROUP BY l.payment
 ), sold AS (
-    SELECT a.payment_intent, o.currency, o.amount_captured_minor, o.amount_refunded_minor, o.overpaid, o.facts, a.number,
+    SELECT a.payment_intent, o.currency, o.amount_captured_minor, o.amount_refunded_minor, o.overpaid, o.order_id, a.number,
            f.basis_points, f.fixed_minor
       FROM orders o
       JOIN attempt a ON (a.merchant_id, a.order_id, a.number) = (o.merchant_id, o.order_id, o.keeper)
@@ -41,8 +41,10 @@ SELECT $1::text, $2::text, coalesce(n.payment, s.payment_intent)
             AND n.first_at >= $4::timestamptz AND n.last_at < $5::timestamptz
             AND n.refund IS DISTINCT FROM n.charge
             AND n.refunded_minor = s.amount_refunded_minor
-            AND (n.refunds = 0 OR s.facts #>> ARRAY['attempts', s.number::text, 'refunds', n.refund, 'amount_minor']
-                                  = n.refunded_minor::text)
+            AND (n.refunds = 0  -- facts are looked up for the few that were refunded, and not carried along for all
+                 OR (SELECT o.facts #>> ARRAY['attempts', s.number::text, 'refunds', n.refund, 'amount_minor']
+                       FROM orders o
+                      WHERE o.merchant_id = $1::text AND o.order_id = s.order_id) = n.refunded_minor::text)
             AND (s.basis_points IS NULL
                  OR n.fee_minor = (n.captured_minor * s.basis_points + 5000) / 10000 + s.fixed_minor));
 
@@ -52,7 +54,9 @@ SELECT $1::text, $2::text, coalesce(n.payment, s.payment_intent)
 INSERT INTO settlement_difference (merchant_id, reconciliation_id, payment)
 SELECT o.merchant_id, $2::text, a.payment_intent
   FROM orders o
-  JOIN attempt a ON (a.merchant_id, a.order_id, a.number) = (o.merchant_id, o.order_id, o.keeper)
+ CROSS JOIN LATERAL (
+       SELECT a.payment_intent FROM attempt a
+        WHERE (a.merchant_id, a.order_id, a.number) = (o.merchant_id, o.order_id, o.keeper) OFFSET 0) AS a
  WHERE o.merchant_id = $1::text AND o.connection_id = $3::text AND o.amount_refunded_minor > 0
    AND o.updated_at >= $4::timestamptz AND o.paid_at < $4::timestamptz AND o.currency = ANY($5::text[])
    AND a.payment_intent IS NOT NULL
@@ -67,15 +71,16 @@ SELECT d.payment
  LIMIT $3::int;
 
 -- lines_of_payments
--- All lines of these payments: of this run, and of earlier days of the same connection whose files were taken. One payment after the
--- other through the index, whatever was known of the table when the plan was made.
+-- All lines of these payments: of this run, and of earlier days of the same connection and source whose files were taken. One payment after
+-- the other through the index, whatever was known of the table when the plan was made.
 SELECT l.reconciliation_id = $2::text AS mine, l.line_id, l.created_at, l.currency, l.gross_minor, l.fee_minor, l.net_minor, l.category,
        l.source, l.payment, l.charge, l.order_reference, l.payout
   FROM unnest($5::text[]) AS wanted(payment)
  CROSS JOIN LATERAL (
        SELECT l.* FROM settlement_line l WHERE l.merchant_id = $1::text AND l.payment = wanted.payment OFFSET 0) AS l
   JOIN reconciliation r ON (r.merchant_id, r.reconciliation_id) = (l.merchant_id, l.reconciliation_id)
- WHERE r.connection_id = $3::text
+  JOIN reconciliation s ON (s.merchant_id, s.reconciliation_id) = ($1::text, $2::text)
+ WHERE r.connection_id = $3::text AND r.source = s.source
    AND (l.reconciliation_id = $2::text OR (r.business_date < $4::date AND NOT r.dry_run AND r.state <> 'due'))
  ORDER BY l.payment, l.created_at, l.line_id, mine;
 
