@@ -38,9 +38,11 @@ class MerchantApi:
         """One case."""
         return await self._api.ask("GET", f"/v1/cases/{quote(case_id, safe='')}")
 
-    async def reconcile(self, day: str, connection: str | None, *, dry_run: bool) -> dict[str, Any]:
-        """Ask for the comparison of a day; the run as it stands."""
-        wanted: dict[str, Any] = {"date": day, "dry_run": dry_run}
+    async def reconcile(
+        self, day: str, connection: str | None, *, dry_run: bool = False, corrected: bool = False
+    ) -> dict[str, Any]:
+        """Ask for the comparison of a day; the run as it stands. `corrected`: again, and of the days after it."""
+        wanted: dict[str, Any] = {"date": day, "dry_run": dry_run, "corrected": corrected}
         return await self._api.ask("POST", "/v1/reconciliations", wanted | _named(connection))
 
     async def hand_in(
@@ -53,6 +55,14 @@ class MerchantApi:
     async def run(self, run_id: str) -> dict[str, Any]:
         """One run as it stands."""
         return await self._api.ask("GET", f"/v1/reconciliations/{quote(run_id, safe='')}")
+
+    async def mismatches(self, run_id: str) -> list[dict[str, Any]]:
+        """What a run found, in the order of the codes."""
+        return await self._api.rows("/v1/mismatches", pages=100, filters={"reconciliation": run_id})
+
+    async def runs(self) -> list[dict[str, Any]]:
+        """The newest runs first."""
+        return await self._api.rows("/v1/reconciliations", pages=1)
 
     async def report(self, run_id: str, layout: str) -> bytes:
         """A day's report, html or csv."""

@@ -30,6 +30,9 @@ class Layout(StrEnum):
 def reconcile(
     day: Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Yesterday if left out.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
+    corrected: Annotated[
+        bool, typer.Option("--corrected", help="The gateway corrected its reports: take this day and later ones again.")
+    ] = False,
     file: Annotated[Path | None, typer.Option(help="Read this file instead of the gateway's report.")] = None,
     layout: Annotated[Layout | None, typer.Option("--format", help="The layout of --file.")] = None,
     connection: Annotated[str | None, typer.Option(help="con_…; may be left out where there is only one.")] = None,
@@ -44,6 +47,8 @@ def reconcile(
     """
     if (file is None) != (layout is None):
         raise CommandRefused("--file and --format belong together")
+    if corrected and (file is not None or dry_run):
+        raise CommandRefused("--corrected takes the gateway's report: neither --file nor --dry-run goes with it")
     from tallystick.ports.clock import SystemClock
 
     wanted: date = day.date() if day else SystemClock().now().date() - timedelta(days=1)
@@ -54,7 +59,7 @@ def reconcile(
             assert layout is not None, "checked"
             run = await api.hand_in(content, str(layout), wanted.isoformat(), connection, dry_run=dry_run)
         else:
-            run = await api.reconcile(wanted.isoformat(), connection, dry_run=dry_run)
+            run = await api.reconcile(wanted.isoformat(), connection, dry_run=dry_run, corrected=corrected)
         run = await _ended(api, run["id"], quiet=as_json)
         if report is not None:
             report.write_bytes(await api.report(run["id"], "csv" if report.suffix == ".csv" else "html"))

@@ -16,4 +16,6 @@ SELECT coalesce(bool_or(due.due_at <= $1::timestamptz), false) AS busy, min(due.
         UNION ALL
         (SELECT d.due_at FROM delivery d WHERE d.state = 'due' ORDER BY d.due_at LIMIT 1)
         UNION ALL
+        (SELECT r.due_at FROM reconciliation r WHERE r.due_at IS NOT NULL ORDER BY r.due_at LIMIT 1)
+        UNION ALL
         (SELECT w.due_at FROM connection_watch w WHERE w.due_at IS NOT NULL ORDER BY w.due_at LIMIT 1)) AS due;

@@ -17,7 +17,7 @@ from tallystick.merchant.errors import FieldError, FieldsRefused, NotFound, TooL
 from tallystick.merchant.orders.api import PAGE_ROWS, Limit, NoQuery
 from tallystick.merchant.reconciliation import report
 from tallystick.merchant.reconciliation.comparing import RunKey
-from tallystick.merchant.reconciliation.job import PREFIX, request_run
+from tallystick.merchant.reconciliation.job import PREFIX, request_corrected, request_run
 from tallystick.merchant.reconciliation.taking import SQL
 from tallystick.merchant.reconciliation.view import (
     MismatchPage,
@@ -73,6 +73,9 @@ class Reconcile(Struct, frozen=True, forbid_unknown_fields=True):
     date: Annotated[date, Meta(description="The business day, UTC.")]
     connection: Annotated[str, Meta(max_length=100, description="Optional where there is one.")] | None = None
     dry_run: Annotated[bool, Meta(description="Show what would be done, and do nothing.")] = False
+    corrected: Annotated[
+        bool, Meta(description="The gateway has corrected its reports: compare this day and those after it again.")
+    ] = False
 
 
 class FileQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,6 +109,8 @@ def reconciliation_routes(database: Database, clock: Clock, entropy: Entropy) ->
         connection_id = _connection(request.auth, wanted.connection)
         at = clock.now()
         key = RunKey(request.auth.merchant_id, new_id(PREFIX, at, entropy))
+        if wanted.corrected and not wanted.dry_run:
+            await request_corrected(database, key.merchant_id, connection_id, wanted.date, at, entropy)
         row = await request_run(
             database, key, connection_id, wanted.date, "gateway", at, requested_by="api", dry_run=wanted.dry_run
         )

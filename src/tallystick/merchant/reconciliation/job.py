@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 PREFIX: Final = "rec"
 READY_S: Final = 30 * 60  # after the day's end: the gateway closes it ten minutes after
 DAYS_BACK_MAX: Final = 31  # a service that was away for longer is told by hand which days to reconcile
-SCHEDULE_EVERY_S: Final = 60.0
+SCHEDULE_EVERY: Final = timedelta(seconds=60)
 SCHEDULED_MAX: Final = 100
 PAUSE_S: Final = 1.0
 BACKOFF_MIN_S: Final = 60.0
@@ -72,7 +72,7 @@ class Reconciler:
         self._clock = clock
         self._entropy = entropy
         self._alerts = alerts
-        self._scheduled_s: float | None = None
+        self._scheduled_at: datetime | None = None
 
     async def run(self) -> None:
         """Work for ever. What goes wrong is logged and tried again: runs are rows, nothing is lost."""
@@ -87,10 +87,10 @@ class Reconciler:
 
     async def run_once(self) -> int:
         """See which days are to be reconciled, when it is time, and carry out one run that is due; how many."""
-        now_s = self._clock.monotonic_s()
-        if self._scheduled_s is None or now_s - self._scheduled_s >= SCHEDULE_EVERY_S:
+        at = self._clock.now()  # and not the monotonic one: the sandbox's time moves on by days within seconds
+        if self._scheduled_at is None or abs(at - self._scheduled_at) >= SCHEDULE_EVERY:
             await self.schedule()
-            self._scheduled_s = now_s
+            self._scheduled_at = at
         run = await self._claim()
         if run is None:
             return 0
@@ -163,6 +163,9 @@ class Reconciler:
         async with self._database.transaction(bulk=True) as tx:
             if not await tx.execute(SQL.advance_run, *run.key, run.generation, "deciding", lines, None):
                 raise LeaseLost
+            if compared.day.currencies and run.number > 1:
+                await tx.execute(SQL.supersede_runs, *run.key)
+                await tx.execute(SQL.supersede_waiting, *run.key, self._clock.now())
             if run.source == "camt053":
                 await tx.execute(SQL.explain_statement, *run.key, run.connection_id)
             elif compared.day.currencies:
@@ -251,9 +254,30 @@ async def request_run(
     requested_by: str,
     dry_run: bool = False,
 ) -> Mapping[str, Any]:
-    """The run of a day: a new one, or the one that is there. A dry run is always a new one."""
-    await database.execute(SQL.insert_run, *key, connection_id, day, source, dry_run, requested_by, at)
+    """The run of a day: a new one, or the newest that is there. A dry run is always a new one."""
+    await database.execute(SQL.insert_run, *key, connection_id, day, source, dry_run, requested_by, at, 1)
     rows = await database.rows(SQL.find_run, *key)
     if not rows:
         rows = await database.rows(SQL.find_run_of_day, key.merchant_id, connection_id, day, source)
     return rows[0]
+
+
+async def request_corrected(
+    database: Database, merchant_id: str, connection_id: str, day: date, at: datetime, entropy: Entropy
+) -> None:
+    """Ask for new runs of a day and of those after it: the gateway has corrected its reports. There is none of a day
+    whose run has not ended: it is to be asked for again then.
+    """
+    for row in await database.rows(SQL.days_to_correct, merchant_id, connection_id, day, "gateway"):
+        await database.execute(
+            SQL.insert_run,
+            merchant_id,
+            new_id(PREFIX, at, entropy),
+            connection_id,
+            row["business_date"],
+            "gateway",
+            False,
+            "api",
+            at,
+            row["number"] + 1,
+        )

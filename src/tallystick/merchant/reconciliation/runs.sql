@@ -1,27 +1,61 @@
 -- insert_run
 -- Ask for a run; the one of that day that is there already, whoever asked for it, is left as it is.
-INSERT INTO reconciliation (merchant_id, reconciliation_id, connection_id, business_date, source, dry_run, requested_by, due_at, created_at)
-VALUES ($1::text, $2::text, $3::text, $4::date, $5::text, $6::boolean, $7::text, $8::timestamptz, $8::timestamptz)
-    ON CONFLICT (merchant_id, connection_id, business_date, source) WHERE NOT dry_run DO NOTHING;
+INSERT INTO reconciliation (merchant_id, reconciliation_id, connection_id, business_date, source, dry_run, requested_by, due_at, created_at,
+                            number)
+VALUES ($1::text, $2::text, $3::text, $4::date, $5::text, $6::boolean, $7::text, $8::timestamptz, $8::timestamptz, $9::int)
+    ON CONFLICT (merchant_id, connection_id, business_date, source, number) WHERE NOT dry_run DO NOTHING;
+
+-- days_to_correct
+-- The days from one on whose newest run has ended: a report that is corrected changes the balances of all after it.
+SELECT r.business_date, r.number
+  FROM reconciliation r
+ WHERE r.merchant_id = $1::text AND r.connection_id = $2::text AND r.business_date >= $3::date AND r.source = $4::text AND NOT r.dry_run
+   AND r.finished_at IS NOT NULL
+   AND NOT EXISTS (SELECT FROM reconciliation l
+                    WHERE (l.merchant_id, l.connection_id, l.business_date, l.source, l.number)
+                        = (r.merchant_id, r.connection_id, r.business_date, r.source, r.number + 1)
+                      AND NOT l.dry_run)
+ ORDER BY r.business_date;
+
+-- supersede_runs
+-- The earlier runs of a run's day no longer count.
+UPDATE reconciliation e
+   SET superseded = true
+  FROM reconciliation r
+ WHERE r.merchant_id = $1::text AND r.reconciliation_id = $2::text AND NOT r.dry_run
+   AND (e.merchant_id, e.connection_id, e.business_date, e.source) = (r.merchant_id, r.connection_id, r.business_date, r.source)
+   AND e.number < r.number AND NOT e.dry_run;
+
+-- supersede_waiting
+-- What the earlier runs of a run's day wait for is found again if it still does not fit.
+UPDATE mismatch m
+   SET state = 'resolved', resolved_at = $3::timestamptz, details = m.details || jsonb_build_object('superseded_by', $2::text)
+  FROM reconciliation r
+  JOIN reconciliation e ON (e.merchant_id, e.connection_id, e.business_date, e.source)
+                         = (r.merchant_id, r.connection_id, r.business_date, r.source) AND e.number < r.number AND NOT e.dry_run
+ WHERE r.merchant_id = $1::text AND r.reconciliation_id = $2::text AND NOT r.dry_run
+   AND (m.merchant_id, m.reconciliation_id) = (e.merchant_id, e.reconciliation_id) AND m.state = 'waiting';
 
 -- find_run_of_day
--- The run of a day, if there is one.
+-- The newest run of a day, if there is one.
 SELECT r.merchant_id, r.reconciliation_id, r.connection_id, r.business_date, r.source, r.dry_run, r.state, r.stopped, r.summary,
-       r.lines_read, r.requested_by, r.error, r.created_at, r.finished_at
+       r.lines_read, r.requested_by, r.error, r.created_at, r.finished_at, r.number, r.superseded
   FROM reconciliation r
- WHERE r.merchant_id = $1::text AND r.connection_id = $2::text AND r.business_date = $3::date AND r.source = $4::text AND NOT r.dry_run;
+ WHERE r.merchant_id = $1::text AND r.connection_id = $2::text AND r.business_date = $3::date AND r.source = $4::text AND NOT r.dry_run
+ ORDER BY r.number DESC
+ LIMIT 1;
 
 -- find_run
 -- One run.
 SELECT r.merchant_id, r.reconciliation_id, r.connection_id, r.business_date, r.source, r.dry_run, r.state, r.stopped, r.summary,
-       r.lines_read, r.requested_by, r.error, r.created_at, r.finished_at
+       r.lines_read, r.requested_by, r.error, r.created_at, r.finished_at, r.number, r.superseded
   FROM reconciliation r
  WHERE r.merchant_id = $1::text AND r.reconciliation_id = $2::text;
 
 -- list_runs
 -- A page of a merchant's runs, the newest first, those before the cursor.
 SELECT r.merchant_id, r.reconciliation_id, r.connection_id, r.business_date, r.source, r.dry_run, r.state, r.stopped, r.summary,
-       r.lines_read, r.requested_by, r.error, r.created_at, r.finished_at
+       r.lines_read, r.requested_by, r.error, r.created_at, r.finished_at, r.number, r.superseded
   FROM reconciliation r
  WHERE r.merchant_id = $1::text AND ($2::text IS NULL OR r.reconciliation_id < $2::text)
  ORDER BY r.reconciliation_id DESC
@@ -57,7 +91,7 @@ UPDATE reconciliation r
                     WHERE e.merchant_id = r.merchant_id AND e.connection_id = r.connection_id AND e.business_date < r.business_date
                       AND e.due_at IS NOT NULL AND e.lease_until > $5::timestamptz)
 RETURNING r.merchant_id, r.reconciliation_id, r.connection_id, r.business_date, r.source, r.dry_run, r.state, r.generation, r.tries,
-          r.created_at;
+          r.number, r.created_at;
 
 -- keep_run
 -- Keep the lease of a run that takes longer, and note how far it is; one that was taken over is not touched.
@@ -105,12 +139,12 @@ SELECT f.sequence, f.closing_minor, r.business_date,
           FROM settlement_file g
           JOIN reconciliation s ON (s.merchant_id, s.reconciliation_id) = (g.merchant_id, g.reconciliation_id)
          WHERE g.merchant_id = $1::text AND g.connection_id = $2::text AND g.state = 'refused'
-           AND coalesce(g.currency, $3::text) = $3::text
+           AND coalesce(g.currency, $3::text) = $3::text AND NOT s.superseded
            AND s.business_date > r.business_date AND s.business_date < $4::date) AS refused
   FROM settlement_file f
   JOIN reconciliation r ON (r.merchant_id, r.reconciliation_id) = (f.merchant_id, f.reconciliation_id)
  WHERE f.merchant_id = $1::text AND f.connection_id = $2::text AND f.currency = $3::text AND f.state = 'accepted'
-   AND f.sequence IS NOT NULL AND r.source = $5::text AND NOT r.dry_run AND r.business_date < $4::date
+   AND f.sequence IS NOT NULL AND r.source = $5::text AND NOT r.dry_run AND NOT r.superseded AND r.business_date < $4::date
  ORDER BY r.business_date DESC
  LIMIT 1;
 
@@ -152,7 +186,7 @@ UPDATE settlement_line l
  WHERE l.merchant_id = $1::text AND l.reconciliation_id = $2::text AND l.category IN ('payout', 'payout_failure')
    AND NOT EXISTS (SELECT FROM settlement_line p
                      JOIN reconciliation r ON (r.merchant_id, r.reconciliation_id) = (p.merchant_id, p.reconciliation_id)
-                    WHERE p.merchant_id = $1::text AND r.connection_id = $3::text AND r.source <> 'camt053' AND NOT r.dry_run
+                    WHERE p.merchant_id = $1::text AND r.connection_id = $3::text AND r.source <> 'camt053' AND NOT r.dry_run AND NOT r.superseded
                       AND p.category = l.category AND p.source IN (l.order_reference, l.payout)
                       AND p.gross_minor = -l.gross_minor AND p.currency = l.currency);
 

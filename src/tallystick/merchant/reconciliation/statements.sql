@@ -81,7 +81,7 @@ SELECT l.reconciliation_id = $2::text AS mine, l.line_id, l.created_at, l.curren
   JOIN reconciliation r ON (r.merchant_id, r.reconciliation_id) = (l.merchant_id, l.reconciliation_id)
   JOIN reconciliation s ON (s.merchant_id, s.reconciliation_id) = ($1::text, $2::text)
  WHERE r.connection_id = $3::text AND r.source = s.source
-   AND (l.reconciliation_id = $2::text OR (r.business_date < $4::date AND NOT r.dry_run AND r.state <> 'due'))
+   AND (l.reconciliation_id = $2::text OR (r.business_date < $4::date AND NOT r.dry_run AND NOT r.superseded AND r.state <> 'due'))
  ORDER BY l.payment, l.created_at, l.line_id, mine;
 
 -- orders_of_payments

@@ -69,6 +69,7 @@ class Held(Struct, frozen=True):
     state: str
     generation: int
     tries: int
+    number: int
 
 
 class Taker:
@@ -254,6 +255,7 @@ def held(row: Record) -> Held:
         row["state"],
         row["generation"],
         row["tries"],
+        row["number"],
     )
 
 

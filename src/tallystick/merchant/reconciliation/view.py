@@ -58,13 +58,16 @@ class Summary(Struct, frozen=True):
 
 
 class RunView(Struct, frozen=True):
-    """One comparison of a connection and a day."""
+    """One comparison of a connection and a day, the `number`th: another one is made of a report that was corrected, and
+    takes the place of those before."""
 
     id: str
     connection: str
     date: date
     source: str
     dry_run: bool
+    number: int
+    superseded: bool
     state: str
     stopped: str | None
     lines_read: int
@@ -118,6 +121,8 @@ def run_view(row: Record, files: tuple[FileView, ...] = ()) -> RunView:
         date=row["business_date"],
         source=row["source"],
         dry_run=row["dry_run"],
+        number=row["number"],
+        superseded=row["superseded"],
         state=row["state"],
         stopped=row["stopped"],
         lines_read=row["lines_read"],
