@@ -33,6 +33,20 @@ async def test_every_order_ends_as_scripted(processes: Any, tmp_path: Path) -> N
     assert "2 EXPIRED" in out
 
 
+async def test_the_next_day(processes: Any, tmp_path: Path) -> None:
+    """Errors are planted in a day, found, and mended where that is safe; the corrected report fits. 0 only then."""
+    ports = processes.free_ports(1)[0]
+    arguments = ("demo", "--once", "--next-day", "--no-shoppers", "--plain-http", "--data-dir", str(tmp_path))
+    async with asyncio.timeout(TEST_BOUND_S), processes.running(*arguments, "--port-base", str(ports)) as demo:
+        out, error = await demo.rest()
+    assert demo.process.returncode == 0, out + error
+    for code in ("amount_differs", "settled_twice", "dispute_unknown", "captured_but_pending", "refund_unknown"):
+        assert code in out, out
+    assert "the halves match again" in " ".join(out.split())
+    assert "not found" not in out
+    assert "nobody planted it" not in out
+
+
 async def test_the_line_of_a_demo_that_stays(processes: Any, tmp_path: Path) -> None:
     """One line with exactly these keys, free ports where the documented ones are in use, and restarts that lose
     nothing: of the gateway, of the database, of everything after kill -9 of everything."""

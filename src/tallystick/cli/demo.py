@@ -11,6 +11,10 @@ def demo(
         bool, typer.Option("--once", help="Stop after the shoppers; 0 only if every order ended as scripted.")
     ] = False,
     no_shoppers: Annotated[bool, typer.Option("--no-shoppers", help="Only serve.")] = False,
+    next_day: Annotated[
+        bool,
+        typer.Option("--next-day", help="Then move both clocks past midnight, with errors planted; settle, reconcile."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line with addresses and keys when ready, nothing else on stdout.")
     ] = False,
@@ -45,7 +49,9 @@ def demo(
         board.print(sentence, style="dim")
 
     stack = Stack(folder, port_base=port_base, https=not plain_http, dsns=given_dsns(), say=say)
-    performance = Performance(stack, board, folder.path, once=once, shoppers=not no_shoppers, as_json=as_json)
+    performance = Performance(
+        stack, board, folder.path, once=once, shoppers=not no_shoppers, next_day=next_day, as_json=as_json
+    )
     run(performance.run())
     if performance.exit_code:
         raise typer.Exit(performance.exit_code)

@@ -1,6 +1,7 @@
 """What the demo shows in the terminal: the orders as they move, the summary, the addresses."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from tallystick.cli.wording import STATE_STYLES, amount
 from tallystick.demo.folder import Known
+from tallystick.demo.next_day import Night
 from tallystick.demo.round import Row
 
 STORY_FROM_COLUMNS = 112  # what all columns need
@@ -56,6 +58,37 @@ def summary(rows: Sequence[Row], differing: Sequence[str]) -> RenderableType:
     else:
         lines.append("Merchant and gateway agree on every amount: the two halves of the tally match.")
     return Group(*(Text.from_markup(line) for line in lines))
+
+
+BECAME: Final = {
+    "resolved": "[green]mended[/] by the gateway's own answer",
+    "waiting": "[yellow]waits[/] for a later report",
+    "case": "[yellow]a case[/]: one person proposes, another approves",
+    "noted": "noted",
+    "stopped": "[red]held back[/]: too many at once",
+}
+
+
+def night(found: Night) -> RenderableType:
+    """What was planted in a day, as what it was found and what became of it."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("Planted", "Found as", "What became of it"):
+        table.add_column(name)
+    for outcome in found.outcomes:
+        code, became = "[bold red]not found[/]", ""
+        if outcome.found is not None:
+            code, became = outcome.found["code"], BECAME.get(outcome.found["state"], outcome.found["state"])
+        words = outcome.planted.words if outcome.planted else "(nobody planted it)"
+        table.add_row(*(Text.from_markup(cell) for cell in (words, code, became)))
+    lines = sum(each["lines"] for each in found.corrected["summary"]["lines"])
+    if found.as_planted:
+        ending = f"The gateway corrected its report: all {lines} lines of {found.day} fit, and the halves match again."
+    else:
+        ending = (
+            "[bold red]The day did not end as planted:[/] see `tallystick merchant reconcile`, docs/reconciliation.md."
+        )
+    title = f"The next day: {found.day} was settled and reconciled, {found.run['lines_read']} lines."
+    return Group(Text(), Text(title), table, Text.from_markup(ending))
 
 
 def addresses(known: Known, data_dir: str) -> RenderableType:

@@ -134,7 +134,7 @@ class Shopper:
             case PayUntilClosed(number=number):
                 return await self._pay_until_closed(page, number)
             case CloseTab(at_the_bank_with=None):
-                _card_form(page)
+                card_form(page)
                 return page
             case CloseTab(at_the_bank_with=number):
                 page = await self._pay(page, number or "")
@@ -152,11 +152,8 @@ class Shopper:
     async def _pay(self, page: Page, number: str) -> Page:
         self.doing = "enters a card"
         await self._think()
-        form = _card_form(page)
-        card = {"cc-number": number, "cc-exp": "12 / 34", "cc-csc": "1234" if number == AMEX else "123"}
-        card["cc-name"] = self.script.name
-        values = {field.name: card[field.autocomplete] for field in form.fields if field.autocomplete in card}
-        return await self._follow(await self._browser.submit(page, form, values))
+        form = card_form(page)
+        return await self._follow(await self._browser.submit(page, form, filled_in(form, number, self.script.name)))
 
     async def _answer_the_bank(self, page: Page, result: str) -> Page:
         self.doing = "answers the bank"
@@ -204,8 +201,15 @@ def _goes_to(path: str) -> Callable[[Form], bool]:
     return lambda form: urlsplit(form.action).path == path
 
 
-def _card_form(page: Page) -> Form:
+def card_form(page: Page) -> Form:
+    """The form that takes a card. Raises Lost."""
     return _form(page, lambda form: form.field_for("cc-number") is not None, "a card")
+
+
+def filled_in(form: Form, number: str, name: str) -> dict[str, str]:
+    """The values of a card's form, as a password manager fills them in."""
+    card = {"cc-number": number, "cc-exp": "12 / 34", "cc-csc": "1234" if number == AMEX else "123", "cc-name": name}
+    return {field.name: card[field.autocomplete] for field in form.fields if field.autocomplete in card}
 
 
 def _bank_form(page: Page) -> Form | None:
