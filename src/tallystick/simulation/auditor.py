@@ -80,6 +80,7 @@ class Auditor:
         for order_id in self._seen_paid:
             if states.get(order_id) != "PAID":
                 yield Violation("seen_paid_is_paid", order_id, f"its shopper saw it paid, it is {states.get(order_id)}")
+        yield from self._reconciled(gateway, merchant)
         for row in gateway.control.run(SQL.bank_differs, ())[0]:
             yield Violation("the_bank_agrees", row["subject"], row["detail"])
         statuses = {
@@ -89,3 +90,12 @@ class Auditor:
             if statuses.get((account_id, intent)) != status:
                 now = statuses.get((account_id, intent))
                 yield Violation("answered_is_kept", intent, f"a caller was told {status}, it is {now}")
+
+    def _reconciled(self, gateway: VirtualServer, merchant: VirtualServer) -> Iterator[Violation]:
+        """Every day that was closed was reconciled, and nothing is left that does not fit: callers of the payments' own
+        API have made payments of no order, and of those alone a person must be told.
+        """
+        ours = {row["payment_intent"] for row in gateway.control.run(SQL.payments_of_sessions, ())[0]}
+        for row in merchant.control.run(SQL.unreconciled, ())[0]:
+            if row["code"] != "unknown_payment" or row["subject"] in ours:
+                yield Violation("the_halves_match", row["subject"], row["detail"])

@@ -46,3 +46,22 @@ SELECT d.id, d.state || ' (' || coalesce(d.reason, '') || ') after ' || d.tries 
   FROM delivery d
  WHERE d.owner_id <> '' AND d.state IN ('held', 'dead')
  ORDER BY d.owner_id, d.id;
+
+-- unreconciled
+-- What reconciliation left in the end: runs that did not end well, files that were refused, and what no answer of the gateway put right.
+SELECT r.merchant_id, r.reconciliation_id AS subject, 'run' AS code, 'run ' || r.state || coalesce(': ' || r.error, coalesce(': ' || r.stopped, '')) AS detail
+  FROM reconciliation r
+ WHERE r.merchant_id <> '' AND NOT r.dry_run AND (r.state <> 'done' OR r.stopped IS NOT NULL)
+UNION ALL
+SELECT f.merchant_id, f.reconciliation_id, 'file', 'file refused: ' || f.reason
+  FROM settlement_file f
+ WHERE f.merchant_id <> '' AND f.state = 'refused'
+UNION ALL
+SELECT m.merchant_id, m.subject, m.code, m.code || ', ' || m.state || ' ' || coalesce(m.order_id, '') || ' ' || m.details::text
+  FROM mismatch m
+ WHERE m.merchant_id <> '' AND m.state NOT IN ('resolved', 'noted')
+ ORDER BY 1, 2, 3;
+
+-- payments_of_sessions
+-- The payments that were made for a session: they belong to an order, where a call to the payments' own API made others.
+SELECT s.payment_intent FROM checkout_session s WHERE s.account_id <> '' AND s.payment_intent IS NOT NULL ORDER BY s.payment_intent;
