@@ -133,14 +133,18 @@ VALUES ($1::text, $2::text, $3::int, $4::text, $5::text, $6::text, $7::text, $8:
         $13::bigint, $14::bigint, $15::bigint, $16::text, $17::text, $18::text);
 
 -- file_before
--- The newest file of a currency of a connection that was taken on an earlier day, and how many were refused since.
+-- The newest file of a currency of a connection that was taken on an earlier day, how many were refused since, and whether a day
+-- between is still to be taken.
 SELECT f.sequence, f.closing_minor, r.business_date,
        (SELECT count(DISTINCT s.business_date)::int
           FROM settlement_file g
           JOIN reconciliation s ON (s.merchant_id, s.reconciliation_id) = (g.merchant_id, g.reconciliation_id)
          WHERE g.merchant_id = $1::text AND g.connection_id = $2::text AND g.state = 'refused'
            AND coalesce(g.currency, $3::text) = $3::text AND NOT s.superseded
-           AND s.business_date > r.business_date AND s.business_date < $4::date) AS refused
+           AND s.business_date > r.business_date AND s.business_date < $4::date) AS refused,
+       EXISTS (SELECT FROM reconciliation b
+                WHERE b.merchant_id = $1::text AND b.connection_id = $2::text AND b.source = $5::text AND NOT b.dry_run
+                  AND b.state = 'due' AND b.business_date > r.business_date AND b.business_date < $4::date) AS between_due
   FROM settlement_file f
   JOIN reconciliation r ON (r.merchant_id, r.reconciliation_id) = (f.merchant_id, f.reconciliation_id)
  WHERE f.merchant_id = $1::text AND f.connection_id = $2::text AND f.currency = $3::text AND f.state = 'accepted'

@@ -169,7 +169,7 @@ class Taker:
 
     async def _check_chain(self, tx: Transaction, run: Held, part: Manifest) -> None:
         """Sequence and opening balance beside the file of the day before. Days whose file was refused may be missing
-        between the two. Raises FileDamaged.
+        between the two; for one that is still to be taken this one waits. Raises FileDamaged and NotYet.
         """
         if part.sequence is None or part.currency is None or not part.sequence:
             return
@@ -180,6 +180,8 @@ class Taker:
             return
         before = rows[0]
         gap = part.sequence - before["sequence"]
+        if gap > 1 and before["between_due"]:
+            raise NotYet("the file of an earlier day is not there yet")
         if gap < 1 or gap > 1 + before["refused"]:
             raise FileDamaged("sequence", detail=f"{part.sequence} after {before['sequence']}")
         closing_minor = before["closing_minor"]
