@@ -11,6 +11,7 @@ import stripe
 
 from tallystick.gateway.accounts.accounts import set_fees
 from tallystick.gateway.stripe_wire import errors
+from tallystick.kernel.outcomes import Unknown
 
 Core = Any
 Another = Callable[[], Core]
@@ -183,3 +184,25 @@ def wait_for(look: Callable[[], Any], fits: Callable[[Any], bool]) -> Any:
             return found
         time.sleep(0.05)
     raise AssertionError(found)
+
+
+async def test_a_dispute_that_is_told_before_we_know_of_the_charge_is_recorded_once_we_do(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to the charge was lost on its way: what the bank tells is always recordable (RULES §3)."""
+    charge = core.bank.charge
+
+    async def lost(requests: Any) -> Any:
+        await charge(requests)
+        return [Unknown("the answer was lost")]
+
+    monkeypatch.setattr(core.bank, "charge", lost)
+    await core.create(confirm=True, payment_method="pm_card_createDispute")
+    await core.inquirer.look()
+    assert await core.rows("SELECT 1 FROM dispute") == []
+    core.clock.ahead += timedelta(seconds=11)
+    await core.inquirer.look()
+    (dispute,) = await core.rows("SELECT status, amount FROM dispute")
+    assert dispute == {"status": "needs_response", "amount": 1000}
+    await core.inquirer.look()
+    assert len(await core.rows("SELECT 1 FROM dispute")) == 1

@@ -23,7 +23,7 @@ from tallystick.gateway.cases.concerns import Concern
 from tallystick.gateway.payments import charging, inputs, schedule
 from tallystick.gateway.payments.calling import Calling, money_request
 from tallystick.gateway.payments.carrying import RECORD_RETRY_WAITS_S, Carrying
-from tallystick.gateway.payments.payment import AcquirerRequest, Charge
+from tallystick.gateway.payments.payment import OPEN_REQUEST_STATES, AcquirerRequest, Charge, Payment
 from tallystick.gateway.payments.records import SENT_LEASE_S, SQL, Key
 from tallystick.gateway.payments.work import Outcome, Work
 from tallystick.kernel.columns import columns
@@ -198,25 +198,29 @@ class Inquirer:
         )
         return len(notices)
 
-    async def _notice(self, notice: port.Notice, row: Record) -> None:
+    async def _notice(self, notice: port.Notice, row: Record) -> bool:
+        """Record what one notice says; whether it need not be told again."""
         if row["payment_intent"] is None:
             log.error("the acquirer tells of a key that is not ours: %s", notice.kind)
-            return
+            return True
         key = (row["account_id"], row["livemode"], row["payment_intent"])
         if notice.kind in DISPUTES:
             about = self._calling.disputed(row["charge"], notice)
-            await self._carrying.carry(Work(key=key, tell=lambda _: about, charges=(row["charge"],), disputes=True))
-            return
+            outcome = await self._carrying.carry(
+                Work(key=key, tell=lambda _: about, charges=(row["charge"],), disputes=True)
+            )
+            return outcome.refusal is None or not _may_be_captured(outcome.payment, row["charge"])
         if notice.kind == "refunded":
             refunded = self._calling.refunded(notice)
             await self._carrying.carry(Work(key=key, tell=lambda _: refunded, requests=(notice.key,)))
-            return
+            return True
         if notice.kind == "refund_failed":
             returned = self._calling.returned(notice)
             await self._carrying.carry(Work(key=key, tell=lambda _: returned, requests=(notice.key,)))
-            return
+            return True
         approved = self._calling.answer_of_charge(row["charge"], port.Approved(notice.reference))
         await self._carrying.carry(Work(key=key, tell=lambda _: approved, charges=(row["charge"],)))
+        return True
 
     async def _claim(self, due: Statement, claim: Statement) -> Sequence[Record]:
         """Take the leases of up to ITEMS_MAX rows that are due; none when another worker was after the same rows."""
@@ -278,12 +282,23 @@ def asked_request(row: Record) -> AskedRequest:
     return AskedRequest(request, money)
 
 
+def _may_be_captured(payment: Payment, charge_id: str) -> bool:
+    """Whether a charge may have been captured at the acquirer, and we do not know of it yet: what is told of it already
+    is recorded once we do."""
+    charge = payment.charge(charge_id)
+    if charge is None or charge.amount_captured > 0:
+        return False
+    asked = any(one.charge == charge_id and one.state in OPEN_REQUEST_STATES for one in payment.requests)
+    return charge.state in charging.UNDECIDED or asked
+
+
 async def _each(calls: Iterable[Coroutine[Any, Any, Any]]) -> list[bool]:
-    """Run calls side by side; which of them ended well. What fails is due again. Raises DatabaseError."""
+    """Run calls side by side; which of them ended well and did not say no. What fails is due again. Raises
+    DatabaseError."""
     results = await asyncio.gather(*calls, return_exceptions=True)
     for result in results:
         if isinstance(result, DatabaseError):
             raise result
         if isinstance(result, BaseException):
             log.error("an outcome could not be recorded: %s", type(result).__name__, exc_info=result)
-    return [not isinstance(result, BaseException) for result in results]
+    return [result is not False and not isinstance(result, BaseException) for result in results]
