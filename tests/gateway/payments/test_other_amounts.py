@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tallystick.gateway.acquirers import port
 from tallystick.gateway.stripe_wire import errors
 from tallystick.kernel.outcomes import Unknown
 
@@ -40,6 +41,23 @@ async def test_an_inquiry_learns_it_too(core: Core) -> None:
     intent = await core.create(confirm=True, payment_method=CARD)
     assert intent["status"] == "processing"
     core.clock.ahead += timedelta(seconds=11)
+    await core.inquirer.look()
+    assert (await core.intent(intent["id"]))["status"] == "requires_payment_method"
+    assert set((await money(core)).values()) <= {0}
+
+
+async def test_what_the_bank_tells_by_itself_is_judged_the_same(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    core.bank.answers.append(Unknown("the answer was lost"))
+    intent = await core.create(confirm=True, payment_method="pm_card_visa")
+    (charge,) = await core.rows("SELECT acquirer_key FROM charge")
+    notice = port.Notice(core.account_id, charge["acquirer_key"], "approved", "simch_1", amount=1100)
+    left = [notice]
+
+    async def notices(*_: Any) -> list[port.Notice]:
+        told, left[:] = list(left), []
+        return told
+
+    monkeypatch.setattr(core.bank, "notices", notices)
     await core.inquirer.look()
     assert (await core.intent(intent["id"]))["status"] == "requires_payment_method"
     assert set((await money(core)).values()) <= {0}

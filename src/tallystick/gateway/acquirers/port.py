@@ -137,13 +137,14 @@ class Notice(Struct, frozen=True):
     """What the bank tells by itself about a request that had ended: `approved`, a charge that was taken for lost;
     `refunded`, a refund that was taken for failed; `refund_failed`, a refund that the cardholder's bank sent back;
     `disputed`, a charge that the cardholder's bank takes back; `dispute_won` and `dispute_lost`, how that ended.
-    `reference` is the bank's own."""
+    `reference` is the bank's own. `amount` is what it approved or takes back, where it says (minor units)."""
 
     account_id: str
     key: str
     kind: Literal["approved", "refunded", "refund_failed", "disputed", "dispute_won", "dispute_lost"]
     reference: str
     reason: str = ""
+    amount: int | None = None
 
 
 class Contest(Struct, frozen=True):

@@ -144,6 +144,7 @@ class Calling:
             dispute_id=new_id("dp", self._clock.now(), self._entropy),
             reference=notice.reference,
             reason=notice.reason or "general",
+            amount=notice.amount,
         )
 
     async def contest(self, contests: Sequence[port.Contest]) -> list[port.RequestOutcome]:

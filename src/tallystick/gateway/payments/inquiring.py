@@ -218,7 +218,7 @@ class Inquirer:
             returned = self._calling.returned(notice)
             await self._carrying.carry(Work(key=key, tell=lambda _: returned, requests=(notice.key,)))
             return True
-        approved = self._calling.answer_of_charge(row["charge"], port.Approved(notice.reference))
+        approved = self._calling.answer_of_charge(row["charge"], port.Approved(notice.reference, notice.amount))
         await self._carrying.carry(Work(key=key, tell=lambda _: approved, charges=(row["charge"],)))
         return True
 
