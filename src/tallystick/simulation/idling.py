@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 REST_MAX_S: Final = 24 * 3600.0  # what no row tells of (a fault of the workers, perhaps) is noticed after that
 LOOK_AGAIN_S: Final = 0.2  # how long a commit waits until resting workers are told; they look every 0.05 to 60 s anyway
+COMMIT_S: Final = (
+    5.0  # how long before its commit a row's time may have been read; who stalls for longer is noticed late
+)
 NEVER: Final = float("inf")
 
 _TIMES = Statement(
@@ -233,12 +236,13 @@ class _Service:
         self.theirs_s: dict[float, dict[str, float]] = {}
 
     def since(self, skew_s: float) -> dict[str, float]:
-        """The first times after those that were seen last, by a clock that goes wrong by `skew_s`."""
+        """The first times after those that were seen last, by a clock that goes wrong by `skew_s`; also what was
+        committed since with a time from before."""
         known_s = self.theirs_s.get(skew_s)
         if known_s is None:
-            return self.due.after(self.seen_s + skew_s, sorted(self.due.tables))
+            return self.due.after(self.seen_s + skew_s - COMMIT_S, sorted(self.due.tables))
         fresh_s = {table: at_s for table, at_s in known_s.items() if table not in self.stale}
-        return fresh_s | self.due.after(self.seen_s + skew_s, sorted(self.stale))
+        return fresh_s | self.due.after(self.seen_s + skew_s - COMMIT_S, sorted(self.stale))
 
     def look(self, skews_s: Iterable[float], now_s: float, new_s: Mapping[str, float]) -> None:
         """What comes after now; `new_s` is what has come, or will, since the last look, where something changed."""
