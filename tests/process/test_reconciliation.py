@@ -77,6 +77,13 @@ class Halves:
         for endpoint in (await asyncio.to_thread(endpoints.list)).data:
             await asyncio.to_thread(endpoints.update, endpoint.id, {"disabled": disabled})
 
+    async def deaf_to_disputes(self) -> None:
+        """The merchant's endpoint is not told of disputes any more."""
+        endpoints = self.stripe.v1.webhook_endpoints
+        for endpoint in (await asyncio.to_thread(endpoints.list)).data:
+            heard: Any = [type for type in endpoint.enabled_events if not type.startswith("charge.dispute.")]
+            await asyncio.to_thread(endpoints.update, endpoint.id, {"enabled_events": heard})
+
     async def refund(self, id: str, amount: int) -> None:
         key = {"Idempotency-Key": f"refund-{next(self._keys)}"}
         await self._merchant.ask("POST", f"/v1/orders/{id}/refunds", {"amount": amount}, key)
@@ -137,6 +144,10 @@ async def test_a_day_matches_and_lost_news_is_merged(halves: Halves) -> None:
     refunded, told_late = await halves.paid(), await halves.paid()
     await halves.refund(refunded, 700)
     disputed = await halves.paid(DISPUTED)
+    await halves.until(disputed, lambda order: order["attention"] == "disputed")
+    assert (await halves.api.order(disputed))["fulfilment"] == "held", "told by the webhook, before any report"
+    await halves.deaf_to_disputes()
+    untold = await halves.paid(DISPUTED)
     await halves.until(refunded, lambda order: order["amount_refunded"] == 700)
     assert await halves.move_to(23.98) == day
     await halves.webhooks(disabled=True)
@@ -152,10 +163,11 @@ async def test_a_day_matches_and_lost_news_is_merged(halves: Halves) -> None:
     assert found.mismatches == {
         ("captured_but_pending", lost, "resolved"),
         ("refund_unknown", told_late, "resolved"),
-        ("dispute_unknown", disputed, "resolved"),
+        ("dispute_unknown", untold, "resolved"),
     }
-    assert found.lines == {"matched": 6, "captured_but_pending": 1, "refund_unknown": 1, "dispute_unknown": 1}
-    assert await halves.cases() == ["recon_dispute_unknown"]
+    assert found.lines == {"matched": 8, "captured_but_pending": 1, "refund_unknown": 1, "dispute_unknown": 1}
+    assert await halves.cases() == ["disputed", "disputed"]
+    assert (await halves.api.order(untold))["attention"] == "disputed"
     assert (await halves.api.order(lost))["state"] == "PAID"
     assert (await halves.api.order(told_late))["amount_refunded"] == 900
     again = await halves.reconcile(day)
@@ -211,3 +223,32 @@ async def test_planted_errors_are_found_under_their_codes(halves: Halves) -> Non
     after = await halves.reconciled_by_itself(last)
     assert (after.state, after.mismatches) == ("done", set()), after.run["files"]
     assert after.lines == {"matched": 1, "payout": 1}
+
+
+@pytest.mark.parametrize(("kind", "damage"), [("line_duplicated", "duplicate_line"), ("other_currency", "currency")])
+async def test_a_file_with_a_line_that_cannot_be_is_refused_whole(halves: Halves, kind: str, damage: str) -> None:
+    """The same line id twice, a line in another currency: nothing of the file is believed, the payments that it names
+    are asked about all the same, the day after is not held up, and the corrected report fits (RULES §11)."""
+    day = await halves.move_to(12)
+    for _ in range(3):
+        await halves.paid()
+    await halves.webhooks(disabled=True)
+    lost = await halves.pay()
+    await halves.fault(kind)
+    following = await halves.move_to(1)
+    refused = await halves.reconciled_by_itself(day)
+    assert (refused.state, refused.mismatches, refused.lines) == ("refused", set(), {})
+    assert [(file["state"], file["damage"]) for file in refused.run["files"]] == [("refused", damage)]
+    assert await halves.cases() == ["settlement_file_refused"]
+    assert (await halves.api.order(lost))["state"] == "PAID"
+
+    await halves.webhooks(disabled=False)
+    await halves.paid()
+    await halves.move_to(1)
+    after = await halves.reconciled_by_itself(following)
+    assert (after.state, after.mismatches, after.lines) == ("done", set(), {"matched": 1, "payout": 1})
+
+    await halves.operator.ask("POST", "/operator/v1/settlements/correct", {"date": day, "account": halves.account})
+    corrected = await halves.reconcile(day, corrected=True)
+    assert (corrected.run["number"], corrected.state, corrected.mismatches) == (2, "done", set())
+    assert corrected.lines == {"matched": 4}

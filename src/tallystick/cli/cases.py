@@ -62,6 +62,7 @@ class Action(StrEnum):
 
     CLOSE = "close"
     MERGE = "merge"
+    LIFT = "lift"
 
 
 Merchant = Annotated[str, typer.Option(help="mer_…: whose case it is.")]
@@ -72,7 +73,12 @@ CaseId = Annotated[str, typer.Argument(help="cas_…")]
 def propose(
     case: CaseId,
     merchant: Merchant,
-    action: Annotated[Action, typer.Option(help="close: nothing is left to do; merge: ask the gateway, and merge it.")],
+    action: Annotated[
+        Action,
+        typer.Option(
+            help="close: nothing is left to do; merge: ask the gateway, and merge it; lift: the goods held may go."
+        ),
+    ],
     note: Annotated[str, typer.Option(help="Why, for whoever approves it and for the audit trail.")],
     data_dir: DataDir = None,
     as_json: AsJson = False,

@@ -59,6 +59,12 @@ def in_words(fact: Mapping[str, Any]) -> str:
             return "This payment is the order's"
         case "fulfilment_decided":
             return f"Shipping: {fact.get('decision')}"
+        case "dispute_seen":
+            return f"Dispute {fact.get('outcome') or str(fact.get('status')).replace('_', ' ')}"
+        case "held":
+            return f"The goods are held: {str(fact.get('reason')).replace('_', ' ')}"
+        case "hold_lifted":
+            return f"The goods may leave: {str(fact.get('reason')).replace('_', ' ')} was settled"
         case other:
             return str(other).replace("_", " ")
 

@@ -20,6 +20,7 @@ from tallystick.cli.service_api import ServiceApi
 from tallystick.demo.browser import Browser
 from tallystick.demo.folder import Known
 from tallystick.demo.shoppers import VISA, card_form, filled_in
+from tallystick.merchant.gateways.stripe_events import LEARNT_FROM
 from tallystick.ports.clock import Clock
 from tallystick.ports.entropy import Entropy
 from tallystick.ports.http import Answered, Http, HttpRequest
@@ -29,6 +30,7 @@ OTHER_AMOUNT: Final = "4000 0000 0000 7064"
 TWICE: Final = "4000 0000 0000 7072"
 DISPUTED: Final = "4000 0000 0000 0259"
 
+DISPUTES: Final = "charge.dispute."
 AMOUNT_MINOR: Final = 4_200
 GIVEN_BACK_MINOR: Final = 700
 LAST_MINUTE_S: Final = 90.0  # before midnight: an order that is not paid is looked at after two minutes, not sooner
@@ -93,16 +95,17 @@ class NextDay:
             now = await self._move(left_s)
             left_s = DAY_S
         self._say("Planting errors: cards that the report gets wrong, and news that no webhook tells …")
+        await self._endpoint(*(type for type in LEARNT_FROM if not type.startswith(DISPUTES)))
         planted = [
             Planted("a charge that the report leaves out", await self._paid(LEFT_OUT), ("paid_but_missing", "cut_off")),
             Planted("a charge with another amount", await self._paid(OTHER_AMOUNT), ("amount_differs",)),
             Planted("a charge that is settled twice", await self._paid(TWICE), ("settled_twice",)),
-            Planted("a payment that is charged back", await self._paid(DISPUTED), ("dispute_unknown",)),
+            Planted("a dispute that no webhook told", await self._paid(DISPUTED), ("dispute_unknown",)),
         ]
         refunded = await self._paid(VISA)
         self._say("Moving both clocks to the last minute of the day …")
         day = (await self._move(left_s - LAST_MINUTE_S)).date().isoformat()
-        await self._endpoint(disabled=True)
+        await self._endpoint()
         lost = await self._pay(VISA)
         await self._refund(refunded)
         planted.append(Planted("a payment that no webhook told", lost, ("captured_but_pending",)))
@@ -111,7 +114,7 @@ class NextDay:
         self._say(f"The gateway closes {day}, the merchant service reconciles it …")
         await self._gateway.ask("POST", SETTLEMENTS, {"date": day, "account": self._known.account_id})
         run = await self._reconciled(day, corrected=False)
-        await self._endpoint(disabled=False)
+        await self._endpoint(*LEARNT_FROM)
         outcomes = _outcomes(planted, await self._merchant.mismatches(run["id"]))
         await self._gateway.ask("POST", f"{SETTLEMENTS}/correct", {"date": day, "account": self._known.account_id})
         return Night(day, outcomes, run, await self._reconciled(day, corrected=True))
@@ -159,8 +162,10 @@ class NextDay:
         except TimeoutError:
             raise CommandFailed(f"{otherwise} within {DEADLINE_S:.0f} s") from None
 
-    async def _endpoint(self, *, disabled: bool) -> None:
-        fields = {"disabled": str(disabled).lower()}
+    async def _endpoint(self, *hears: str) -> None:
+        """The merchant service's endpoint hears of these types from now on; of nothing where none is named."""
+        fields = {"disabled": str(not hears).lower()}
+        fields |= {f"enabled_events[{place}]": type for place, type in enumerate(hears)}
         await self._ask_gateway(f"/v1/webhook_endpoints/{self._known.endpoint_id}", fields)
 
     async def _refund(self, order_id: str) -> None:

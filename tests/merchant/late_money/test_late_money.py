@@ -329,3 +329,33 @@ def _signed(secret: str) -> list[tuple[bytes, bytes]]:
     signature = sign_standard([secret], "id", timestamp, b"{}")
     headers = {"webhook-id": "id", "webhook-timestamp": str(timestamp), "webhook-signature": signature}
     return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
+async def test_a_policy_does_not_decide_about_goods_that_are_held(stage: Stage, shelf: Shelf) -> None:
+    """RULES §4, §11: what holds the goods is settled first; then the policy decides, once. Also where it comes up while
+    the stock hook is being asked."""
+    await policy(stage, "accept_if_available", shelf)
+    order_id = await a_late_payment(stage)
+    attempt = (await stage.order(order_id))["attempts"][0]
+    dispute = {"id": "dp_1", "object": "dispute", "payment_intent": attempt["payment_intent"], "currency": "eur"}
+    reserve = Stock.reserve
+
+    async def disputed_meanwhile(self: Stock, *asked: Any) -> Any:
+        answer = await reserve(self, *asked)
+        await stage.tell("charge.dispute.created", dispute | {"status": "needs_response"})
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stock, "reserve", disputed_meanwhile)
+        await work(stage)
+    found = await stage.order(order_id)
+    assert (found["fulfilment"], found["attention"]) == ("held", "disputed")
+    asked = len([type for type, _, _ in shelf.asked if type == "stock.reserve"])
+    await make_due(stage)
+    await work(stage)
+    assert len([type for type, _, _ in shelf.asked if type == "stock.reserve"]) == asked, "nobody is asked meanwhile"
+    await stage.tell("charge.dispute.closed", dispute | {"status": "won"})
+    await make_due(stage)
+    await work(stage)
+    found = await stage.order(order_id)
+    assert (found["fulfilment"], found["attention"]) == ("allowed", None)

@@ -130,6 +130,30 @@ async def test_the_end_and_the_refund_are_told(stage: Stage, ear: Ear) -> None:
     )
 
 
+async def test_goods_that_are_held_after_all_are_told(stage: Stage, ear: Ear) -> None:
+    """RULES §11: a dispute is told by a webhook, the goods are held, and `order.paid` is not told a second time when it
+    is won."""
+    await listen(stage, ear)
+    _, order = await stage.place()
+    intent = await stage.pay(order)
+    dispute = {"id": "dp_1", "object": "dispute", "payment_intent": intent["id"], "currency": "eur", "amount": 2500}
+    for status in ("needs_response", "under_review", "won"):
+        assert await stage.tell("charge.dispute.updated", dispute | {"status": status}) == 200
+        found = await stage.order(order["id"])
+        held = status != "won"
+        assert (found["state"], found["fulfilment"]) == ("PAID", "held" if held else "allowed")
+        assert found["attention"] == ("disputed" if held else None)
+        assert [each["id"] for each in found["attempts"][0]["disputes"]] == ["dp_1"]
+    await deliver(stage)
+    assert sorted(ear.told) == [
+        ("order.held", order["id"], "held"),
+        ("order.hold_lifted", order["id"], "allowed"),
+        ("order.paid", order["id"], "allowed"),
+    ]
+    _, page = await stage.get("/v1/cases")
+    assert [(case["kind"], case["details"]["hold"]) for case in page["data"]] == [("disputed", "disputed:dp_1")]
+
+
 async def test_an_endpoint_hears_what_it_asked_for(stage: Stage, ear: Ear) -> None:
     await listen(stage, ear, "order.expired", "order.refunded")
     _, order = await stage.place()

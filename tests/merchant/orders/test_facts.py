@@ -19,6 +19,8 @@ from tallystick.merchant.orders.facts import (
     DisputeSeen,
     Facts,
     FulfilmentDecided,
+    Held,
+    HoldLifted,
     Kept,
     RefundSeen,
     Released,
@@ -202,6 +204,49 @@ def test_a_second_payment_later_is_overpaid_and_changes_neither_keeper_nor_decis
     assert (how.keeper, how.overpaid, how.fulfilment) == (2, True, "allowed")
 
 
+HELD = Held("paid_but_missing", "pi_1")
+DISPUTED = DisputeSeen("dp_1", "needs_response", "EUR")
+WON, LOST = DisputeSeen("dp_1", "closed", "EUR", outcome="won"), DisputeSeen("dp_1", "closed", "EUR", outcome="lost")
+
+
+@pytest.mark.parametrize(
+    ("learnt", "fulfilment", "attention"),
+    [
+        ([HELD], "held", "paid_but_missing"),
+        ([HELD, HoldLifted("paid_but_missing", "pi_1")], "allowed", None),
+        ([HELD, HoldLifted("disputed", "dp_1")], "held", "paid_but_missing"),
+        ([HELD, Held("authorised_there", "pi_1")], "held", "authorised_there"),
+        ([DISPUTED], "held", "disputed"),
+        ([DISPUTED, WON], "allowed", None),
+        ([DISPUTED, LOST], "held", "disputed"),
+        ([LOST, HoldLifted("disputed", "dp_1")], "allowed", None),
+        ([DisputeSeen("dp_1", "closed", "EUR")], "allowed", None),
+        ([HELD, FulfilmentDecided("refused")], "refused", "paid_but_missing"),
+    ],
+)
+def test_goods_are_held_while_something_speaks_against_them(
+    learnt: list[AnyFact], fulfilment: str, attention: str | None
+) -> None:
+    """RULES §11, hold: the order stays PAID, and the shop may ship only on `allowed`. RULES §4: the result does not
+    depend on who told of a dispute, nor when."""
+    paid = concluded(order_with((1, Attempted()), (1, PAYS)))
+    how = standing(concluded(merge_all(paid, [(1, fact) for fact in learnt])), OWED)
+    assert (how.state, how.fulfilment, how.attention) == ("PAID", fulfilment, attention)
+    first = concluded(order_with(*[(1, fact) for fact in learnt], (1, PAYS)))
+    assert standing(concluded(first), OWED).fulfilment == fulfilment
+
+
+def test_a_decision_that_comes_while_the_goods_are_held_is_none() -> None:
+    """RULES §4: policy decides once. What came up meanwhile is settled first, then it is decided."""
+    late = concluded(merge_all(concluded(order_with((1, Closed("expired")))), [(1, PAYS), (1, HELD)]))
+    order = LoadedOrder(OrderKey("mer_1", "ord_1"), "con_1", OWED, 3, late, 1)
+    decided = Told("mer_1", "ord_1", 1, FulfilmentDecided("allowed"), "merchant")
+    assert decide(order, [decided]) is None
+    assert [each for each in errands_of(late, OWED) if each.kind == "decide"] == []
+    lifted = merge(late, 1, HoldLifted("paid_but_missing", "pi_1"))
+    assert Errand("decide", 1) in errands_of(lifted, OWED)
+
+
 # --- the algebra -----------------------------------------------------------------------------------------------------
 
 numbers = st.integers(1, 3)
@@ -251,6 +296,12 @@ some_facts: st.SearchStrategy[AnyFact] = st.one_of(
     st.builds(Returned, refund=st.sampled_from(["re_1", "re_2"])),
     st.builds(Kept),
     st.builds(FulfilmentDecided, decision=st.sampled_from(["allowed", "refused"])),
+    st.builds(
+        Held, reason=st.sampled_from(["paid_but_missing", "disputed"]), subject=st.sampled_from(["pi_1", "dp_1"])
+    ),
+    st.builds(
+        HoldLifted, reason=st.sampled_from(["paid_but_missing", "disputed"]), subject=st.sampled_from(["pi_1", "dp_1"])
+    ),
 )
 some_learnt = st.lists(st.tuples(numbers, some_facts), max_size=12)
 

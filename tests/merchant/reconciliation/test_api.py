@@ -187,3 +187,30 @@ async def test_a_proposal_is_rejected_by_another_person(stage: Stage, files: Fil
     assert (await asked(stage, bob, f"{case}/reject"))[1]["state"] == "rejected"
     assert (await stage.get(f"/v1/cases/{case}"))[1]["state"] == "open"
     assert (await asked(stage, ada, "cas_nobody/reject"))[0] == 404
+
+
+async def test_goods_that_are_held_leave_when_two_people_say_so(stage: Stage, files: Files) -> None:
+    """RULES §11: hold, and cases are decided by two people; closing a case lets nothing go."""
+    ada, bob = await operator(stage, "Ada"), await operator(stage, "Bob")
+    _, order = await stage.place()
+    intent = await stage.pay(order)
+    dispute = {"id": "dp_1", "object": "dispute", "payment_intent": intent["id"], "currency": "eur", "status": "lost"}
+    await stage.tell("charge.dispute.closed", dispute)
+    _, page = await stage.get("/v1/cases")
+    case = page["data"][0]["id"]
+    assert (await asked(stage, ada, f"{case}/proposals", {"action": "lift", "note": "paid in the shop"}))[0] == 201
+    assert (await stage.order(order["id"]))["fulfilment"] == "held"
+    assert (await asked(stage, ada, f"{case}/approve"))[0] == 409
+    assert (await stage.order(order["id"]))["fulfilment"] == "held"
+    assert (await asked(stage, bob, f"{case}/approve"))[1]["state"] == "executed"
+    found = await stage.order(order["id"])
+    assert (found["fulfilment"], found["attention"]) == ("allowed", None)
+    last = (await stage.timeline(order["id"]))[-1]
+    assert (last["fact"]["fact"], last["source"], last["reference"]) == ("hold_lifted", "merchant", f"case:{case}")
+
+
+async def test_a_case_that_holds_nothing_has_nothing_to_lift(stage: Stage, files: Files) -> None:
+    ada = await operator(stage, "Ada")
+    case = await a_case(stage, files)
+    status, problem = await asked(stage, ada, f"{case}/proposals", {"action": "lift", "note": "x"})
+    assert (status, "holds no goods" in problem["detail"]) == (409, True)

@@ -271,6 +271,13 @@ async def test_missing_lines_wait_and_come_or_become_a_case(books: Books, files:
         ("pi_3", "authorised_there", "case"),
     ]
     assert await books.cases() == ["recon_authorised_there", "recon_paid_but_missing"]
+    orders = await books.rows("SELECT state, fulfilment, attention FROM orders ORDER BY order_id")
+    assert [tuple(each.values()) for each in orders] == [
+        ("PAID", "allowed", None),
+        ("PAID", "held", "paid_but_missing"),
+        ("PAID", "held", "authorised_there"),
+        ("PAID", "allowed", None),
+    ]
 
 
 async def test_too_many_of_one_kind_stop_all_automatic_actions(books: Books, files: Files) -> None:
@@ -286,3 +293,24 @@ async def test_too_many_of_one_kind_stop_all_automatic_actions(books: Books, fil
     assert await books.found() == {("captured_but_pending", "stopped")}
     assert await books.cases() == ["reconciliation_stopped"]
     assert len(books.alerts.titles) == 1
+
+
+async def test_a_dispute_that_nobody_told_holds_the_goods(books: Books, files: Files) -> None:
+    """RULES §11, dispute_unknown: by fact, and hold; where the gateway does not confirm it, a case, and hold."""
+    for number in (1, 2):
+        order_id = await books.order(number)
+        charge = row(books, files, number, order_id)
+        dispute = {"gross": "-25.00", "fee": "15.00", "net": "-40.00", "source_id": f"dp_{number}"}
+        dispute |= {"balance_transaction_id": f"txn_d{number}", "reporting_category": "dispute"}
+        books.gateway.lines += [charge, row(books, files, number, order_id, **dispute)]
+        books.gateway.captured(number, order_id)
+    books.gateway.disputes.append(
+        {"id": "dp_1", "object": "dispute", "status": "needs_response", "currency": "eur", "payment_intent": "pi_1"}
+    )
+    await books.run()
+    assert await books.found() == {("dispute_unknown", "resolved"), ("dispute_unknown", "case")}
+    orders = await books.rows("SELECT fulfilment, attention FROM orders ORDER BY order_id")
+    assert [tuple(each.values()) for each in orders] == [("held", "disputed")] * 2
+    assert await books.cases() == ["disputed", "recon_dispute_unknown"]
+    held = await books.rows("SELECT details ->> 'hold' AS hold FROM cases ORDER BY kind")
+    assert [each["hold"] for each in held] == ["disputed:dp_1", "disputed:dp_2"]

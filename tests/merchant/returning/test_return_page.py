@@ -143,7 +143,7 @@ def test_an_end_without_payment_leads_to_the_cancel_url(state: str) -> None:
 
 
 def test_a_charge_under_way_is_waited_for_and_not_offered_again() -> None:
-    attempt = AttemptView(1, "open", "cs_1", "pi_1", (ChargeView("ch_1", "pending", None),), ())
+    attempt = AttemptView(1, "open", "cs_1", "pi_1", (ChargeView("ch_1", "pending", None),), (), ())
     html = shown("PENDING", redirect_url="https://g/pay", attempts=(attempt,)).html
     assert "Confirming" in html
     assert "https://g/pay" not in html

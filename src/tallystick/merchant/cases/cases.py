@@ -27,12 +27,13 @@ WORDS: Final[Mapping[str, str]] = {
     "close_stuck": "An attempt could not be closed at the gateway for a day.",
     "refund_returned": "A refund failed or came back: the money is with the gateway, and the shopper waits for it.",
     "return_refused": "The gateway refuses to give back money that is not the order's.",
+    "disputed": "The cardholder's bank takes the money back. Send evidence in time; the goods are held.",
     "settlement_file_refused": "A settlement file is damaged, and was refused whole.",
     "reconciliation_stopped": "Too many automatic actions at once: none was taken.",
     "recon_captured_but_pending": "The file tells of a captured payment, and the gateway does not confirm it.",
     "recon_captured_but_closed": "The file tells of a captured payment, and the gateway does not confirm it.",
     "recon_unknown_payment": "The gateway captured a payment that belongs to no order here.",
-    "recon_paid_but_missing": "An order is paid, and no settlement file tells of it. Hold the goods.",
+    "recon_paid_but_missing": "An order is paid, and no settlement file tells of it. The goods are held.",
     "recon_amount_differs": "The gateway settled another amount than was captured.",
     "recon_currency_differs": "The gateway settled in another currency than the order's.",
     "recon_refund_unknown": "The file tells of a refund, and the gateway does not confirm it.",
@@ -41,15 +42,15 @@ WORDS: Final[Mapping[str, str]] = {
     "recon_settled_twice": "One charge stands in the settlement twice.",
     "recon_captured_twice": "Two charges were captured for one order.",
     "recon_fee_differs": "The gateway's fee is not the one that was agreed.",
-    "recon_dispute_unknown": "A payment is disputed, and we were not told. Hold the goods.",
+    "recon_dispute_unknown": "The file tells of a dispute, and the gateway does not confirm it. The goods are held.",
     "recon_dispute_reversal": "The file tells that a dispute was won, and the gateway does not confirm it.",
     "recon_refund_failure": "The file tells of a refund that failed, and the gateway does not confirm it.",
-    "recon_authorised_there": "We say captured, the gateway says authorised. Hold the goods.",
-    "recon_voided_there": "We say captured, the gateway says canceled. Hold the goods.",
+    "recon_authorised_there": "We say captured, the gateway says authorised. The goods are held.",
+    "recon_voided_there": "We say captured, the gateway says canceled. The goods are held.",
     "recon_unexplained_line": "A line of a settlement file that nobody can explain.",
 }
 
-TOLD: Final = frozenset({"amount_mismatch", "close_stuck", "refund_returned", "return_refused"})
+TOLD: Final = frozenset({"amount_mismatch", "close_stuck", "disputed", "refund_returned", "return_refused"})
 """Of these people are told (RULES §8 asks it of what is stuck): somebody's money hangs on them. A payment of no order
 here may be another shop's on the same account, many times a day; it waits in the list."""
 

@@ -16,6 +16,7 @@ from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.outcomes import Done
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.orders.apply import apply_facts
+from tallystick.merchant.orders.facts import HoldLifted, HoldReason
 from tallystick.merchant.orders.learning import Learnt
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.reconciliation.taking import Reports
@@ -29,7 +30,7 @@ AUDIT_PREFIX: Final = "aud"
 BY_ANOTHER: Final = "case_proposal_decided_by_another"
 ONE_OPEN: Final = "case_proposal_one_open"
 
-Action = Literal["close", "merge"]
+Action = Literal["close", "merge", "lift"]
 
 
 class ProposalRefused(Exception):
@@ -81,6 +82,8 @@ class Proposals:
                 case = await _open_case(tx, merchant_id, case_id)
                 if action == "merge" and _payment(case) is None:
                     raise ProposalRefused("the case names no payment that could be retrieved")
+                if action == "lift" and _hold(case) is None:
+                    raise ProposalRefused("the case holds no goods")
                 number = case["proposals"] + 1
                 await tx.execute(SQL.insert_proposal, merchant_id, case_id, number, action, note, _basis(case), who, at)
                 await self._audit(tx, merchant_id, at, who, "case.proposed", case_id, {"action": action, "note": note})
@@ -104,8 +107,8 @@ class Proposals:
                 details = {"action": proposal["action"], "proposed_by": proposal["proposed_by"]}
                 await self._audit(tx, merchant_id, at, who, f"case.{state}", case_id, details)
                 if fresh:
-                    if proposal["action"] == "merge":
-                        await apply_facts(tx, learnt, at, self._outbox)
+                    lifted = _lifted(case) if proposal["action"] == "lift" else []
+                    await apply_facts(tx, [*learnt, *lifted], at, self._outbox)
                     await tx.execute(SQL.close_case, merchant_id, case_id, at)
         except ConstraintViolated as violated:
             if violated.constraint == BY_ANOTHER:
@@ -187,6 +190,23 @@ async def _proposed(tx: Transaction, merchant_id: str, case_id: str) -> Record:
 def _payment(case: Record) -> str | None:
     payment = msgspec.json.decode(case["details"]).get("payment")
     return payment if isinstance(payment, str) else None
+
+
+def _hold(case: Record) -> tuple[HoldReason, str] | None:
+    """The hold that the case is the reason of: why, and what it is about."""
+    key = msgspec.json.decode(case["details"]).get("hold")
+    if not isinstance(key, str) or case["order_id"] is None:
+        return None
+    reason, _, subject = key.partition(":")
+    return reason, subject  # type: ignore[return-value]  # written by hold_key
+
+
+def _lifted(case: Record) -> list[Learnt]:
+    """The goods may leave, as far as this case is concerned."""
+    hold = _hold(case)
+    assert hold is not None, "checked when it was proposed, and the case is still what it was"
+    key = (case["merchant_id"], case["order_id"], case["attempt"])
+    return [Learnt(*key, HoldLifted(*hold), "merchant", f"case:{case['case_id']}")]
 
 
 def _basis(case: Record) -> bytes:

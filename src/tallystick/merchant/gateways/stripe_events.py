@@ -7,6 +7,11 @@ ignored; the facts are read from the object inside (stripe_objects), whatever th
 from typing import Final
 
 LEARNT_FROM: Final = (
+    "charge.dispute.closed",
+    "charge.dispute.created",
+    "charge.dispute.funds_reinstated",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.updated",
     "checkout.session.completed",
     "checkout.session.expired",
     "payment_intent.amount_capturable_updated",

@@ -29,7 +29,7 @@ from tallystick.merchant.orders.consequences import ErrandKind
 from tallystick.merchant.orders.facts import AnyFact, FulfilmentDecided, RefundSeen, Returned, decode_facts
 from tallystick.merchant.orders.learning import Learnt, OrderKey, Source
 from tallystick.merchant.orders.outbox import Outbox
-from tallystick.merchant.orders.state import Owed, standing
+from tallystick.merchant.orders.state import Owed, held_for, standing
 from tallystick.merchant.orders.view import order_view
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Statements
@@ -150,6 +150,8 @@ class ErrandWorker:
         facts = decode_facts(order["facts"])
         if facts.decision is not None:
             return Outcome()
+        if held_for(facts) is not None:
+            return AGAIN  # whether the goods may leave at all is settled first
         how = standing(facts, Owed(order["amount_minor"], order["currency"]))
         decision = decision_of(held.policy, how, can_ask=held.hook is not None)
         if decision == "ask":
@@ -216,8 +218,10 @@ class ErrandWorker:
             for fact in outcome.facts
         ]
         async with self._database.transaction() as tx:
-            await apply_facts(tx, learnt, at, self._outbox)
-            row = (*held.key, held.kind, held.attempt, held.generation, None if outcome.done else self._later(held, at))
+            applied = await apply_facts(tx, learnt, at, self._outbox)
+            # A decision that changed nothing met an order that is held by now, or was stored before: looked at again.
+            done = outcome.done and not (held.kind == "decide" and learnt and not applied.changes)
+            row = (*held.key, held.kind, held.attempt, held.generation, None if done else self._later(held, at))
             await tx.execute(SQL.settle_errands, *columns(6, [row]))
             await open_cases(tx, [outcome.found] if outcome.found else [], at, self._entropy)
 

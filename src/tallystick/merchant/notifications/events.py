@@ -5,9 +5,17 @@ from typing import Final, Literal
 
 from tallystick.merchant.orders.facts import Facts
 from tallystick.merchant.orders.learning import Change
-from tallystick.merchant.orders.state import OrderState
+from tallystick.merchant.orders.state import OrderState, held_for
 
-EventType = Literal["order.paid", "order.failed", "order.expired", "order.canceled", "order.refunded"]
+EventType = Literal[
+    "order.paid",
+    "order.failed",
+    "order.expired",
+    "order.canceled",
+    "order.refunded",
+    "order.held",
+    "order.hold_lifted",
+]
 
 EVENT_TYPES: Final[tuple[EventType, ...]] = (
     "order.paid",
@@ -15,6 +23,8 @@ EVENT_TYPES: Final[tuple[EventType, ...]] = (
     "order.expired",
     "order.canceled",
     "order.refunded",
+    "order.held",
+    "order.hold_lifted",
 )
 ALL: Final = "*"
 
@@ -27,12 +37,17 @@ ENDED: Final[dict[OrderState, EventType]] = {
 
 def events_of(change: Change) -> Iterator[EventType]:
     """The events that follow from `change`. `order.paid` follows from the change to `allowed`, which a late payment
-    reaches later than PAID, or never."""
+    reaches later than PAID, or never. Once told it is not told again: goods that are then held, because reconciliation
+    says so or the payment is disputed, are `order.held`, and `order.hold_lifted` when they may leave after all."""
     how = change.standing
     if how.fulfilment == "allowed" and change.facts_before.decision is None:
         yield "order.paid"
     elif how.state != change.state_before and how.state in ENDED:
         yield ENDED[how.state]
+    elif change.facts_before.decision == "allowed" and how.fulfilment != "refused":
+        before, after = held_for(change.facts_before), held_for(change.facts)
+        if (before is None) != (after is None):
+            yield "order.held" if after is not None else "order.hold_lifted"
     if how.amount_refunded_minor and _refunded(change.facts) > _refunded(change.facts_before):
         yield "order.refunded"
 

@@ -8,12 +8,12 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
-from tallystick.merchant.orders.facts import Facts
+from tallystick.merchant.orders.facts import Facts, hold_key
 from tallystick.merchant.orders.learning import Change
 from tallystick.merchant.orders.state import Owed, pays, standing
 
 ErrandKind = Literal["decide", "return", "release"]
-CaseKind = Literal["amount_mismatch", "refund_returned"]
+CaseKind = Literal["amount_mismatch", "refund_returned", "disputed"]
 
 
 class Errand(NamedTuple):
@@ -47,7 +47,7 @@ def consequences_of(change: Change) -> Consequences:
     how = change.standing
     quiet = how.fulfilment in ("none", "allowed") and not how.overpaid and how.attention is None
     ended = change.facts.released != change.facts_before.released
-    if quiet and not ended and not any(attempt.refunds for attempt in change.facts.attempts.values()):
+    if quiet and not ended and not any(each.refunds or each.disputes for each in change.facts.attempts.values()):
         return NOTHING
     before = set(errands_of(change.facts_before, change.owed))
     errands = tuple(each for each in errands_of(change.facts, change.owed) if each not in before)
@@ -82,7 +82,7 @@ def concerns_of(facts: Facts, owed: Owed) -> Iterator[Concern]:
     """Everything in these facts that a person must see.
 
     A refund that failed is one: the money is with the gateway, and the shopper waits for it. What was canceled somebody
-    knows of, but for a return of ours.
+    knows of, but for a return of ours. A dispute is one: evidence is due, and the goods are held.
     """
     for number, attempt in sorted(facts.attempts.items()):
         differing = [given for given in attempt.authorised if given != (owed.currency, owed.amount_minor)]
@@ -92,3 +92,6 @@ def concerns_of(facts: Facts, owed: Owed) -> Iterator[Concern]:
         for id, refund in sorted(attempt.refunds.items()):
             if refund.status == "failed" or (refund.status == "canceled" and id == attempt.returned):
                 yield Concern("refund_returned", number, {"refund": id, "amount": refund.amount_minor}, about=id)
+        for id in sorted(attempt.disputes):
+            details = {"dispute": id, "payment": attempt.intent, "hold": hold_key("disputed", id)}
+            yield Concern("disputed", number, details, about=id)

@@ -4,8 +4,8 @@ The merchant never handles a transition. It learns facts, from whatever source, 
 late, and `merge.py` joins them: commutative, associative and idempotent, because every field joins by maximum or by
 union. What the order's state is follows from the merged facts (`state.py`), never from the order of arrival.
 
-What we did ourselves are facts too (`CloseRequested`, `Released`, `Kept`, `Returned`, `FulfilmentDecided`), stored
-under the order's lock.
+What we did ourselves are facts too (`CloseRequested`, `Released`, `Kept`, `Returned`, `FulfilmentDecided`, `Held`,
+`HoldLifted`), stored under the order's lock.
 """
 
 from typing import Literal
@@ -20,6 +20,8 @@ RefundStatus = Literal["pending", "requires_action", "succeeded", "failed", "can
 DisputeStatus = Literal["needs_response", "under_review", "closed"]
 DisputeOutcome = Literal["won", "lost"]
 Decision = Literal["allowed", "refused"]
+HoldReason = Literal["paid_but_missing", "authorised_there", "voided_there", "disputed"]
+HoldState = Literal["held", "lifted"]
 
 
 # --- what can be learnt ----------------------------------------------------------------------------------------------
@@ -135,6 +137,22 @@ class FulfilmentDecided(Fact, frozen=True):
     decision: Decision
 
 
+class Held(Fact, frozen=True):
+    """Reconciliation found why the goods must not leave (RULES §11, hold). `subject` is what it is about: a payment, a
+    dispute.
+    """
+
+    reason: HoldReason
+    subject: str
+
+
+class HoldLifted(Fact, frozen=True):
+    """Two people decided that this reason holds the goods no longer."""
+
+    reason: HoldReason
+    subject: str
+
+
 AnyFact = (
     Attempted
     | SessionOpened
@@ -150,6 +168,8 @@ AnyFact = (
     | Kept
     | Returned
     | FulfilmentDecided
+    | Held
+    | HoldLifted
 )
 
 
@@ -203,15 +223,24 @@ class AttemptFacts(Struct, frozen=True, omit_defaults=True, forbid_unknown_field
 
 
 class Facts(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Everything learnt about one order. `released` and `keeper` are attempt numbers, 0 for none."""
+    """Everything learnt about one order. `released` and `keeper` are attempt numbers, 0 for none; `holds` are named by
+    `hold_key`.
+    """
 
     attempts: dict[int, AttemptFacts] = {}
     released: int = 0
     keeper: int = 0
     decision: Decision | None = None
+    holds: dict[str, HoldState] = {}
 
 
 NO_FACTS = Facts()
+
+
+def hold_key(reason: HoldReason, subject: str) -> str:
+    """Names a hold: there may be several of one reason, each lifted by itself."""
+    return f"{reason}:{subject}"
+
 
 decode_facts = msgspec.json.Decoder(Facts).decode
 decode_fact = msgspec.json.Decoder(AnyFact).decode

@@ -15,7 +15,7 @@ from tallystick.merchant.orders.facts import (
     SessionOpened,
 )
 from tallystick.merchant.orders.merge import merge
-from tallystick.merchant.orders.state import OrderState, Owed, Standing, conclude, standing, state_of
+from tallystick.merchant.orders.state import OrderState, Owed, Standing, conclude, held_for, standing, state_of
 
 Source = Literal["merchant", "api", "webhook", "return", "poll", "expiry", "settlement"]
 
@@ -100,6 +100,8 @@ def decide(order: LoadedOrder, learnt: Sequence[Learnt]) -> Change | None:
     state = state_before = state_of(facts, order.owed)
     lines: list[Line] = []
     for each in learnt:
+        if isinstance(each.fact, FulfilmentDecided) and held_for(facts) is not None:
+            continue  # something came up while it was being decided: it is decided once that is settled
         merged = merge(facts, each.attempt, each.fact)
         if merged is facts:
             continue

@@ -28,6 +28,9 @@ from tallystick.merchant.orders.facts import (
     DisputeStatus,
     Facts,
     FulfilmentDecided,
+    Held,
+    HoldLifted,
+    HoldState,
     Kept,
     Refund,
     RefundSeen,
@@ -37,6 +40,7 @@ from tallystick.merchant.orders.facts import (
     SessionOpened,
     SessionRefused,
     Succeeded,
+    hold_key,
 )
 
 # A higher rank is later knowledge; the maximum wins. `closed < succeeded`: money that came after the close is money
@@ -55,6 +59,7 @@ REFUND_RANK: dict[RefundStatus, tuple[int, str]] = {
 DISPUTE_RANK: dict[DisputeStatus, int] = {"needs_response": 0, "under_review": 1, "closed": 2}
 OUTCOME_RANK: dict[DisputeOutcome | None, int] = {None: 0, "won": 1, "lost": 2}
 DECISION_RANK: dict[Decision | None, int] = {None: 0, "allowed": 1, "refused": 2}
+HOLD_RANK: dict[HoldState, int] = {"held": 0, "lifted": 1}
 
 _NEW_ATTEMPT = AttemptFacts()
 
@@ -178,6 +183,19 @@ def _fulfilment_decided(facts: Facts, attempt: int, fact: FulfilmentDecided) -> 
     return msgspec.structs.replace(facts, decision=max(facts.decision, fact.decision, key=DECISION_RANK.__getitem__))
 
 
+def _held(facts: Facts, attempt: int, fact: Held) -> Facts:
+    return _holding(facts, hold_key(fact.reason, fact.subject), "held")
+
+
+def _hold_lifted(facts: Facts, attempt: int, fact: HoldLifted) -> Facts:
+    return _holding(facts, hold_key(fact.reason, fact.subject), "lifted")
+
+
+def _holding(facts: Facts, key: str, told: HoldState) -> Facts:
+    state = max(facts.holds.get(key, told), told, key=HOLD_RANK.__getitem__)
+    return msgspec.structs.replace(facts, holds={**facts.holds, key: state})
+
+
 _ATTEMPT_JOINS: dict[type, Callable[[AttemptFacts, Any], AttemptFacts]] = {
     Attempted: lambda known, fact: known,
     SessionOpened: _session_opened,
@@ -196,6 +214,8 @@ _ORDER_JOINS: dict[type, Callable[[Facts, int, Any], Facts]] = {
     Released: _released,
     Kept: _kept,
     FulfilmentDecided: _fulfilment_decided,
+    Held: _held,
+    HoldLifted: _hold_lifted,
 }
 
 

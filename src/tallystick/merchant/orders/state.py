@@ -9,15 +9,18 @@ from tallystick.merchant.orders.facts import (
     AttemptFacts,
     CloseReason,
     CloseRequested,
+    Dispute,
     Facts,
     FulfilmentDecided,
+    HoldReason,
     Kept,
     Released,
+    hold_key,
 )
 
 OrderState = Literal["PENDING", "PAID", "FAILED", "EXPIRED", "CANCELED"]
 Fulfilment = Literal["none", "held", "allowed", "refused"]
-Attention = Literal["amount_mismatch"]
+Attention = Literal["amount_mismatch"] | HoldReason
 
 STATE_OF_CLOSED: dict[CloseReason, OrderState] = {
     "expired": "EXPIRED",
@@ -83,7 +86,7 @@ def standing(facts: Facts, owed: Owed) -> Standing:
 
     Late means: the payment that the order keeps belongs to an attempt whose end had been stored before (the goods
     were let go). Overpaid means: two attempts succeeded. PAID waits as `held` until somebody decided (see
-    `conclude`).
+    `conclude`), and is `held` again while something speaks against shipping (`held_for`).
     """
     # One walk over the attempts: this runs for every webhook.
     succeeded = captured_minor = refunded_minor = 0
@@ -93,12 +96,12 @@ def standing(facts: Facts, owed: Owed) -> Standing:
         captured_minor += attempt.captured.get(owed.currency, 0)
         refunded_minor += _refunded(attempt, owed.currency) if attempt.refunds else 0
         differs = differs or any(given != (owed.currency, owed.amount_minor) for given in attempt.authorised)
-    state = state_of(facts, owed)
+    state, holding = state_of(facts, owed), held_for(facts)
     keeper = (facts.keeper or candidates(facts, owed)[0]) if state == "PAID" else None
     return Standing(
         state=state,
-        fulfilment=(facts.decision or "held") if state == "PAID" else "none",
-        attention="amount_mismatch" if differs else None,
+        fulfilment=_fulfilment(facts, holding) if state == "PAID" else "none",
+        attention="amount_mismatch" if differs else holding,
         late=keeper is not None and keeper <= facts.released,
         overpaid=succeeded > 1,
         keeper=keeper,
@@ -107,6 +110,18 @@ def standing(facts: Facts, owed: Owed) -> Standing:
         amount_captured_minor=captured_minor,
         amount_refunded_minor=refunded_minor,
     )
+
+
+def held_for(facts: Facts) -> HoldReason | None:
+    """Why the goods must not leave now, whatever was decided before (RULES §11, hold): what reconciliation found, or a
+    dispute that is open or lost. None once two people lifted it, or the dispute was won.
+    """
+    reasons = {_reason_of(key) for key, state in facts.holds.items() if state == "held"}
+    for attempt in facts.attempts.values():
+        for id, dispute in attempt.disputes.items() if attempt.disputes else ():
+            if _takes_money(dispute) and facts.holds.get(hold_key("disputed", id)) != "lifted":
+                reasons.add("disputed")
+    return min(reasons) if reasons else None
 
 
 def conclude(facts: Facts, owed: Owed, declines_max: int) -> list[tuple[int, AnyFact]]:
@@ -146,6 +161,21 @@ def declined_out(attempt: AttemptFacts, declines_max: int) -> bool:
 def pays(attempt: AttemptFacts, owed: Owed) -> bool:
     """Whether the attempt's money is ours, and for what is owed."""
     return attempt.state == "succeeded" and (owed.currency, owed.amount_minor) in attempt.authorised
+
+
+def _fulfilment(facts: Facts, holding: HoldReason | None) -> Fulfilment:
+    if facts.decision == "refused":
+        return "refused"
+    return "held" if holding is not None or facts.decision is None else "allowed"
+
+
+def _takes_money(dispute: Dispute) -> bool:
+    return dispute.status != "closed" or dispute.outcome == "lost"
+
+
+def _reason_of(key: str) -> HoldReason:
+    reason: HoldReason = key.partition(":")[0]  # type: ignore[assignment]  # keys are made by hold_key
+    return reason
 
 
 def _refunded(attempt: AttemptFacts, currency: str) -> int:

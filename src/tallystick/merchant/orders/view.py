@@ -6,7 +6,16 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from tallystick.merchant.orders.facts import AttemptFacts, AttemptState, ChargeStatus, Facts, RefundStatus, decode_facts
+from tallystick.merchant.orders.facts import (
+    AttemptFacts,
+    AttemptState,
+    ChargeStatus,
+    DisputeOutcome,
+    DisputeStatus,
+    Facts,
+    RefundStatus,
+    decode_facts,
+)
 from tallystick.merchant.orders.state import Attention, Fulfilment, OrderState
 from tallystick.ports.database import Record
 
@@ -37,6 +46,14 @@ class RefundLine(Struct, frozen=True):
     amount: Minor
 
 
+class DisputeLine(Struct, frozen=True):
+    """One dispute of an attempt, as the gateway told it."""
+
+    id: str
+    status: DisputeStatus
+    outcome: DisputeOutcome | None
+
+
 class AttemptView(Struct, frozen=True):
     """One try to pay an order."""
 
@@ -46,10 +63,12 @@ class AttemptView(Struct, frozen=True):
     payment_intent: str | None
     charges: tuple[ChargeView, ...]
     refunds: tuple[RefundLine, ...]
+    disputes: tuple[DisputeLine, ...]
 
 
 class OrderView(Struct, frozen=True):
-    """An order. Ship only when `fulfilment` is `allowed`, whatever `state` says (RULES §4)."""
+    """An order. Ship only when `fulfilment` is `allowed`, whatever `state` says (RULES §4). `attention` says what a
+    person must look at: another amount, or why the goods are held (RULES §11)."""
 
     id: str
     state: OrderState
@@ -170,5 +189,8 @@ def _attempt_view(number: int, attempt: AttemptFacts) -> AttemptView:
         charges=tuple(ChargeView(id, charge.status, charge.code) for id, charge in sorted(attempt.charges.items())),
         refunds=tuple(
             RefundLine(id, refund.status, refund.amount_minor) for id, refund in sorted(attempt.refunds.items())
+        ),
+        disputes=tuple(
+            DisputeLine(id, dispute.status, dispute.outcome) for id, dispute in sorted(attempt.disputes.items())
         ),
     )

@@ -6,8 +6,9 @@ decides. Whatever is done is noted in the commit that does it, so a run that is 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -19,18 +20,27 @@ from tallystick.merchant.gateways.port import Connection
 from tallystick.merchant.gateways.stripe import MISCONFIGURED
 from tallystick.merchant.gateways.stripe_reports import PaymentFound
 from tallystick.merchant.orders.apply import apply_facts
-from tallystick.merchant.orders.facts import AnyFact, DisputeSeen, RefundSeen, Succeeded
+from tallystick.merchant.orders.facts import AnyFact, DisputeSeen, Held, HoldReason, RefundSeen, Succeeded, hold_key
 from tallystick.merchant.orders.learning import Learnt
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.reconciliation.findings import MISSING_DAYS, business_days_after
-from tallystick.merchant.reconciliation.taking import SQL, Held, NotYet, Reports
+from tallystick.merchant.reconciliation.taking import SQL, NotYet, Reports
+from tallystick.merchant.reconciliation.taking import Held as HeldRun
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Record, Transaction
 from tallystick.ports.entropy import Entropy
 
 PAGE_MISMATCHES: Final = 50
 CALLS_MAX: Final = 8  # payments retrieved side by side
-HOLD: Final = frozenset({"paid_but_missing", "authorised_there", "voided_there", "dispute_unknown"})
+HOLD: Final[Mapping[str, HoldReason]] = MappingProxyType(
+    {
+        "paid_but_missing": "paid_but_missing",
+        "authorised_there": "authorised_there",
+        "voided_there": "voided_there",
+        "dispute_unknown": "disputed",
+    }
+)
+"""Codes whose case holds the goods until it is decided (RULES §11), and how the order calls it."""
 
 
 class Outcome(Struct, frozen=True):
@@ -54,7 +64,7 @@ class Resolver:
         self._outbox = outbox
 
     async def resolve_page(
-        self, run: Held, connection: Connection, after: tuple[str, str, str]
+        self, run: HeldRun, connection: Connection, after: tuple[str, str, str]
     ) -> tuple[str, str, str] | None:
         """Resolve the next mismatches behind `after`; the last of them. Raises NotYet where the gateway is away."""
         rows = await self._database.rows(
@@ -76,7 +86,7 @@ class Resolver:
             await self._store(run, row, outcome)
         return (rows[-1]["reconciliation_id"], rows[-1]["code"], rows[-1]["subject"]) if rows else None
 
-    async def _decide(self, run: Held, connection: Connection, row: Record) -> Outcome:
+    async def _decide(self, run: HeldRun, connection: Connection, row: Record) -> Outcome:
         if row["state"] == "waiting":
             return await self._waited(run, connection, row)
         if row["resolution"] != "automatic":
@@ -89,7 +99,7 @@ class Resolver:
             return Outcome("case", row["code"], details={"gateway": f"says {found.status}, and not what the line says"})
         return Outcome("resolved", row["code"], learnt)
 
-    async def _waited(self, run: Held, connection: Connection, row: Record) -> Outcome:
+    async def _waited(self, run: HeldRun, connection: Connection, row: Record) -> Outcome:
         """It waited long enough for its other half."""
         if row["code"] == "cut_off":
             until = business_days_after(row["found_at"].date(), MISSING_DAYS)
@@ -117,11 +127,12 @@ class Resolver:
             case _:
                 raise NotYet(f"payment {row['payment']} cannot be retrieved")
 
-    async def _store(self, run: Held, row: Record, outcome: Outcome) -> None:
+    async def _store(self, run: HeldRun, row: Record, outcome: Outcome) -> None:
         """Merge and note it, in one commit."""
         at = self._clock.now()
         async with self._database.transaction() as tx:
-            applied = await apply_facts(tx, outcome.learnt, at, self._outbox)
+            learnt = (*outcome.learnt, *_holding(run, row, outcome))
+            applied = await apply_facts(tx, learnt, at, self._outbox)
             if applied.unknown and outcome.state == "resolved":
                 outcome = Outcome("case", outcome.code, details={"order": "has no such attempt"})
             touched = await tx.execute(
@@ -139,7 +150,7 @@ class Resolver:
             if touched:
                 await self._see(tx, run, row, outcome, at)
 
-    async def _see(self, tx: Transaction, run: Held, row: Record, outcome: Outcome, at: datetime) -> None:
+    async def _see(self, tx: Transaction, run: HeldRun, row: Record, outcome: Outcome, at: datetime) -> None:
         """Open the cases that follow."""
         found: list[Found] = []
         if outcome.state == "case":
@@ -149,24 +160,38 @@ class Resolver:
                 "lines": list(row["lines"]),
                 "amount": row["amount_minor"],
                 "currency": row["currency"],
-                "hold": outcome.code in HOLD,
+                "hold": _hold_of(row, outcome),
                 **msgspec.json.decode(row["details"]),
                 **outcome.details,
             }
             found.append(_found(run, row, f"recon_{outcome.code}", f"{run.connection_id}:{row['subject']}", details))
         if outcome.code == "refund_failure" and outcome.state == "resolved":
             found.append(_found(run, row, "refund_returned", str(row["subject"]), {"refund": row["subject"]}))
-        if outcome.code == "dispute_unknown" and outcome.state == "resolved":
-            details = {"dispute": row["subject"], "payment": row["payment"], "hold": True}
-            found.append(_found(run, row, "recon_dispute_unknown", f"{run.connection_id}:{row['subject']}", details))
         await open_cases(tx, found, at, self._entropy)
 
 
-def _found(run: Held, row: Record, kind: str, subject: str, details: dict[str, object]) -> Found:
+def _hold_of(row: Record, outcome: Outcome) -> str | None:
+    """The hold that a case is the reason of; None where it holds nothing."""
+    reason = HOLD.get(outcome.code) if row["order_id"] is not None and row["attempt"] is not None else None
+    return hold_key(reason, row["subject"]) if reason is not None else None
+
+
+def _holding(run: HeldRun, row: Record, outcome: Outcome) -> tuple[Learnt, ...]:
+    """The goods of such a case are held, in the commit that opens it."""
+    if outcome.state != "case" or _hold_of(row, outcome) is None:
+        return ()
+    fact = Held(HOLD[outcome.code], row["subject"])
+    reference = f"recon:{row['payment']}"
+    return (
+        Learnt(run.key.merchant_id, row["order_id"], row["attempt"], fact, "settlement", reference, run.connection_id),
+    )
+
+
+def _found(run: HeldRun, row: Record, kind: str, subject: str, details: dict[str, object]) -> Found:
     return Found(run.key.merchant_id, kind, subject, row["order_id"], row["attempt"], details)
 
 
-def _learnt(run: Held, row: Record, found: PaymentFound) -> tuple[Learnt, ...]:
+def _learnt(run: HeldRun, row: Record, found: PaymentFound) -> tuple[Learnt, ...]:
     """The gateway's answer as facts about the attempt that it is about: as we know it, or as it says."""
     if row["attempt"] is not None:
         order_id, attempt = row["order_id"], row["attempt"]
