@@ -32,6 +32,10 @@ OWNERLESS = {
     "gateway redrive": "a job of operators, which may span owners",
     "merchant redrive": "a job of operators, which may span owners",
     "gateway operator_key": "operators belong to the installation: the hash of a key finds its holder",
+    "gateway audit_entry": "operators belong to the installation, and so does what they did",
+    "gateway audit_outcome": "operators belong to the installation, and so does what they did",
+    "merchant audit_entry": "operators belong to the installation, and so does what they did",
+    "merchant audit_outcome": "operators belong to the installation, and so does what they did",
     "merchant operator_key": "operators belong to the installation: the hash of a key finds its holder",
 }
 # Gateway tables that know no mode: the second column of every other key there is `livemode` (or `mode`).

@@ -20,6 +20,7 @@ STOREYS = {"ports": 0, "kernel": 1, "merchant": 2, "gateway": 2, "simulation": 3
 
 # Pure modules decide; they are given everything, the time too. They import what is listed here and one another.
 PURE = {
+    "tallystick.gateway.access",
     "tallystick.gateway.balance.payout",
     "tallystick.gateway.balance.transactions",
     "tallystick.gateway.cards.brands",
@@ -42,7 +43,10 @@ PURE = {
     "tallystick.kernel.delivery.protocol",
     "tallystick.kernel.delivery.states",
     "tallystick.kernel.money",
+    "tallystick.kernel.operators.roles",
+    "tallystick.kernel.proxies",
     "tallystick.kernel.signatures",
+    "tallystick.merchant.access",
     "tallystick.merchant.expiry.steps",
     "tallystick.merchant.gateways.adyen_currencies",
     "tallystick.merchant.gateways.stripe_currencies",
@@ -120,6 +124,9 @@ OWNER_NOT_FIRST: dict[str, str] = {
     "kernel/delivery insert_redrive": "redrives are jobs of operators, across owners",
     "kernel/delivery list_redrives": "redrives are jobs of operators, across owners",
     "kernel/delivery record_redrive": "redrives are jobs of operators, across owners",
+    "kernel/audit insert_audit_entry": "operators belong to the installation",
+    "kernel/audit insert_audit_outcome": "operators belong to the installation",
+    "kernel/audit page_of_audit_entries": "operators belong to the installation",
     "kernel/operators find_operator_key": "operators belong to the installation",
     "kernel/logins delete_operator_session": "operators belong to the installation",
     "kernel/logins disable_operator_user": "operators belong to the installation",

@@ -24,7 +24,10 @@ def gateway_with_letters(run_gateway: Any, monkeypatch: pytest.MonkeyPatch, tmp_
     (tmp_path / "password").write_text(PASSWORD)
     with run_gateway() as running:
         monkeypatch.setenv("TALLYSTICK_GATEWAY_DATABASE_DSN", running.dsn)
-        assert run(["gateway", "users", "add", "ada", "--password-file", str(tmp_path / "password")]) == 0
+        assert (
+            run(["gateway", "users", "add", "ada", "--role", "admin", "--password-file", str(tmp_path / "password")])
+            == 0
+        )
         with psycopg.connect(running.dsn) as connection:
             connection.execute(
                 "INSERT INTO webhook_endpoint"

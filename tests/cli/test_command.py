@@ -24,7 +24,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         ("merchant accounts create --name Hazel", "TALLYSTICK_MERCHANT_DATABASE_DSN is not set"),
         ("order show ord_1", "--data-dir"),
         ("gateway operators whoami", "TALLYSTICK_GATEWAY_URL and TALLYSTICK_GATEWAY_OPERATOR_KEY"),
-        ("gateway operators create --name x", "TALLYSTICK_GATEWAY_DATABASE_DSN is not set"),
+        ("gateway operators create --name x --role admin", "TALLYSTICK_GATEWAY_DATABASE_DSN is not set"),
         ("gateway accounts create", "--name"),
         ("gateway accounts create --name x --mode real", "real"),
         ("nothing", "nothing"),

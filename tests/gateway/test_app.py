@@ -10,6 +10,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from tallystick.kernel.operators.keys import create_key
+from tallystick.kernel.operators.roles import Role
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
@@ -90,7 +91,9 @@ async def test_the_sandboxs_time_brings_a_lost_answer_to_light(
         sent = {"amount": "500", "currency": "eur", "payment_method": "pm_card_approvedLate", "confirm": "true"}
         intent = api.post("/v1/payment_intents", sent).json
         assert intent["status"] == "processing"
-        made = await create_key(gateway_database, "Ada", at=SystemClock().now(), entropy=SystemEntropy())
+        made = await create_key(
+            gateway_database, "Ada", role=Role.ADMIN, at=SystemClock().now(), entropy=SystemEntropy()
+        )
         operator = client(gateway.url, made.key)
         json = [("Content-Type", "application/json")]
         assert operator.send("POST", "/operator/v1/clock", b'{"advance_s": 300}', json).status == 202

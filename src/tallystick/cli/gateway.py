@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tallystick.cli import clock, dead_letters, faults, gateway_cases, operators, settlements, unknown_outcomes, users
+from tallystick.cli import (
+    audit,
+    clock,
+    dead_letters,
+    faults,
+    gateway_cases,
+    operators,
+    settlements,
+    unknown_outcomes,
+    users,
+)
 from tallystick.cli.showing import AsJson, show
 
 if TYPE_CHECKING:
@@ -27,6 +37,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(dead_letters.endpoints, name="endpoints")
 app.add_typer(operators.commands("gateway", _dsn), name="operators")
 app.add_typer(users.commands("gateway", _dsn), name="users")
+app.add_typer(audit.commands("gateway"), name="audit")
 app.add_typer(clock.commands("gateway"), name="clock")
 app.add_typer(faults.app, name="faults")
 app.add_typer(unknown_outcomes.app, name="unknown-outcomes")

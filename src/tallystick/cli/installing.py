@@ -1,24 +1,22 @@
 """What the commands of an installation do: accounts, merchants, connections. `tallystick demo` calls the same."""
 
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from tallystick.cli.endpoints import EndpointNotCreated, create_endpoint
 from tallystick.cli.failures import CommandRefused
+from tallystick.cli.opening import opened
 from tallystick.gateway.accounts import accounts as gateway_accounts
 from tallystick.gateway.settings import Settings as GatewaySettings
 from tallystick.kernel.identifiers import owner_of
-from tallystick.kernel.logins import users as operator_users
-from tallystick.kernel.operators import keys as operator_keys
 from tallystick.merchant.accounts import commands as merchants
 from tallystick.merchant.notifications import endpoints as shop_endpoints
 from tallystick.merchant.settings import Settings as MerchantSettings
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import Database, open_database
+from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
 from tallystick.ports.http import AiohttpClient
 from tallystick.ports.secrets import LocalSecrets
@@ -44,7 +42,7 @@ async def create_gateway_account(
     settings: GatewaySettings, name: str, origins: Sequence[str], *, live: bool = False
 ) -> tuple[gateway_accounts.Account, list[gateway_accounts.KeyPair]]:
     """A new account at the gateway and its keys. Raises AccountRefused, OriginInvalid, DatabaseUnavailable."""
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "accounts create", name) as database:
         return await gateway_accounts.create_account(
             database,
             name,
@@ -58,13 +56,13 @@ async def create_gateway_account(
 
 async def set_account_origins(settings: GatewaySettings, account_id: str, origins: Sequence[str]) -> None:
     """Replace an account's origins. Raises AccountRefused, OriginInvalid, DatabaseUnavailable."""
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "accounts origins", account_id) as database:
         await gateway_accounts.set_origins(database, account_id, origins)
 
 
 async def set_account_captures(settings: GatewaySettings, account_id: str, several: bool) -> None:
     """Whether an account may capture a charge in parts. Raises AccountRefused, DatabaseUnavailable."""
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "accounts captures", account_id) as database:
         await gateway_accounts.set_several_captures(database, account_id, several)
 
 
@@ -72,7 +70,7 @@ async def set_account_fees(
     settings: GatewaySettings, account_id: str, currency: str, *, livemode: bool, **fees: int
 ) -> None:
     """What an account is charged in a currency. Raises AccountRefused, DatabaseUnavailable."""
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "accounts fees", account_id) as database:
         await gateway_accounts.set_fees(database, account_id, currency, livemode=livemode, **fees)
 
 
@@ -80,7 +78,7 @@ async def set_account_days(
     settings: GatewaySettings, account_id: str, *, offset_minutes: int, available_days: int, manual: bool
 ) -> None:
     """An account's business day, when money is available and paid out. Raises AccountRefused, DatabaseUnavailable."""
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "accounts days", account_id) as database:
         await gateway_accounts.set_days(
             database,
             account_id,
@@ -90,41 +88,11 @@ async def set_account_days(
         )
 
 
-async def create_operator_key(dsn: str, name: str) -> operator_keys.NewOperatorKey:
-    """A new operator key of the service whose database this is. Raises OperatorRefused, DatabaseUnavailable."""
-    async with _opened(dsn) as database:
-        return await operator_keys.create_key(database, name, at=SystemClock().now(), entropy=SystemEntropy())
-
-
-async def list_operator_keys(dsn: str) -> list[operator_keys.ListedOperatorKey]:
-    """Its operator keys, the oldest first. Raises DatabaseUnavailable."""
-    async with _opened(dsn) as database:
-        return await operator_keys.list_keys(database)
-
-
-async def revoke_operator_key(dsn: str, key_id: str) -> None:
-    """End the life of an operator key. Raises OperatorRefused, DatabaseUnavailable."""
-    async with _opened(dsn) as database:
-        await operator_keys.revoke_key(database, key_id, at=SystemClock().now())
-
-
-async def add_operator_user(dsn: str, name: str, password: str) -> str:
-    """A person who may log in to the pages of the service whose database this is. Raises OperatorRefused."""
-    async with _opened(dsn) as database:
-        return await operator_users.add_user(database, name, password, SystemClock(), SystemEntropy())
-
-
-async def disable_operator_user(dsn: str, name: str) -> None:
-    """A person may log in no more. Raises OperatorRefused, DatabaseUnavailable."""
-    async with _opened(dsn) as database:
-        await operator_users.disable_user(database, name, SystemClock())
-
-
 async def create_merchant_account(
     settings: MerchantSettings, name: str, return_origins: Sequence[str]
 ) -> merchants.NewMerchant:
     """A new merchant and its API key. Raises AccountRefused, DatabaseUnavailable."""
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "accounts create", name) as database:
         return await merchants.create_merchant(
             database, SystemClock(), SystemEntropy(), name=name, return_origins=return_origins
         )
@@ -132,19 +100,19 @@ async def create_merchant_account(
 
 async def set_merchant_origins(settings: MerchantSettings, merchant_id: str, return_origins: Sequence[str]) -> None:
     """Replace a merchant's return origins. Raises AccountRefused, DatabaseUnavailable."""
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "accounts origins", merchant_id) as database:
         await merchants.set_return_origins(database, merchant_id=merchant_id, return_origins=return_origins)
 
 
 async def set_merchant_late_policy(settings: MerchantSettings, merchant_id: str, policy: str) -> None:
     """What is done with a merchant's late money. Raises AccountRefused, DatabaseUnavailable."""
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "accounts late-money", merchant_id) as database:
         await merchants.set_late_policy(database, merchant_id=merchant_id, policy=policy)
 
 
 async def set_merchant_stock_hook(settings: MerchantSettings, merchant_id: str, url: str | None) -> str | None:
     """Where a merchant's stock is asked; the new secret that signs it. Raises AccountRefused, DatabaseUnavailable."""
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "accounts stock-hook", merchant_id) as database:
         return await merchants.set_stock_hook(database, SystemEntropy(), merchant_id=merchant_id, url=url)
 
 
@@ -164,7 +132,7 @@ async def add_gateway_connection(
     """
     if not files.secret_key.exists():
         raise CommandRefused(f"{files.secret_key} does not exist: put the account's secret key (sk_…) there first")
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "connections add", merchant_id or "") as database:
         connection_id = await merchants.add_connection(
             database,
             SystemClock(),
@@ -200,7 +168,7 @@ async def subscribe(settings: MerchantSettings, url: str, files: SecretFiles, we
 async def move_gateway_connection(settings: MerchantSettings, connection_id: str, url: str) -> None:
     """Tell a connection its gateway's new address. Raises AccountRefused, DatabaseUnavailable."""
     merchant_id = _merchant_of(connection_id)
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "connections move", connection_id) as database:
         await merchants.set_connection_url(database, merchant_id=merchant_id, connection_id=connection_id, url=url)
 
 
@@ -208,7 +176,7 @@ async def add_shop_endpoint(
     settings: MerchantSettings, merchant_id: str | None, url: str, events: Sequence[str]
 ) -> shop_endpoints.NewEndpoint:
     """An endpoint of a merchant's shop. Raises AccountRefused, CommandRefused, DatabaseUnavailable."""
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "endpoints add", merchant_id or "") as database:
         return await shop_endpoints.add_endpoint(
             database,
             SystemClock(),
@@ -224,14 +192,14 @@ async def list_shop_endpoints(
     settings: MerchantSettings, merchant_id: str | None
 ) -> list[shop_endpoints.ListedEndpoint]:
     """A merchant's endpoints. Raises CommandRefused, DatabaseUnavailable."""
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn) as database:
         return await shop_endpoints.list_endpoints(database, merchant_id or await _only_merchant(database))
 
 
 async def move_shop_endpoint(settings: MerchantSettings, endpoint_id: str, url: str) -> None:
     """Tell a shop's endpoint its new address. Raises AccountRefused, DatabaseUnavailable."""
     merchant_id = _merchant_of(endpoint_id)
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "endpoints move", endpoint_id) as database:
         await shop_endpoints.move_endpoint(
             database, merchant_id=merchant_id, endpoint_id=endpoint_id, url=url, loopback=settings.shops_on_loopback
         )
@@ -240,7 +208,7 @@ async def move_shop_endpoint(settings: MerchantSettings, endpoint_id: str, url: 
 async def roll_shop_secret(settings: MerchantSettings, endpoint_id: str) -> str:
     """A new secret of a shop's endpoint. Raises AccountRefused, CommandRefused, DatabaseUnavailable."""
     merchant_id = _merchant_of(endpoint_id)
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "endpoints roll-secret", endpoint_id) as database:
         return await shop_endpoints.roll_secret(
             database, SystemEntropy(), merchant_id=merchant_id, endpoint_id=endpoint_id
         )
@@ -249,7 +217,9 @@ async def roll_shop_secret(settings: MerchantSettings, endpoint_id: str) -> str:
 async def switch_shop_endpoint(settings: MerchantSettings, endpoint_id: str, enabled: bool) -> None:
     """Enable or disable a shop's endpoint. Raises AccountRefused, CommandRefused, DatabaseUnavailable."""
     merchant_id = _merchant_of(endpoint_id)
-    async with _opened(settings.database_dsn) as database:
+    async with opened(
+        settings.database_dsn, "endpoints enable" if enabled else "endpoints disable", endpoint_id
+    ) as database:
         await shop_endpoints.switch_endpoint(
             database, SystemClock(), merchant_id=merchant_id, endpoint_id=endpoint_id, enabled=enabled
         )
@@ -258,7 +228,7 @@ async def switch_shop_endpoint(settings: MerchantSettings, endpoint_id: str, ena
 async def remove_shop_endpoint(settings: MerchantSettings, endpoint_id: str) -> None:
     """Delete a shop's endpoint. Raises AccountRefused, CommandRefused, DatabaseUnavailable."""
     merchant_id = _merchant_of(endpoint_id)
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "endpoints remove", endpoint_id) as database:
         await shop_endpoints.remove_endpoint(database, SystemClock(), merchant_id=merchant_id, endpoint_id=endpoint_id)
 
 
@@ -269,7 +239,7 @@ async def set_webhook_secrets(settings: MerchantSettings, connection_id: str, fi
         if not file.exists():
             raise CommandRefused(f"{file} does not exist: put the webhook secret (whsec_…) there first")
     merchant_id = _merchant_of(connection_id)
-    async with _opened(settings.database_dsn) as database:
+    async with opened(settings.database_dsn, "connections webhook-secrets", connection_id) as database:
         await merchants.set_webhook_secrets(
             database,
             merchant_id=merchant_id,
@@ -301,12 +271,3 @@ async def _only_merchant(database: Database) -> str:
         why = "there is none yet: `tallystick merchant accounts create`" if not found else "there are several"
         raise CommandRefused(f"name the merchant with --merchant mer_…; {why}")
     return found[0]
-
-
-@asynccontextmanager
-async def _opened(dsn: str) -> AsyncIterator[Database]:
-    database = await open_database(dsn, connections_max=2)
-    try:
-        yield database
-    finally:
-        await database.close()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tallystick.cli import cases, clock, inbox, notifications, operators, reconcile
+from tallystick.cli import audit, cases, clock, inbox, notifications, operators, reconcile
 from tallystick.cli.failures import CommandFailed
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, show
@@ -26,6 +26,7 @@ connections = typer.Typer(help="Connections: a merchant's account at a gateway."
 app.add_typer(accounts, name="accounts")
 app.add_typer(connections, name="connections")
 app.add_typer(operators.commands("merchant", _dsn), name="operators")
+app.add_typer(audit.commands("merchant"), name="audit")
 app.add_typer(clock.commands("merchant"), name="clock")
 app.add_typer(inbox.app, name="inbox")
 app.add_typer(notifications.app, name="endpoints")

@@ -11,6 +11,7 @@ import typer
 from tallystick.cli.failures import CommandRefused
 from tallystick.cli.running import NOUNS
 from tallystick.cli.showing import AsJson, show
+from tallystick.kernel.operators.roles import Role
 
 Name = Annotated[str, typer.Argument(help="The name to log in with.")]
 
@@ -22,26 +23,27 @@ def commands(service: str, dsn: Callable[[], str]) -> typer.Typer:
     @app.command("add")
     def add(
         name: Name,
+        role: Annotated[Role, typer.Option(help="What the person may do (docs/access.md).")],
         password_file: Annotated[
             Path | None, typer.Option(help="The file that holds the password; asked for where there is none.")
         ] = None,
         as_json: AsJson = False,
     ) -> None:
         """Let a person log in. The password is stored as an argon2 hash."""
-        from tallystick.cli.installing import add_operator_user
+        from tallystick.cli.staffing import add_operator_user
 
         password = (
             _read(password_file)
             if password_file
             else typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         )
-        added = asyncio.run(add_operator_user(dsn(), name, password))
-        show(as_json, {"name": added}, f"{added} may log in at /console.")
+        added = asyncio.run(add_operator_user(dsn(), name, role, password))
+        show(as_json, {"name": added, "role": role}, f"{added}, {role}, may log in at /console.")
 
     @app.command("disable")
     def disable(name: Name, as_json: AsJson = False) -> None:
         """Let a person log in no more; who is logged in by that name is out at once."""
-        from tallystick.cli.installing import disable_operator_user
+        from tallystick.cli.staffing import disable_operator_user
 
         asyncio.run(disable_operator_user(dsn(), name))
         show(as_json, {"name": name, "disabled": True}, f"{name} may log in no more.")

@@ -14,7 +14,6 @@ from tallystick.cli.installing import (
     add_shop_endpoint,
     create_gateway_account,
     create_merchant_account,
-    create_operator_key,
     move_gateway_connection,
     move_shop_endpoint,
     set_account_origins,
@@ -23,12 +22,14 @@ from tallystick.cli.installing import (
     write_secret,
 )
 from tallystick.cli.postgres import Dsns, KeptPostgres, migrate_all
+from tallystick.cli.staffing import create_operator_key
 from tallystick.cli.supervisor import Program, Supervisor
 from tallystick.demo.addresses import addresses_of, choose_ports, origins_of_shop
 from tallystick.demo.folder import Addresses, Folder, Known, Tls
 from tallystick.demo.hearing import PATH as NOTIFICATIONS_PATH
 from tallystick.gateway.settings import Settings as GatewaySettings
 from tallystick.gateway.settings import read as read_gateway
+from tallystick.kernel.operators.roles import Role
 from tallystick.merchant.accounts.commands import webhook_address
 from tallystick.merchant.settings import Settings as MerchantSettings
 from tallystick.merchant.settings import read as read_merchant
@@ -108,7 +109,7 @@ class Stack:
         keys = dict(known.operator_keys)
         for service, dsn in (("gateway", self.dsns.gateway), ("merchant", self.dsns.merchant)):
             if service not in keys:
-                keys[service] = (await create_operator_key(dsn, OPERATOR)).key
+                keys[service] = (await create_operator_key(dsn, OPERATOR, Role.ADMIN)).key
         known = msgspec.structs.replace(known, addresses=addresses, ca_file=ca_file, operator_keys=keys)
         known = await _heard(merchant, known)
         self._folder.write(known)

@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct, field
 
+from tallystick.gateway.access import OPERATORS, SANDBOX
 from tallystick.gateway.accounts.authentication import Authenticator
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
 from tallystick.gateway.balance import api as balance_api
@@ -67,6 +68,8 @@ from tallystick.gateway.webhooks.endpoints import Endpoints, Names
 from tallystick.gateway.webhooks.operating import operator_routes
 from tallystick.gateway.webhooks.worker import backlog_keeper, dispatcher
 from tallystick.kernel.addresses import address_allowed
+from tallystick.kernel.audit.api import audit_routes
+from tallystick.kernel.audit.trail import Trail
 from tallystick.kernel.backoff import schedule_of
 from tallystick.kernel.delivery.alerting import Alerter
 from tallystick.kernel.delivery.protocol import Limits
@@ -79,6 +82,7 @@ from tallystick.kernel.invariants.worker import Invariants
 from tallystick.kernel.logins.users import Logins
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
+from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.service import Asgi, Service, Web, Worker, at_first_call, built_anew
@@ -210,9 +214,8 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         *settlement_routes(settlement, database, clock),
         *case_routes(Cases(database, clock)),
         *unknown_outcome_routes(Resolving(carrying, calling, database, clock, entropy)),
-        *(route for time in sandbox for route in clock_routes(time)),
     ]
-    operators = at_first_call(lambda: operator_api("gateway", operated, database, clock, entropy))
+    operators = at_first_call(lambda: _operator_api(settings, ports, operated, sandbox))
     backlogs = (keeper, redriver, alerter, case_teller(database, ports.alerts, clock))
     writer = ReportWriter(database, clock, entropy, deliveries.wake, pages_url=pages_url)
     money = (expiry, inquirer, contests, settlement, writer)
@@ -237,6 +240,21 @@ def _settlement(ports: Ports, faults: Faults, woken: Callable[[], None]) -> Sett
     database, clock, entropy = ports.database, ports.clock, ports.entropy
     arrivals = Arrivals(database, clock, entropy, woken)
     return Settlement(Closing(database, clock, entropy), arrivals, faults, database, clock, woken)
+
+
+def _operator_api(
+    settings: Settings, ports: Ports, operated: list[HTTPRouteHandler], sandbox: list[SandboxTime]
+) -> Asgi:
+    """What operators call; with the routes that both services have."""
+    database, clock, entropy = ports.database, ports.clock, ports.entropy
+    handlers = [
+        *operated,
+        *audit_routes(Trail(database, clock, entropy)),
+        *(route for time in sandbox for route in clock_routes(time)),
+    ]
+    access = {**OPERATORS, **SANDBOX} if sandbox else OPERATORS
+    proxies = Proxies(settings.trusted_proxies)
+    return operator_api("gateway", access, handlers, database, clock, entropy, proxies)
 
 
 def _checks(settings: Settings, database: Database, clock: Clock) -> list[Worker]:

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from tallystick.gateway.accounts.origins import is_loopback, origin_of
 from tallystick.kernel.backoff import schedule_of
 from tallystick.kernel.delivery.protocol import RATE_PER_S
+from tallystick.kernel.proxies import Proxies, ProxiesInvalid
 from tallystick.kernel.settings import SettingsRefused, load
 
 PREFIX: Final = "TALLYSTICK_GATEWAY_"
@@ -94,6 +95,14 @@ class Settings(Struct, frozen=True, kw_only=True):
             "separated by spaces. A secret."
         ),
     ] = ""
+    trusted_proxies: Annotated[
+        str,
+        Meta(
+            description="Addresses and networks of the proxies in front, whose X-Forwarded-For is believed; empty: the "
+            "peer is the client.",
+            extra={"unit": "addresses, separated by commas"},
+        ),
+    ] = ""
     invariants_every_s: Annotated[
         int,
         Meta(
@@ -108,6 +117,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "info"
 
     def __post_init__(self) -> None:
+        try:
+            Proxies(self.trusted_proxies)
+        except ProxiesInvalid as invalid:
+            raise SettingsRefused(f"{PREFIX}TRUSTED_PROXIES: {invalid}") from None
         if bool(self.tls_cert_file) != bool(self.tls_key_file):
             raise SettingsRefused(f"{PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE: set both or none")
         if not self.tls_cert_file and not is_loopback(self.host):

@@ -14,6 +14,8 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct, field
 
 from tallystick.kernel.addresses import address_allowed
+from tallystick.kernel.audit.api import audit_routes
+from tallystick.kernel.audit.trail import Trail
 from tallystick.kernel.batching import QueueFull
 from tallystick.kernel.delivery.alerting import Alerter
 from tallystick.kernel.delivery.keeper import Keeper
@@ -26,11 +28,13 @@ from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.invariants.worker import Invariants
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
+from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.service import Asgi, Direct, Service, Web, Worker, at_first_call, built_anew
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.merchant import answers, docs_page, openapi
+from tallystick.merchant.access import OPERATORS, SANDBOX
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.cases.api import case_routes
 from tallystick.merchant.cases.cases import case_teller
@@ -201,9 +205,8 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         *case_operations(database, proposals),
         *inbox_routes(database, inbox, clock),
         *letter_routes(letters, redrives, Standings(database, clock)),
-        *(route for time in sandbox for route in clock_routes(time)),
     ]
-    operators = at_first_call(lambda: operator_api("merchant", operated, database, clock, entropy))
+    operators = at_first_call(lambda: _operator_api(settings, ports, operated, sandbox))
     every_s = settings.invariants_every_s
     invariants = [Invariants(database, clock, RULES, OWNERS, every_s=every_s)] if every_s else []
     workers: tuple[Worker, ...] = (
@@ -247,6 +250,21 @@ def _api(origin: str, behind: Behind) -> Asgi:
         logging_config=None,
     )
     return cast(Asgi, api)
+
+
+def _operator_api(
+    settings: Settings, ports: Ports, operated: list[HTTPRouteHandler], sandbox: list[SandboxTime]
+) -> Asgi:
+    """What operators call; with the routes that both services have."""
+    database, clock, entropy = ports.database, ports.clock, ports.entropy
+    handlers = [
+        *operated,
+        *audit_routes(Trail(database, clock, entropy)),
+        *(route for time in sandbox for route in clock_routes(time)),
+    ]
+    access = {**OPERATORS, **SANDBOX} if sandbox else OPERATORS
+    proxies = Proxies(settings.trusted_proxies)
+    return operator_api("merchant", access, handlers, database, clock, entropy, proxies)
 
 
 def _reconciling(ports: Ports, directory: Directory, outbox: Outbox) -> tuple[Reconciler, Proposals]:

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
+from tallystick.kernel.proxies import Proxies, ProxiesInvalid
 from tallystick.kernel.settings import SettingsRefused, load
 from tallystick.merchant.accounts.commands import AccountRefused, check_origin, is_loopback
 from tallystick.merchant.checkout.request import TTL_MAX_S, TTL_MIN_S
@@ -67,6 +68,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="Whether operators may move the service's time forward. For test money only."),
     ] = False
+    trusted_proxies: Annotated[
+        str,
+        Meta(
+            description="Addresses and networks of the proxies in front, whose X-Forwarded-For is believed; empty: the "
+            "peer is the client.",
+            extra={"unit": "addresses, separated by commas"},
+        ),
+    ] = ""
     invariants_every_s: Annotated[
         int,
         Meta(
@@ -81,6 +90,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "info"
 
     def __post_init__(self) -> None:
+        try:
+            Proxies(self.trusted_proxies)
+        except ProxiesInvalid as invalid:
+            raise SettingsRefused(f"{PREFIX}TRUSTED_PROXIES: {invalid}") from None
         if bool(self.tls_cert_file) != bool(self.tls_key_file):
             raise SettingsRefused(f"{PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE: set both or none")
         if not self.tls_cert_file and not is_loopback(self.host):

@@ -11,6 +11,7 @@ from tallystick.gateway import app as gateway_app
 from tallystick.gateway.accounts.accounts import create_account, set_fees
 from tallystick.gateway.settings import Settings as GatewaySettings
 from tallystick.kernel.operators.keys import create_key
+from tallystick.kernel.operators.roles import Role
 from tallystick.kernel.service import Service
 from tallystick.merchant import app as merchant_app
 from tallystick.merchant.accounts.commands import (
@@ -158,7 +159,7 @@ class Installation:
         world, at = self.world, operator.clock.now()
         for service in self.operator_keys:
             database = VirtualDatabase(world.servers[service], operator)
-            made = await create_key(database, "operator", at=at, entropy=world.entropy)
+            made = await create_key(database, "operator", role=Role.ADMIN, at=at, entropy=world.entropy)
             self.operator_keys[service] = made.key
 
 

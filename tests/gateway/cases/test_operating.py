@@ -35,7 +35,7 @@ def command(
         shown: dict[str, Any] = json.loads(capsys.readouterr().out)
         return shown
 
-    key = carry_out("gateway", "operators", "create", "--name", "Ada")["operator_key"]
+    key = carry_out("gateway", "operators", "create", "--name", "Ada", "--role", "admin")["operator_key"]
     monkeypatch.setenv("TALLYSTICK_GATEWAY_OPERATOR_KEY", key)
     return carry_out
 

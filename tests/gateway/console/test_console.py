@@ -12,6 +12,7 @@ import pytest
 from tallystick.cli.command import run
 from tallystick.kernel.logins.users import SESSION_S, Logins, add_user, csrf_of, disable_user, is_csrf
 from tallystick.kernel.operators.keys import OperatorRefused
+from tallystick.kernel.operators.roles import Role
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
@@ -60,7 +61,10 @@ def gateway(run_gateway: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) ->
     (tmp_path / "password").write_text(PASSWORD + "\n")
     with run_gateway() as running:
         monkeypatch.setenv("TALLYSTICK_GATEWAY_DATABASE_DSN", running.dsn)
-        assert run(["gateway", "users", "add", "ada", "--password-file", str(tmp_path / "password")]) == 0
+        assert (
+            run(["gateway", "users", "add", "ada", "--role", "admin", "--password-file", str(tmp_path / "password")])
+            == 0
+        )
         yield running
 
 
@@ -175,7 +179,7 @@ def test_what_is_shown_is_text(visitor: Visitor) -> None:
 async def test_a_session_ends(gateway_database: Database) -> None:
     clock = MovableClock()
     logins = Logins(gateway_database, clock, SystemEntropy())
-    assert await add_user(gateway_database, " ada ", PASSWORD, clock, SystemEntropy()) == "ada"
+    assert await add_user(gateway_database, " ada ", PASSWORD, clock, SystemEntropy(), role=Role.ADMIN) == "ada"
     token = await logins.log_in("ada", PASSWORD)
     assert token is not None
     clock.ahead_s = SESSION_S - 5
@@ -187,13 +191,13 @@ async def test_a_session_ends(gateway_database: Database) -> None:
 
 async def test_who_may_not_be_added(gateway_database: Database) -> None:
     clock = MovableClock()
-    await add_user(gateway_database, "ada", PASSWORD, clock, SystemEntropy())
+    await add_user(gateway_database, "ada", PASSWORD, clock, SystemEntropy(), role=Role.ADMIN)
     for name, password in (("ada", PASSWORD), ("bob", "short"), ("bob", "x" * 201), (" ", PASSWORD)):
         with pytest.raises(OperatorRefused):
-            await add_user(gateway_database, name, password, clock, SystemEntropy())
+            await add_user(gateway_database, name, password, clock, SystemEntropy(), role=Role.ADMIN)
     await disable_user(gateway_database, "ada", clock)
     with pytest.raises(OperatorRefused):
-        await add_user(gateway_database, "ada", PASSWORD, clock, SystemEntropy())
+        await add_user(gateway_database, "ada", PASSWORD, clock, SystemEntropy(), role=Role.ADMIN)
 
 
 def test_a_forms_token_is_its_sessions() -> None:

@@ -30,7 +30,7 @@ def command(gateway: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         told = capsys.readouterr().out
         return json.loads(told) if told else None
 
-    key = carry_out("gateway", "operators", "create", "--name", "ada")["operator_key"]
+    key = carry_out("gateway", "operators", "create", "--name", "ada", "--role", "admin")["operator_key"]
     monkeypatch.setenv("TALLYSTICK_GATEWAY_OPERATOR_KEY", key)
     return carry_out
 

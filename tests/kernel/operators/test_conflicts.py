@@ -7,6 +7,7 @@ from litestar import Response, get
 
 from tallystick.kernel.operators.api import PREFIX, operator_api
 from tallystick.kernel.operators.keys import create_key
+from tallystick.kernel.operators.roles import EVERYBODY, Role
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, SerializationFailed
 from tallystick.ports.entropy import SystemEntropy
@@ -14,13 +15,14 @@ from tallystick.ports.entropy import SystemEntropy
 
 async def test_a_conflict_is_answered_503_to_be_repeated(gateway_database: Database) -> None:
     clock, entropy = SystemClock(), SystemEntropy()
-    made = await create_key(gateway_database, "ada", at=clock.now(), entropy=entropy)
+    made = await create_key(gateway_database, "ada", role=Role.ADMIN, at=clock.now(), entropy=entropy)
 
     @get("/conflict")
     async def conflict() -> Response[bytes]:
         raise SerializationFailed("SerializationError")
 
-    api = operator_api("gateway", [conflict], gateway_database, clock, entropy)
+    access = {f"GET {PREFIX}": EVERYBODY, f"GET {PREFIX}/conflict": EVERYBODY}
+    api = operator_api("gateway", access, [conflict], gateway_database, clock, entropy)
     told: list[MutableMapping[str, Any]] = []
 
     async def receive() -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 
 from tallystick.cli.command import run
 from tallystick.kernel.operators.keys import OperatorRefused, create_key, operator_of
+from tallystick.kernel.operators.roles import Role
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
@@ -38,7 +39,7 @@ def command(gateway: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 @pytest.fixture
 def key(command: Any) -> str:
-    made: str = command("gateway operators create --name ada")["operator_key"]
+    made: str = command("gateway operators create --name ada --role admin")["operator_key"]
     return made
 
 
@@ -46,13 +47,13 @@ def test_a_key_is_shown_once_and_stored_as_a_hash(gateway: Any, key: str) -> Non
     """RULES §12: shown once, stored as SHA-256."""
     assert key.startswith("opk_")
     with psycopg.connect(gateway.dsn) as connection:
-        (row,) = connection.execute("SELECT key_hash, name, hint FROM operator_key").fetchall()
-    assert row == (hashlib.sha256(key.encode()).digest(), "ada", f"{key[:8]}…{key[-4:]}")
+        (row,) = connection.execute("SELECT key_hash, name, role, hint FROM operator_key").fetchall()
+    assert row == (hashlib.sha256(key.encode()).digest(), "ada", "admin", f"{key[:8]}…{key[-4:]}")
 
 
 def test_the_holder_of_a_key_is_known_by_name(gateway: Any, client: Any, key: str) -> None:
     answer = client(gateway.url, key).get(PATH)
-    assert (answer.status, answer.json) == (200, {"service": "gateway", "operator": "ada"})
+    assert (answer.status, answer.json) == (200, {"service": "gateway", "operator": "ada", "role": "admin"})
     assert answer.headers["cache-control"] == "no-store"
 
 
@@ -113,7 +114,7 @@ def test_what_is_wrong_is_told_as_a_problem(
 def test_a_command_calls_the_running_installation(command: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """DESIGN §6: TALLYSTICK_GATEWAY_URL and TALLYSTICK_GATEWAY_OPERATOR_KEY."""
     monkeypatch.setenv("TALLYSTICK_GATEWAY_OPERATOR_KEY", key)
-    assert command("gateway operators whoami") == {"service": "gateway", "operator": "ada"}
+    assert command("gateway operators whoami") == {"service": "gateway", "operator": "ada", "role": "admin"}
     monkeypatch.setenv("TALLYSTICK_GATEWAY_OPERATOR_KEY", f"{key}x")
     assert run(["gateway", "operators", "whoami"]) == 1
 
@@ -121,13 +122,13 @@ def test_a_command_calls_the_running_installation(command: Any, key: str, monkey
 @pytest.mark.parametrize("name", ["", "  ", "x" * 201, "a\nb"])
 async def test_a_name_that_is_none_is_refused(gateway_database: Database, name: str) -> None:
     with pytest.raises(OperatorRefused):
-        await create_key(gateway_database, name, at=SystemClock().now(), entropy=SystemEntropy())
+        await create_key(gateway_database, name, role=Role.ADMIN, at=SystemClock().now(), entropy=SystemEntropy())
 
 
 async def test_several_keys_live_at_once(gateway_database: Database) -> None:
     """So that one can be replaced without a gap."""
     made = [
-        await create_key(gateway_database, name, at=SystemClock().now(), entropy=SystemEntropy())
+        await create_key(gateway_database, name, role=Role.ADMIN, at=SystemClock().now(), entropy=SystemEntropy())
         for name in ("ada", "ada", "bob")
     ]
     found = [await operator_of(gateway_database, each.key) for each in made]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tallystick.kernel.operators.keys import create_key
+from tallystick.kernel.operators.roles import Role
 from tallystick.merchant.gateways.stripe import StripeGateway
 from tallystick.merchant.intake import commands
 from tallystick.merchant.intake.inbox import InboxWorker
@@ -54,7 +55,7 @@ async def show_again(stage: Stage) -> None:
 
 
 async def operator(stage: Stage, method: str, path: str) -> tuple[int, Any]:
-    made = await create_key(stage.database, "ada", at=SystemClock().now(), entropy=SystemEntropy())
+    made = await create_key(stage.database, "ada", role=Role.ADMIN, at=SystemClock().now(), entropy=SystemEntropy())
     headers = {"Authorization": f"Bearer {made.key}"}
     async with stage.client.request(method, f"{stage.url}/operator/v1{path}", headers=headers) as answer:
         return answer.status, await answer.json(content_type=None)

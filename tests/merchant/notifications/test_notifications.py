@@ -11,6 +11,7 @@ from tallystick.kernel.delivery.keeper import Keeper
 from tallystick.kernel.delivery.redrive import Redriver
 from tallystick.kernel.delivery.worker import Dispatcher
 from tallystick.kernel.operators.keys import create_key
+from tallystick.kernel.operators.roles import Role
 from tallystick.kernel.signatures import verify_standard
 from tallystick.merchant.accounts.commands import AccountRefused
 from tallystick.merchant.notifications.dead_letters import DeadLetters
@@ -251,7 +252,7 @@ async def test_what_a_shop_does_not_take_is_a_dead_letter_and_is_redriven(stage:
             Statement("x", "UPDATE delivery SET due_at = created_at WHERE state = 'due'"),
         )
         await stage.database.execute(Statement("x", "DELETE FROM endpoint_health"))
-    made = await create_key(stage.database, "ada", at=PORTS[0].now(), entropy=PORTS[1])
+    made = await create_key(stage.database, "ada", role=Role.ADMIN, at=PORTS[0].now(), entropy=PORTS[1])
     headers = {"Authorization": f"Bearer {made.key}"}
     async with stage.client.get(f"{stage.url}/operator/v1/dead-letters", headers=headers) as answer:
         [letter] = (await answer.json())["data"]

@@ -6,6 +6,7 @@ import aiohttp
 import pytest
 
 from tallystick.kernel.operators.keys import create_key
+from tallystick.kernel.operators.roles import Role
 from tallystick.merchant.reconciliation import report
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import ConstraintViolated, Statement
@@ -120,7 +121,7 @@ async def test_what_is_wrong_is_refused(stage: Stage, query: dict[str, str], sta
 
 
 async def operator(stage: Stage, name: str) -> dict[str, str]:
-    made = await create_key(stage.database, name, at=SystemClock().now(), entropy=SystemEntropy())
+    made = await create_key(stage.database, name, role=Role.ADMIN, at=SystemClock().now(), entropy=SystemEntropy())
     return {"Authorization": f"Bearer {made.key}"}
 
 

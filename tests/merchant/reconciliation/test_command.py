@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tallystick.kernel.operators.keys import create_key
+from tallystick.kernel.operators.roles import Role
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.entropy import SystemEntropy
 
@@ -51,7 +52,7 @@ async def test_a_file_is_reconciled_and_its_case_decided_by_two(stage: Stage, fi
     _, page = await stage.get("/v1/cases")
     case = page["data"][0]["id"]
     keys = [
-        (await create_key(stage.database, name, at=SystemClock().now(), entropy=SystemEntropy())).key
+        (await create_key(stage.database, name, role=Role.ADMIN, at=SystemClock().now(), entropy=SystemEntropy())).key
         for name in ("Ada", "Bob")
     ]
     about = ("--merchant", stage.merchant_id)

@@ -1,7 +1,7 @@
 -- insert_operator_user
 -- A new person who may log in, unless there is one of that name.
-INSERT INTO operator_user (name, password_hash, created_at)
-VALUES ($1::text, $2::text, $3::timestamptz)
+INSERT INTO operator_user (name, role, password_hash, created_at)
+VALUES ($1::text, $2::text, $3::text, $4::timestamptz)
     ON CONFLICT (name) DO NOTHING;
 
 -- find_operator_user
@@ -29,7 +29,7 @@ VALUES ($1::bytea, $2::text, $3::timestamptz, $4::timestamptz);
 
 -- find_operator_session
 -- Who is logged in by this cookie, and still may be.
-SELECT s.user_name
+SELECT s.user_name, u.role
   FROM operator_session s
   JOIN operator_user u ON u.name = s.user_name
  WHERE s.token_hash = $1::bytea AND s.expires_at > $2::timestamptz AND u.disabled_at IS NULL;

@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from tallystick.kernel.operators.keys import Operator, OperatorRefused, check_name
+from tallystick.kernel.operators.roles import Role
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Statements
 from tallystick.ports.entropy import Entropy
@@ -34,13 +35,13 @@ _HASHER: Final = PasswordHasher()
 _NOBODY: Final = _HASHER.hash("nobody", salt=bytes(SALT_BYTES))
 
 
-async def add_user(database: Database, name: str, password: str, clock: Clock, entropy: Entropy) -> str:
-    """A person who may log in. Gives the name as it is stored. Raises OperatorRefused."""
+async def add_user(database: Database, name: str, password: str, clock: Clock, entropy: Entropy, *, role: Role) -> str:
+    """A person who may log in, for what `role` may do. Gives the name as it is stored. Raises OperatorRefused."""
     name = check_name(name)
     if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
         raise OperatorRefused(f"a password has {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters")
     hashed = await asyncio.to_thread(_HASHER.hash, password, salt=entropy.token_bytes(SALT_BYTES))
-    if not await database.execute(SQL.insert_operator_user, name, hashed, clock.now()):
+    if not await database.execute(SQL.insert_operator_user, name, role, hashed, clock.now()):
         raise OperatorRefused(f"there is, or was, somebody named {name}")
     return name
 
@@ -79,7 +80,7 @@ class Logins:
         if len(token) != 2 * TOKEN_BYTES:
             return None
         rows = await self._database.rows(SQL.find_operator_session, _hash_of(token), self._clock.now())
-        return Operator(rows[0]["user_name"]) if rows else None
+        return Operator(rows[0]["user_name"], Role(rows[0]["role"])) if rows else None
 
     async def log_out(self, token: str) -> None:
         """End a session."""

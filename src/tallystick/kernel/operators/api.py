@@ -1,7 +1,8 @@
 """The operator API: JSON under /operator/v1, for holders of a key; every error leaves as a problem (RFC 9457).
 
-A service gives its handlers, whose paths begin below the prefix; they read with `body` and `query`, answer with
-`answer`, and raise what stands in `problems`.
+A service gives its handlers, whose paths begin below the prefix, and the table that says which roles each is for; they
+read with `body` and `query`, answer with `answer`, and raise what stands in `problems`. Who calls, whether the role
+allows it, and the audit trail are dealt with here, before any handler runs.
 """
 
 import logging
@@ -17,6 +18,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.handlers.base import BaseRouteHandler
 from msgspec import Struct
 
+from tallystick.kernel.audit.trail import Act, Trail
 from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.operators.keys import Operator, operator_of
 from tallystick.kernel.operators.problems import (
@@ -28,19 +30,23 @@ from tallystick.kernel.operators.problems import (
     Malformed,
     MediaTypeRefused,
     MethodNotAllowed,
+    NotAllowed,
     NotFound,
     Problem,
     TooLarge,
     Unauthenticated,
 )
+from tallystick.kernel.operators.roles import Access, Role, may, route
+from tallystick.kernel.proxies import Proxies
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseUnavailable, SerializationFailed
+from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable, SerializationFailed
 from tallystick.ports.entropy import Entropy
 
 log = logging.getLogger(__name__)
 
 PREFIX: Final = "/operator/v1"
 BODY_BYTES_MAX: Final = 64 * 1024  # a list of some hundred ids; nothing that operators send is larger
+ENTRY: Final = "tallystick.audit_entry"  # in the scope of a request that the audit trail keeps
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 Call = Request[Operator, Any, Any]
@@ -55,6 +61,7 @@ class Greeting(Struct, frozen=True):
 
     service: str
     operator: str
+    role: Role
 
 
 class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,17 +69,26 @@ class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def operator_api(
-    service: str, handlers: Sequence[HTTPRouteHandler | Router], database: Database, clock: Clock, entropy: Entropy
+    service: str,
+    access: Access,
+    handlers: Sequence[HTTPRouteHandler | Router],
+    database: Database,
+    clock: Clock,
+    entropy: Entropy,
+    proxies: Proxies | None = None,
 ) -> Asgi:
-    """The application behind /operator/v1 of `service`."""
+    """The application behind /operator/v1 of `service`; `access` names every route of it with its roles."""
+    trail, known = Trail(database, clock, entropy), proxies or Proxies()
 
     @get("/")
     async def greet(request: Call) -> Response[bytes]:
         query(request, NoQuery)
-        return answer(Greeting(service, request.auth.name))
+        return answer(Greeting(service, request.auth.name, request.auth.role))
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
-        connection.scope["auth"] = await _operator(connection, database)
+        assert isinstance(connection, Request)
+        operator = connection.scope["auth"] = await _operator(connection, database)
+        await _admit(connection, operator, access, trail, known)
 
     api = Litestar(
         route_handlers=[Router(PREFIX, route_handlers=[greet, *handlers], guards=[guard])],
@@ -81,7 +97,61 @@ def operator_api(
         exception_handlers=_exception_handlers(clock, entropy),
         logging_config=None,
     )
-    return cast(Asgi, api)
+    here = {route(method, each.path_format) for each in api.routes for method in each.methods - {"OPTIONS"}}
+    assert here == access.keys(), f"routes and roles differ: {sorted(here ^ access.keys())}"
+    return _with_outcomes(cast(Asgi, api), trail)
+
+
+async def _admit(
+    request: Request[Operator, Any, Any], operator: Operator, access: Access, trail: Trail, proxies: Proxies
+) -> None:
+    """Let the operator pass, with an entry in the audit trail where something may change. Raises NotAllowed."""
+    method, asked = request.method, route(request.method, request.scope["path_template"])
+    if method == "OPTIONS":  # the framework's own answer: which methods there are
+        return
+    allowed = may(access, asked, operator.role)
+    if allowed and method == "GET" and not asked.endswith("/audit"):
+        return
+    act = Act(
+        operator=operator.name,
+        role=operator.role,
+        via="api",
+        act=asked,
+        subject="/".join(map(str, request.path_params.values())),
+        asked=await _asked(request) if allowed else None,
+        address=proxies.client(request.scope),
+    )
+    if not allowed:
+        await trail.note(act, NotAllowed.status)
+        raise NotAllowed
+    cast(dict[str, Any], request.scope)[ENTRY] = await trail.begin(act)
+
+
+async def _asked(request: Request[Operator, Any, Any]) -> dict[str, object] | None:
+    """The query, or the members of the body, as far as they can be read."""
+    if request.method == "GET":
+        return dict(request.query_params.items()) or None
+    try:
+        return msgspec.json.decode(await request.body(), type=dict[str, object])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _with_outcomes(api: Asgi, trail: Trail) -> Asgi:
+    """The application, noting how acts end before the caller learns it."""
+
+    async def application(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        async def noted(message: Any) -> None:
+            if message["type"] == "http.response.start" and (entry := scope.get(ENTRY)) is not None:
+                try:
+                    await trail.end(entry, message["status"])
+                except DatabaseError as error:  # it was done all the same; an entry without an outcome says: look
+                    log.error("the outcome of %s is not noted: %s", entry, type(error).__name__)
+            await send(message)
+
+        await api(scope, receive, noted)
+
+    return application
 
 
 def answer(value: Any, status: int = 200) -> Response[bytes]:

@@ -1,6 +1,7 @@
 """Operator keys `opk_…`: shown once, when they are made, and stored as their SHA-256 (RULES §12).
 
-A key bears the name of whom it was made for. Several may live at once, so that one can be replaced without a gap.
+A key bears the name of whom it was made for, and a role. Several may live at once, so that one can be replaced without
+a gap.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from tallystick.kernel.identifiers import new_secret
+from tallystick.kernel.operators.roles import Role
 from tallystick.ports.database import Database, Statements
 from tallystick.ports.entropy import Entropy
 
@@ -27,9 +29,10 @@ class OperatorRefused(ValueError):
 
 
 class Operator(Struct, frozen=True):
-    """Who calls."""
+    """Who calls, and what for."""
 
     name: str
+    role: Role
 
 
 class NewOperatorKey(Struct, frozen=True):
@@ -37,10 +40,11 @@ class NewOperatorKey(Struct, frozen=True):
 
     id: str
     name: str
+    role: Role
     key: str
 
     def __repr__(self) -> str:
-        return f"NewOperatorKey({self.id!r}, {self.name!r})"
+        return f"NewOperatorKey({self.id!r}, {self.name!r}, {self.role!r})"
 
 
 class ListedOperatorKey(Struct, frozen=True, kw_only=True):
@@ -48,18 +52,19 @@ class ListedOperatorKey(Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
+    role: str
     hint: str
     created_at: datetime
     revoked_at: datetime | None
 
 
-async def create_key(database: Database, name: str, *, at: datetime, entropy: Entropy) -> NewOperatorKey:
-    """A new key for the operator `name`. Raises OperatorRefused."""
+async def create_key(database: Database, name: str, *, role: Role, at: datetime, entropy: Entropy) -> NewOperatorKey:
+    """A new key for the operator `name`, for what `role` may do. Raises OperatorRefused."""
     name = check_name(name)
     key = new_secret(PREFIX, entropy)
     key_hash = _hash_of(key)
-    await database.execute(SQL.insert_operator_key, key_hash, name, f"{key[:8]}…{key[-4:]}", at)
-    return NewOperatorKey(_key_id(key_hash), name, key)
+    await database.execute(SQL.insert_operator_key, key_hash, name, role, f"{key[:8]}…{key[-4:]}", at)
+    return NewOperatorKey(_key_id(key_hash), name, role, key)
 
 
 async def list_keys(database: Database) -> list[ListedOperatorKey]:
@@ -68,6 +73,7 @@ async def list_keys(database: Database) -> list[ListedOperatorKey]:
         ListedOperatorKey(
             id=_key_id(row["key_hash"]),
             name=row["name"],
+            role=row["role"],
             hint=row["hint"],
             created_at=row["created_at"],
             revoked_at=row["revoked_at"],
@@ -90,7 +96,7 @@ async def operator_of(database: Database, key: str) -> Operator | None:
     if not _KEY.fullmatch(key):
         return None
     rows = await database.rows(SQL.find_operator_key, _hash_of(key))
-    return Operator(rows[0]["name"]) if rows else None
+    return Operator(rows[0]["name"], Role(rows[0]["role"])) if rows else None
 
 
 def check_name(name: str) -> str:

@@ -3,6 +3,7 @@
 Problem
   Malformed           400  not JSON, or not even readable
   Unauthenticated     401  no operator key that lives
+  NotAllowed          403  not with this role
   NotFound            404  no such thing
   MethodNotAllowed    405
   Conflict            409  not as things stand
@@ -92,6 +93,13 @@ class Unauthenticated(Problem):
     status, code, title = 401, "unauthenticated", "An operator key is needed"
     default_detail = "Send one header Authorization: Bearer opk_… with a key that has not been revoked."
     default_headers: ClassVar = {"WWW-Authenticate": "Bearer"}
+
+
+class NotAllowed(Problem):
+    """Another role is needed."""
+
+    status, code, title = 403, "not_allowed", "This operator's role does not allow that"
+    default_detail = "Ask somebody whose role allows it; the table of roles is in docs/access.md."
 
 
 class NotFound(Problem):

@@ -1,0 +1,39 @@
+"""Who may do what at the gateway: every route of its operator API and of its console, with its roles (RULES §12).
+
+This table is looked at in one place before any handler runs (`kernel/operators/api.py`, `kernel/console`). A route
+that is not here is for nobody, and a service whose routes and table differ does not start to answer.
+"""
+
+from typing import Final
+
+from tallystick.kernel.operators.roles import EVERYBODY, Access, Role, readers, roles
+
+OPERATORS: Final[Access] = {
+    "GET /operator/v1": EVERYBODY,
+    "GET /operator/v1/audit": readers(),
+    "GET /operator/v1/dead-letters": readers(Role.SUPPORT),
+    "GET /operator/v1/dead-letters/{delivery_id}": readers(Role.SUPPORT),
+    "POST /operator/v1/redrives": roles(Role.SUPPORT),
+    "GET /operator/v1/redrives": readers(Role.SUPPORT),
+    "GET /operator/v1/redrives/{redrive_id}": readers(Role.SUPPORT),
+    "POST /operator/v1/redrives/{redrive_id}/cancel": roles(Role.SUPPORT),
+    "GET /operator/v1/endpoints": readers(Role.SUPPORT),
+    "POST /operator/v1/endpoints/{endpoint_id}/roll-secret": roles(),
+    "GET /operator/v1/faults": readers(Role.SUPPORT),
+    "POST /operator/v1/faults": roles(),
+    "DELETE /operator/v1/faults": roles(),
+    "DELETE /operator/v1/faults/{fault_id}": roles(),
+    "GET /operator/v1/settlements": readers(Role.FINANCE),
+    "POST /operator/v1/settlements": roles(Role.FINANCE),
+    "POST /operator/v1/settlements/correct": roles(Role.FINANCE),
+    "GET /operator/v1/cases": readers(Role.FINANCE, Role.SUPPORT),
+    "POST /operator/v1/cases/{case_id}/close": roles(Role.FINANCE),
+    "GET /operator/v1/unknown-outcomes": readers(Role.FINANCE, Role.SUPPORT),
+    "POST /operator/v1/unknown-outcomes/{object_id}/resolve": roles(Role.FINANCE),
+}
+
+SANDBOX: Final[Access] = {
+    "GET /operator/v1/clock": EVERYBODY,
+    "POST /operator/v1/clock": roles(),
+}
+"""Routes that are there only where operators may move the time."""

@@ -1,0 +1,38 @@
+"""Who may do what at the merchant service: every route of its operator API, with its roles (RULES §12).
+
+This table is looked at in one place before any handler runs (`kernel/operators/api.py`). A route that is not here is
+for nobody, and a service whose routes and table differ does not start to answer. The API under `/v1` knows no roles:
+its key is a merchant's, and a merchant sees what is its own.
+"""
+
+from typing import Final
+
+from tallystick.kernel.operators.roles import EVERYBODY, Access, Role, readers, roles
+
+_CASE: Final = "/operator/v1/merchants/{merchant}/cases/{case}"
+
+OPERATORS: Final[Access] = {
+    "GET /operator/v1": EVERYBODY,
+    "GET /operator/v1/audit": readers(),
+    f"GET {_CASE}": readers(Role.FINANCE, Role.SUPPORT),
+    f"POST {_CASE}/proposals": roles(Role.FINANCE, Role.SUPPORT),
+    f"POST {_CASE}/approve": roles(Role.FINANCE),
+    f"POST {_CASE}/reject": roles(Role.FINANCE),
+    "GET /operator/v1/inbox": readers(Role.SUPPORT),
+    "GET /operator/v1/inbox/{connection_id}/{event_id}": readers(Role.SUPPORT),
+    "POST /operator/v1/inbox/{connection_id}/{event_id}/run": roles(Role.SUPPORT),
+    "GET /operator/v1/connections/{connection_id}": readers(Role.SUPPORT),
+    "POST /operator/v1/connections/{connection_id}/backfill": roles(Role.SUPPORT),
+    "GET /operator/v1/dead-letters": readers(Role.SUPPORT, Role.FULFILMENT),
+    "POST /operator/v1/redrives": roles(Role.SUPPORT, Role.FULFILMENT),
+    "GET /operator/v1/redrives": readers(Role.SUPPORT, Role.FULFILMENT),
+    "GET /operator/v1/redrives/{redrive_id}": readers(Role.SUPPORT, Role.FULFILMENT),
+    "POST /operator/v1/redrives/{redrive_id}/cancel": roles(Role.SUPPORT, Role.FULFILMENT),
+    "GET /operator/v1/endpoints": readers(Role.SUPPORT, Role.FULFILMENT),
+}
+
+SANDBOX: Final[Access] = {
+    "GET /operator/v1/clock": EVERYBODY,
+    "POST /operator/v1/clock": roles(),
+}
+"""Routes that are there only where operators may move the time."""
