@@ -6,6 +6,7 @@ to use instead (PostgreSQL 15 or newer, a role that may create databases).
 """
 
 import asyncio
+import hashlib
 import http.client
 import json
 import os
@@ -20,6 +21,7 @@ from contextlib import (
     ExitStack,
     asynccontextmanager,
     contextmanager,
+    suppress,
 )
 from functools import partial
 from itertools import count
@@ -34,9 +36,11 @@ from hypothesis import settings
 from msgspec import Struct
 from psycopg.sql import SQL, Identifier
 
+from tallystick.kernel.grants import ROLES
 from tallystick.kernel.migrations import migrate
 from tallystick.ports.database import Database, open_database
 from tallystick.ports.postgres import EmbeddedPostgres, create_databases, require_supported_server
+from tallystick.ports.postgres_roles import make_roles
 
 # A busy machine is no fault of the code: Hypothesis is not to fail for an example that took long.
 settings.register_profile("tallystick", deadline=None)
@@ -68,6 +72,24 @@ def postgres_dsn() -> Iterator[str]:
         EmbeddedPostgres(folder, fast_and_unsafe=True) as server,
     ):
         yield server.dsn()
+
+
+@pytest.fixture(scope="session")
+def as_role(postgres_dsn: str) -> Iterator[Callable[[str, str], str]]:
+    """Makes a DSN of that server another role's; all roles of an installation are there. RULES §12."""
+    passwords = {role: hashlib.sha256(role.encode()).hexdigest() for role in ROLES}  # tests beside this one agree
+
+    def named(dsn: str, role: str) -> str:
+        parts = urlsplit(dsn)
+        place = parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{role}:{passwords[role]}@{place}"))
+
+    make_roles(postgres_dsn, passwords)
+    yield named
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        for role in ROLES:
+            with suppress(psycopg.errors.DependentObjectsStillExist):  # tests beside this one still need it
+                connection.execute(SQL("DROP ROLE IF EXISTS {}").format(Identifier(role)))
 
 
 @pytest.fixture(scope="session")

@@ -310,10 +310,14 @@ async def _said_dsns(served: Any) -> dict[str, str]:
             line = (await served.process.stderr.readline()).decode()
             assert line, "it ended"
             if line.strip().startswith("export "):
-                name, _, value = line.strip().removeprefix("export ").partition("=")
-                found[name] = value.strip("'")
+                name, _, file = line.strip().removeprefix("export ").partition("=")
+                found[name.removesuffix("_FILE")] = await asyncio.to_thread(_content, Path(file.strip("'")))
     served.listening = asyncio.create_task(_read_on(served.process.stderr))
     return found
+
+
+def _content(file: Path) -> str:
+    return file.read_text(encoding="utf-8").strip()
 
 
 async def _read_on(stream: asyncio.StreamReader) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -15,17 +15,23 @@ from tallystick.cli.endpoints import create_endpoint
 from tallystick.cli.merchant_api import MerchantApi
 from tallystick.demo.browser import Browser
 from tallystick.demo.shoppers import VISA
+from tallystick.kernel.grants import GATEWAY, MERCHANT, OWNER
 from tallystick.ports.http import AiohttpClient, HttpRequest
 from tallystick.ports.postgres import create_databases
 
 TEST_BOUND_S = 180
 
+AsRole = Callable[[str, str], str]
+
 
 @pytest.fixture
-def dsns(postgres_dsn: str) -> Iterator[dict[str, str]]:
-    """Two databases without a table, as an operator creates them."""
+def dsns(postgres_dsn: str, as_role: AsRole) -> Iterator[dict[str, str]]:
+    """Two databases without a table, as an operator creates them: the owner's."""
     names = {service: f"installation_{service}" for service in ("gateway", "merchant")}
     create_databases(postgres_dsn, names.values())
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        for name in names.values():
+            connection.execute(SQL("ALTER DATABASE {} OWNER TO {}").format(Identifier(name), Identifier(OWNER)))
     yield {service: urlunsplit(urlsplit(postgres_dsn)._replace(path=f"/{name}")) for service, name in names.items()}
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
         for name in names.values():
@@ -33,19 +39,22 @@ def dsns(postgres_dsn: str) -> Iterator[dict[str, str]]:
 
 
 async def test_a_paid_order_with_the_commands_alone(
-    processes: Any, http: AiohttpClient, dsns: dict[str, str], tmp_path: Path
+    processes: Any, http: AiohttpClient, dsns: dict[str, str], as_role: AsRole, tmp_path: Path
 ) -> None:
     gateway_port, merchant_port = processes.free_ports(2)
     gateway_url, merchant_url = f"http://127.0.0.1:{gateway_port}", f"http://127.0.0.1:{merchant_port}"
     settings = {
-        "TALLYSTICK_GATEWAY_DATABASE_DSN": dsns["gateway"],
+        "TALLYSTICK_GATEWAY_DATABASE_DSN": as_role(dsns["gateway"], GATEWAY),
         "TALLYSTICK_GATEWAY_PORT": str(gateway_port),
         "TALLYSTICK_GATEWAY_WEBHOOKS_TO_LOOPBACK": "true",
-        "TALLYSTICK_MERCHANT_DATABASE_DSN": dsns["merchant"],
+        "TALLYSTICK_MERCHANT_DATABASE_DSN": as_role(dsns["merchant"], MERCHANT),
         "TALLYSTICK_MERCHANT_PORT": str(merchant_port),
     }
     async with asyncio.timeout(TEST_BOUND_S), contextlib.AsyncExitStack() as started:
-        versions = await processes.json("database", "migrate", environment=settings)
+        owners = {
+            f"TALLYSTICK_{each.upper()}_OWNER_DSN": as_role(dsns[each], OWNER) for each in ("gateway", "merchant")
+        }
+        versions = await processes.json("database", "migrate", environment=owners)
         assert versions.keys() == {"gateway", "merchant"}
         account = await processes.json(
             *("gateway", "accounts", "create", "--name", "Hazel", "--origin", merchant_url), environment=settings
@@ -92,6 +101,16 @@ async def test_a_paid_order_with_the_commands_alone(
 
         for service in (*services, apart):
             assert await service.stop() == 0
+
+
+async def test_one_role_for_everything_is_told_of(processes: Any, empty_dsn: str) -> None:
+    """An installation of an earlier version goes on, and is told what it lacks. RULES §12."""
+    settings = {"TALLYSTICK_GATEWAY_DATABASE_DSN": empty_dsn}
+    async with processes.running("database", "migrate", environment=settings) as migrating:
+        out, error = await migrating.rest()
+        assert migrating.process.returncode == 0
+        assert "is at version" in out
+        assert "database-roles.md" in error
 
 
 async def test_one_command_serves_everything_on_this_machine(

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from tallystick.cli.failures import CommandRefused
-from tallystick.cli.postgres import DSN_VARIABLES, Dsns, KeptPostgres, migrate_all, outdated
+from tallystick.cli.postgres import DSN_VARIABLES, Dsns, KeptPostgres, migrate_all, outdated, without_owners
 from tallystick.cli.serving import stopping_on_signals, unless_stopped
 from tallystick.cli.supervisor import Program, Supervisor
 from tallystick.gateway.settings import Settings as GatewaySettings
@@ -55,7 +55,7 @@ class Installation:
         migrate_all(dsns)
         say("PostgreSQL serves; for other commands:")
         for service, variable in DSN_VARIABLES.items():
-            say(f"  export {variable}='{getattr(dsns, service)}'")
+            say(f"  export {variable}_FILE='{self._postgres.dsn_file(service)}'")
         return dsns
 
 
@@ -65,7 +65,11 @@ def say(sentence: str) -> None:
 
 
 def _programs(dsns: Dsns) -> list[Program]:
-    environment = {**os.environ, DSN_VARIABLES["gateway"]: dsns.gateway, DSN_VARIABLES["merchant"]: dsns.merchant}
+    environment = {
+        **without_owners(os.environ),
+        DSN_VARIABLES["gateway"]: dsns.gateway,
+        DSN_VARIABLES["merchant"]: dsns.merchant,
+    }
     settings: dict[str, GatewaySettings | MerchantSettings] = {
         "gateway": read_gateway(environment),
         "merchant": read_merchant(environment),

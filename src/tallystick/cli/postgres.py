@@ -4,19 +4,23 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
 
+from tallystick.cli.database_roles import dsn_file, give_roles
 from tallystick.cli.failures import CommandRefused
 from tallystick.gateway.settings import read as read_gateway
 from tallystick.kernel.migrations import current_version, migrate, newest_version
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.merchant.settings import read as read_merchant
 from tallystick.ports.clock import Clock
+from tallystick.ports.entropy import SystemEntropy
 from tallystick.ports.postgres import EmbeddedPostgres, PostgresError
 
 DATABASES = {"gateway": "tallystick_gateway", "merchant": "tallystick_merchant"}
 DSN_VARIABLES = {"gateway": "TALLYSTICK_GATEWAY_DATABASE_DSN", "merchant": "TALLYSTICK_MERCHANT_DATABASE_DSN"}
+OWNER_DSN_VARIABLES = {"gateway": "TALLYSTICK_GATEWAY_OWNER_DSN", "merchant": "TALLYSTICK_MERCHANT_OWNER_DSN"}
 SCHEMAS = {"gateway": "tallystick.gateway.schema", "merchant": "tallystick.merchant.schema"}
 
 LOOK_EVERY_S = 0.2  # at a server that ended by itself; within a second it starts again
@@ -24,13 +28,25 @@ TRY_AGAIN_S = 2.0  # when it did not come up
 
 
 class Dsns(Struct, frozen=True):
-    """Where the two databases are. Secret where they name a password."""
+    """Where the two databases are, and as whom the services connect; the owners' are empty where one role does
+    everything. Secret where they name a password."""
 
     gateway: str
     merchant: str
+    gateway_owner: str = ""
+    merchant_owner: str = ""
+
+    def places(self) -> "Dsns":
+        """Where the databases are, without a role or a password: what stays when those change."""
+        return Dsns(_place(self.gateway), _place(self.merchant))
 
     def __repr__(self) -> str:
         return "Dsns()"
+
+
+def _place(dsn: str) -> str:
+    parts = urlsplit(dsn)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 class KeptPostgres:
@@ -42,12 +58,18 @@ class KeptPostgres:
         self._say = say
         self._starting: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._dsns: Mapping[str, str] = {}  # by the names of their files
 
     async def start(self) -> Dsns:
-        """Start the server with both databases in it. Raises PostgresError."""
+        """Start the server with both databases and all roles in it. Raises PostgresError."""
         await self._in_a_thread(self._start)
         self._watch = asyncio.create_task(self._keep(), name="keep PostgreSQL")
-        return Dsns(*(self._server.dsn(name) for name in DATABASES.values()))
+        dsns = self._dsns
+        return Dsns(dsns["gateway"], dsns["merchant"], dsns["gateway-owner"], dsns["merchant-owner"])
+
+    def dsn_file(self, service: str) -> Path:
+        """The file that holds the service's DSN."""
+        return dsn_file(self._server, service)
 
     async def stop(self) -> None:
         """Stop the server. Call it when what uses it has stopped."""
@@ -66,6 +88,7 @@ class KeptPostgres:
     def _start(self) -> None:
         self._server.start()
         self._server.create_databases(DATABASES.values())
+        self._dsns = give_roles(self._server, DATABASES, SystemEntropy())
 
     def _restart(self) -> None:
         self._server.stop()
@@ -88,7 +111,7 @@ def given_dsns() -> Dsns | None:
     """The DSNs that the settings of both services give, None where neither does. Raises CommandRefused for only one."""
     gateway, merchant = given_dsn("gateway"), given_dsn("merchant")
     if gateway is not None and merchant is not None:
-        return Dsns(gateway, merchant)
+        return Dsns(gateway, merchant, owner_dsn("gateway") or "", owner_dsn("merchant") or "")
     if gateway is None and merchant is None:
         return None
     raise CommandRefused(f"set both {' and '.join(DSN_VARIABLES.values())}, or neither")
@@ -103,10 +126,23 @@ def given_dsn(service: str) -> str | None:
         return None
 
 
+def owner_dsn(service: str) -> str | None:
+    """The DSN of the role that owns a service's tables, None where none is given. Raises SettingsRefused."""
+    environ = {DSN_VARIABLES[service]: "not needed"} | os.environ
+    settings = read_gateway(environ) if service == "gateway" else read_merchant(environ)
+    return settings.owner_dsn or None
+
+
+def without_owners(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a service: whose the tables are is none of its business."""
+    kept = {f"{name}{suffix}" for name in OWNER_DSN_VARIABLES.values() for suffix in ("", "_FILE")}
+    return {name: value for name, value in environ.items() if name not in kept}
+
+
 def migrate_all(dsns: Dsns) -> None:
     """Bring both schemas up to date. Raises MigrationRefused."""
-    migrate(dsns.gateway, SCHEMAS["gateway"])
-    migrate(dsns.merchant, SCHEMAS["merchant"])
+    migrate(dsns.gateway_owner or dsns.gateway, SCHEMAS["gateway"])
+    migrate(dsns.merchant_owner or dsns.merchant, SCHEMAS["merchant"])
 
 
 def outdated(dsns: Dsns) -> bool:

@@ -3,10 +3,16 @@
 A process imports the code of its own service only.
 """
 
+import asyncio
 from collections.abc import Mapping
 
+import structlog
+
 from tallystick.cli.serving import Address, check_secure, serve, work
+from tallystick.ports.postgres_roles import may_change_tables
 from tallystick.ports.telemetry import configure_logging
+
+log = structlog.get_logger("tallystick.services")
 
 
 async def serve_gateway(environ: Mapping[str, str], *, workers_alone: bool) -> None:
@@ -20,6 +26,7 @@ async def serve_gateway(environ: Mapping[str, str], *, workers_alone: bool) -> N
 
     ports = await app.open_ports(settings)
     configure_logging("gateway", ports.clock, level=settings.log_level)
+    await _tell_of_too_much_power(settings.database_dsn)
     try:
         service = app.build(settings, ports)
         workers = [worker.run for worker in service.workers]
@@ -42,6 +49,7 @@ async def serve_merchant(environ: Mapping[str, str], *, workers_alone: bool) -> 
 
     ports = await app.open_ports(settings)
     configure_logging("merchant", ports.clock, level=settings.log_level)
+    await _tell_of_too_much_power(settings.database_dsn)
     try:
         service = app.build(settings, ports)
         workers = [worker.run for worker in service.workers]
@@ -51,3 +59,9 @@ async def serve_merchant(environ: Mapping[str, str], *, workers_alone: bool) -> 
             await serve(service.asgi, address, workers, direct=service.direct)
     finally:
         await ports.close()
+
+
+async def _tell_of_too_much_power(dsn: str) -> None:
+    """An installation with one role for everything works, and is told what it lacks. RULES §12."""
+    if await asyncio.to_thread(may_change_tables, dsn):
+        log.warning("database_role_too_powerful", why="it may change and drop tables", see="docs/database-roles.md")

@@ -100,7 +100,9 @@ class Stack:
         origins = [*origins_of_shop(addresses), addresses.merchant]
         ca_file = tls.ca_file if tls else None
         known = self._folder.read()
-        if known is None or known.dsns != self.dsns:  # another database knows nothing of these accounts
+        if (
+            known is None or known.dsns.places() != self.dsns.places()
+        ):  # another database knows nothing of these accounts
             known = await self._install(gateway, merchant, addresses, origins)
         elif known.addresses != addresses:
             await set_account_origins(gateway, known.account_id, origins)
@@ -124,7 +126,7 @@ class Stack:
         added = await add_gateway_connection(merchant, made.merchant_id, "stripe", addresses.gateway, self._files)
         return Known(
             addresses=addresses,
-            dsns=self.dsns,
+            dsns=self.dsns.places(),
             ca_file=None,
             account_id=account.account_id,
             secret_key=pairs[0].secret_key,

@@ -20,8 +20,19 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The settings of one gateway process."""
 
     database_dsn: Annotated[
-        str, Meta(min_length=1, description="PostgreSQL 15 or newer that holds the gateway's database. A secret.")
+        str,
+        Meta(
+            min_length=1,
+            description="PostgreSQL 15 or newer that holds the gateway's database, as the service's role. A secret.",
+        ),
     ]
+    owner_dsn: Annotated[
+        str,
+        Meta(
+            description="The same database as the role that owns the tables: what `database migrate` connects as. "
+            "Services do not need it; empty where one role does everything. A secret."
+        ),
+    ] = ""
     database_connections_max: Annotated[
         int, Meta(ge=2, le=100, description="Connections to PostgreSQL of one process.", extra={"unit": "connections"})
     ] = 8

@@ -3,6 +3,8 @@
 A service's `schema/` folder holds `0001_first.sql`, `0002_….sql`, …: forward only, each safe while the version before
 still runs, never changed once released. Every file is one transaction together with the record that it ran (table
 `schema_version`). Two migrators do not race: the second waits for an advisory lock and then finds nothing to do.
+
+After the files come the privileges (kernel/grants.py): the folder's `grants.sql`, each time anew.
 """
 
 import re
@@ -19,6 +21,7 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionMap
 from sqlalchemy import Connection, NullPool, create_engine
 
+from tallystick.kernel.grants import GRANTS_FILE, OWNER, Grant, apply_grants, read_grants, roles_missing, tables_owner
 from tallystick.ports.database import DatabaseUnavailable
 
 VERSION_TABLE = "schema_version"
@@ -37,16 +40,17 @@ def migrate(dsn: str, schema_package: str) -> str:
     """Bring the database behind `dsn` to the newest version of `schema_package`; idempotent.
 
     The package is a name such as `tallystick.gateway.schema`. Gives the version, the number of the last file.
-    Raises MigrationRefused when the database is newer than the code,
+    Raises MigrationRefused when the database is newer than the code or belongs to another role,
     DatabaseUnavailable when no server answers.
     """
-    steps = _steps(schema_package)
+    steps, grants = _steps(schema_package), _grants(schema_package)
     with _connected(dsn) as connection:
         connection.exec_driver_sql(f"SET lock_timeout = '{MIGRATOR_WAIT_S}s'")
         connection.exec_driver_sql(f"SELECT pg_advisory_lock({MIGRATOR_LOCK})")
         connection.exec_driver_sql(f"SET lock_timeout = '{TABLE_LOCK_WAIT_S}s'")
         connection.commit()
         _refuse_newer(connection, steps)
+        _refuse_foreign(connection)
         context = MigrationContext.configure(
             connection,
             opts={
@@ -57,7 +61,21 @@ def migrate(dsn: str, schema_package: str) -> str:
         )
         with Operations.context(context), context.begin_transaction():
             context.run_migrations(connection=connection)
+        connection.rollback()
+        with connection.begin():
+            apply_grants(connection, grants)
         return _version(connection) or "0000"
+
+
+def missing_roles(dsn: str, schema_package: str) -> list[str] | None:
+    """The roles that the server behind `dsn` has not got, of those that the privileges of `schema_package` name.
+
+    None where the tables belong to another role than `tallystick_owner`: one role does everything there.
+    """
+    with _connected(dsn) as connection:
+        if tables_owner(connection) != OWNER:
+            return None
+        return roles_missing(connection, _grants(schema_package))
 
 
 def newest_version(schema_package: str) -> str:
@@ -82,13 +100,24 @@ def _refuse_newer(connection: Connection, steps: ScriptDirectory) -> None:
         )
 
 
+def _refuse_foreign(connection: Connection) -> None:
+    owner, role = tables_owner(connection), connection.exec_driver_sql("SELECT current_user").scalar_one()
+    connection.rollback()
+    if owner == OWNER != role:
+        raise MigrationRefused(f"the tables belong to {OWNER}, and {role} may not migrate them: give the owner's DSN")
+
+
 def _version(connection: Connection) -> str | None:
     return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
 
 
 def _steps(schema_package: str) -> ScriptDirectory:
     """The SQL files of the package as Alembic's revisions, each following the one before it."""
-    found = sorted((entry.name, entry) for entry in files(schema_package).iterdir() if entry.name.endswith(".sql"))
+    found = sorted(
+        (entry.name, entry)
+        for entry in files(schema_package).iterdir()
+        if entry.name.endswith(".sql") and entry.name != GRANTS_FILE
+    )
     scripts = []
     previous: str | None = None
     for expected, (file_name, entry) in enumerate(found, start=1):
@@ -100,6 +129,11 @@ def _steps(schema_package: str) -> ScriptDirectory:
     directory = ScriptDirectory(".")
     directory.revision_map = RevisionMap(lambda: scripts)
     return directory
+
+
+def _grants(schema_package: str) -> list[Grant]:
+    entry = files(schema_package) / GRANTS_FILE
+    return read_grants(entry.read_text(encoding="utf-8")) if entry.is_file() else []
 
 
 def _script(number: str, previous: str | None, file_name: str, sql: str) -> Script:

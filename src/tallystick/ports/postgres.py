@@ -3,7 +3,8 @@
     data_dir/
       lock        held (flock) by the process that runs the server here
       cluster/    PostgreSQL's own files
-      socket/     the only way in: a unix socket in a folder that only we may enter (no network, no password)
+      socket/     the only way in: a unix socket in a folder that only we may enter (no network). There the
+                  administrator needs no password, and every other role its own
       log         what the server says; never a value of a statement
 
 The server is durable (fsync, synchronous commit): after a `kill -9` of everything the next start has all that was
@@ -26,6 +27,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
@@ -40,6 +42,12 @@ POLL_S = 0.02
 SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un.sun_path, less its closing zero
 SOCKET_NAME = ".s.PGSQL.5432"
 USER = "postgres"
+
+ACCESS_RULES = f"""\
+# Written at every start. Who may enter the socket's folder administers the server; services connect as roles of theirs.
+local all {USER} trust
+local all all scram-sha-256
+"""
 
 SETTINGS = {
     "listen_addresses": "",
@@ -151,9 +159,11 @@ class EmbeddedPostgres:
     def running(self) -> bool:
         return self._guardian is not None and self._guardian.poll() is None
 
-    def dsn(self, database: str = "postgres") -> str:
-        """A URL that asyncpg and libpq understand. It stays the same over restarts."""
-        return f"postgresql://{USER}@/{database}?host={self._socket_dir()}"
+    def dsn(self, database: str = "postgres", role: str = USER, password: str = "") -> str:
+        """A URL that asyncpg and libpq understand: the administrator's, or another role's with its password. It stays
+        the same over restarts."""
+        who = f"{role}:{quote(password, safe='')}" if password else role
+        return f"postgresql://{who}@/{database}?host={self._socket_dir()}"
 
     def start(self) -> None:
         """Start the server and wait until it answers; the first time in a folder this sets the folder up.
@@ -168,6 +178,7 @@ class EmbeddedPostgres:
             _end_orphans(self._cluster)
             self._set_up_once()
             self._remove_stale_locks()
+            (self._cluster / "pg_hba.conf").write_text(ACCESS_RULES, encoding="utf-8")
             self._launch()
             self._wait_until_ready()
         except BaseException:

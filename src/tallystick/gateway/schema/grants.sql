@@ -1,0 +1,38 @@
+-- Who may do what in the gateway's database: the one place. RULES §12, docs/database-roles.md.
+--
+-- `tallystick database migrate` takes away whatever these roles and PUBLIC have and grants this, in one transaction. Every table
+-- stands here, and no role may do more than its statements need: tests/test_database_roles.py says what is missing or too much.
+-- Nobody may TRUNCATE, and nobody but the owner may change a table. A privilege that statements no longer need goes a release later
+-- than they do, because the version before still runs meanwhile.
+
+GRANT USAGE ON SCHEMA public TO tallystick_gateway;
+GRANT EXECUTE ON FUNCTION ledger_sum, ledger_sum_of TO tallystick_gateway;
+GRANT SELECT ON schema_version TO tallystick_gateway;
+
+-- Append-only: what happened is neither changed nor taken back.
+GRANT SELECT, INSERT ON ledger_transaction, event, message, delivery_attempt, payment_method, settlement_report TO tallystick_gateway;
+GRANT INSERT ON outcome_resolution TO tallystick_gateway;
+
+-- Written once, but for the column that says what became of the row.
+GRANT SELECT, INSERT, UPDATE (payout) ON settlement_line, balance_release TO tallystick_gateway;
+GRANT SELECT, INSERT, UPDATE (status) ON payout TO tallystick_gateway;
+GRANT SELECT, INSERT, UPDATE (revoked_at) ON api_key, operator_key TO tallystick_gateway;
+GRANT SELECT, INSERT, UPDATE (disabled_at) ON operator_user TO tallystick_gateway;
+
+-- What changes as it goes on, and stays.
+GRANT SELECT, INSERT, UPDATE ON account, payment_intent, checkout_session, charge, acquirer_request, refund, dispute, cases,
+    balance_account, report_run, webhook_endpoint, delivery, endpoint_health, redrive TO tallystick_gateway;
+GRANT SELECT, INSERT, UPDATE ON simulated_authentication, simulated_operation, sandbox_clock TO tallystick_gateway;
+
+-- What has done its service and goes.
+GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_key, dead_letter_alert, fault TO tallystick_gateway;
+GRANT SELECT, INSERT, DELETE ON operator_session TO tallystick_gateway;
+
+-- People and tools that look. Not for them: keys, passwords and sessions, signing secrets, stored answers.
+GRANT USAGE ON SCHEMA public TO tallystick_reader;
+GRANT SELECT ON schema_version, account, payment_method, payment_intent, checkout_session, charge, acquirer_request, refund, dispute,
+    cases, outcome_resolution, ledger_transaction, balance_account, balance_release, payout, settlement_line, settlement_report,
+    report_run, event, message, delivery, delivery_attempt, endpoint_health, dead_letter_alert, redrive, fault, sandbox_clock,
+    simulated_authentication, simulated_operation TO tallystick_reader;
+GRANT SELECT (account_id, livemode, id, url, status, enabled_events, api_version, description, metadata, retry_delays_s, created_at,
+    deleted_at) ON webhook_endpoint TO tallystick_reader;

@@ -1,0 +1,67 @@
+"""Roles on a server that is our own: made, given their passwords, and given what is there. On a server of somebody
+else's, its administrator does the same by hand (docs/database-roles.md).
+"""
+
+import contextlib
+from collections.abc import Mapping
+
+import psycopg
+from psycopg import sql
+
+# Whatever stands in the database and is not the server's own, each with the command that gives it away.
+_NOT_YET_THE_OWNERS = b"""
+WITH ours AS (
+    SELECT oid, nspname, nspowner FROM pg_namespace
+     WHERE nspname !~ '^pg_' AND nspname <> 'information_schema')
+SELECT 'SCHEMA', quote_ident(n.nspname) FROM ours n WHERE n.nspname <> 'public' AND n.nspowner <> %(owner)s::regrole
+UNION ALL
+SELECT 'TABLE', c.oid::regclass::text FROM pg_class c
+ WHERE c.relkind = 'r' AND c.relnamespace IN (SELECT oid FROM ours) AND c.relowner <> %(owner)s::regrole
+UNION ALL
+SELECT 'ROUTINE', p.oid::regprocedure::text FROM pg_proc p
+ WHERE p.pronamespace IN (SELECT oid FROM ours) AND p.proowner <> %(owner)s::regrole
+ ORDER BY 1, 2
+"""
+
+
+_MAY_CHANGE_TABLES = b"""
+SELECT EXISTS (SELECT FROM pg_class c WHERE c.relname = 'schema_version' AND pg_has_role(c.relowner, 'USAGE'))
+"""
+
+
+def make_roles(dsn: str, passwords: Mapping[str, str]) -> None:
+    """Make the roles that are not there yet, each without any right, and give each its password.
+
+    `dsn` is an administrator's. The server gets a verifier; a password itself is not sent, so no log can show it.
+    """
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for role, password in passwords.items():
+            with contextlib.suppress(psycopg.errors.DuplicateObject):
+                connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+            verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+            connection.execute(
+                sql.SQL(
+                    "ALTER ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD {}"
+                ).format(sql.Identifier(role), sql.Literal(verifier))
+            )
+
+
+def may_change_tables(dsn: str) -> bool:
+    """Whether the role that `dsn` names could change or drop what it works on. Services should not. RULES §12.
+
+    False where nobody answers: that is told by whoever needs the database.
+    """
+    try:
+        with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as connection:
+            return bool(connection.execute(_MAY_CHANGE_TABLES).fetchall()[0][0])
+    except psycopg.OperationalError:
+        return False
+
+
+def give_database(dsn: str, owner: str) -> None:
+    """Make the database behind the administrator's `dsn` the role's, with everything that stands in it."""
+    with psycopg.connect(dsn) as connection:
+        name = connection.info.dbname
+        connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(owner)))
+        for kind, thing in connection.execute(_NOT_YET_THE_OWNERS, {"owner": owner}).fetchall():
+            connection.execute(f"ALTER {kind} {thing} OWNER TO {sql.Identifier(owner).as_string()}".encode())
