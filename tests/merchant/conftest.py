@@ -40,7 +40,7 @@ class FixedSecrets:
     def __init__(self) -> None:
         self.values = {"env:KEY": SECRET_KEY, "env:HOOK": WEBHOOK_SECRET}
 
-    def read(self, reference: str) -> str:
+    async def read(self, reference: str) -> str:
         return self.values[reference]
 
 

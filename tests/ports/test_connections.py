@@ -1,8 +1,12 @@
 """The pool of database connections: never more than allowed, first come first served, nothing broken is used again."""
 
 import asyncio
+import os
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 
 from tallystick.ports.connections import Connections
@@ -151,7 +155,110 @@ async def test_a_connection_that_cannot_be_opened_leaves_its_place_free() -> Non
     assert await pool.take() is not None
 
 
+async def test_what_was_opened_before_is_retired_when_it_falls_free() -> None:
+    pool, made = lines(2)
+    idle, busy = await pool.take(), await pool.take()
+    pool.give_back(idle)
+    pool.retire()
+    assert idle.closed
+    assert not busy.closed, "who has it works on"
+    waiting = [asyncio.create_task(pool.take()) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    pool.give_back(busy)
+    assert busy.closed
+    taken = await asyncio.gather(*waiting)
+    assert {id(each) for each in taken} == {id(each) for each in made[2:]}, "the places are free for new ones"
+    for each in taken:
+        pool.give_back(each)
+    assert await pool.take() is taken[-1]
+
+
 # --- on a real server ---
+
+
+@pytest.fixture
+def users(merchant_dsn: str) -> Iterator[list[str]]:
+    """DSNs of two users of one database, of whom the second may not log in yet."""
+    names = [f"rotated_{os.getpid()}_{number}" for number in (1, 2)]
+    with psycopg.connect(merchant_dsn, autocommit=True) as operator:
+        for name, may in zip(names, ("LOGIN", "NOLOGIN"), strict=True):
+            operator.execute(f"CREATE ROLE {name} {may} PASSWORD '{name}'".encode())
+        parts = urlsplit(merchant_dsn)
+        host = parts.netloc.rpartition("@")[2]
+        yield [urlunsplit(parts._replace(netloc=f"{name}:{name}@{host}")) for name in names]
+        for name in names:
+            operator.execute(f"DROP ROLE {name}".encode())
+
+
+class Kept:
+    """A DSN that somebody else keeps and changes; `seen` is what is known of it here."""
+
+    def __init__(self, dsn: str) -> None:
+        self.seen = self.kept = dsn
+
+    async def now(self) -> str:
+        return self.seen
+
+    async def again(self) -> str:
+        self.seen = self.kept
+        return self.seen
+
+
+USER = Statement("user", "SELECT current_user::text AS name, pg_backend_pid() AS pid")
+
+
+async def test_a_changed_dsn_is_used_by_all_connections(merchant_dsn: str, users: list[str]) -> None:
+    source = Kept(users[0])
+    database = await open_database(source)
+    with psycopg.connect(merchant_dsn, autocommit=True) as operator:
+        async with database.transaction() as tx:
+            first = (await tx.rows(USER))[0]
+            operator.execute(f"ALTER ROLE {_user(users[1])} LOGIN".encode())
+            source.seen = users[1]
+            await database.renew()
+            assert (await database.rows(USER))[0]["name"] == _user(users[1])
+            assert (await tx.rows(USER))[0]["pid"] == first["pid"], "who is at work works on"
+        assert {row["name"] for row in [*(await database.rows(USER)), *(await database.rows(USER))]} == {
+            _user(users[1])
+        }
+        await database.close()
+
+
+async def test_a_dsn_that_opens_nothing_leaves_the_one_before_in_use(users: list[str]) -> None:
+    """Vault has the new user already, and the database does not know it yet."""
+    source = Kept(users[0])
+    database = await open_database(source, connections_max=2)
+    before = (await database.rows(USER))[0]
+    source.seen = source.kept = users[1]
+    with pytest.raises(DatabaseUnavailable):
+        await database.renew()
+    assert (await database.rows(USER))[0]["pid"] == before["pid"]
+    async with database.transaction() as tx, database.transaction() as another:
+        assert {(await each.rows(USER))[0]["name"] for each in (tx, another)} == {_user(users[0])}
+    await database.close()
+
+
+async def test_a_refused_user_makes_us_ask_for_the_dsn_anew(merchant_dsn: str, users: list[str]) -> None:
+    """The database has changed already, and we have not looked yet."""
+    source = Kept(users[0])
+    database = await open_database(source, connections_max=2)
+    with psycopg.connect(merchant_dsn, autocommit=True) as operator:
+        operator.execute(f"ALTER ROLE {_user(users[1])} LOGIN".encode())
+        operator.execute(f"ALTER ROLE {_user(users[0])} NOLOGIN".encode())
+    source.kept = users[1]
+    async with database.transaction() as tx:
+        assert (await tx.rows(USER))[0]["name"] == _user(users[0])
+        assert (await database.rows(USER))[0]["name"] == _user(users[1])
+    await database.close()
+
+
+def _user(dsn: str) -> str:
+    return urlsplit(dsn).username or ""
+
+
+async def test_a_host_without_an_address_is_a_database_that_is_away() -> None:
+    with pytest.raises(DatabaseUnavailable):
+        await open_database("postgresql://somebody@no.such.host.invalid/nothing")
 
 
 async def test_a_cancelled_statement_is_not_seen_by_the_next_caller(merchant_dsn: str) -> None:

@@ -19,7 +19,7 @@ from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
 from tallystick.ports.http import AiohttpClient
-from tallystick.ports.secrets import LocalSecrets
+from tallystick.ports.secrets import read_local
 
 
 class SecretFiles(Struct, frozen=True):
@@ -27,6 +27,13 @@ class SecretFiles(Struct, frozen=True):
 
     secret_key: Path
     webhook_secret: Path
+
+
+class SecretReferences(Struct, frozen=True):
+    """Where a connection's secrets lie, as the secrets port reads them: `env:NAME`, `vault:path#field`."""
+
+    secret_key: str
+    webhook_secret: str
 
 
 class Added(Struct, frozen=True):
@@ -121,7 +128,7 @@ async def add_gateway_connection(
     merchant_id: str | None,
     gateway: str,
     url: str,
-    files: SecretFiles,
+    secrets: SecretFiles | SecretReferences,
     *,
     with_endpoint: bool = False,
 ) -> Added:
@@ -130,8 +137,12 @@ async def add_gateway_connection(
     Raises AccountRefused, CommandRefused, DatabaseUnavailable. That the endpoint could not be created is told in the
     result: the connection is there all the same.
     """
-    if not files.secret_key.exists():
+    files = secrets if isinstance(secrets, SecretFiles) else None
+    if files is not None and not files.secret_key.exists():
         raise CommandRefused(f"{files.secret_key} does not exist: put the account's secret key (sk_…) there first")
+    if files is None and with_endpoint:
+        raise CommandRefused("--create-endpoint writes the webhook secret to a file: name both secrets as files for it")
+    scheme = "file:" if files is not None else ""
     async with opened(settings.database_dsn, "connections add", merchant_id or "") as database:
         connection_id = await merchants.add_connection(
             database,
@@ -140,11 +151,11 @@ async def add_gateway_connection(
             merchant_id=merchant_id or await _only_merchant(database),
             gateway=gateway,
             url=url,
-            secret_key_ref=f"file:{files.secret_key}",
-            webhook_secret_refs=[f"file:{files.webhook_secret}"],
+            secret_key_ref=f"{scheme}{secrets.secret_key}",
+            webhook_secret_refs=[f"{scheme}{secrets.webhook_secret}"],
         )
     webhook_url = merchants.webhook_address(settings.origin, connection_id)
-    if not with_endpoint:
+    if not with_endpoint or files is None:
         return Added(connection_id, webhook_url)
     try:
         endpoint = await subscribe(settings, url, files, webhook_url)
@@ -157,7 +168,7 @@ async def subscribe(settings: MerchantSettings, url: str, files: SecretFiles, we
     """Create the webhook endpoint at the gateway and write its secret to its file. Raises EndpointNotCreated."""
     http = AiohttpClient(ca_file=settings.ca_file or None)
     try:
-        secret_key = LocalSecrets().read(f"file:{files.secret_key}")
+        secret_key = read_local(f"file:{files.secret_key}")
         endpoint = await create_endpoint(http, url, secret_key, webhook_url)
     finally:
         await http.close()
@@ -232,9 +243,11 @@ async def remove_shop_endpoint(settings: MerchantSettings, endpoint_id: str) -> 
         await shop_endpoints.remove_endpoint(database, SystemClock(), merchant_id=merchant_id, endpoint_id=endpoint_id)
 
 
-async def set_webhook_secrets(settings: MerchantSettings, connection_id: str, files: Sequence[Path]) -> None:
-    """Replace a connection's live webhook secrets by those in `files`. Raises AccountRefused, CommandRefused,
-    DatabaseUnavailable."""
+async def set_webhook_secrets(
+    settings: MerchantSettings, connection_id: str, files: Sequence[Path], references: Sequence[str] = ()
+) -> None:
+    """Replace a connection's live webhook secrets by those in `files` and behind `references`. Raises AccountRefused,
+    CommandRefused, DatabaseUnavailable."""
     for file in files:
         if not file.exists():
             raise CommandRefused(f"{file} does not exist: put the webhook secret (whsec_…) there first")
@@ -244,7 +257,7 @@ async def set_webhook_secrets(settings: MerchantSettings, connection_id: str, fi
             database,
             merchant_id=merchant_id,
             connection_id=connection_id,
-            webhook_secret_refs=[f"file:{file}" for file in files],
+            webhook_secret_refs=[*(f"file:{file}" for file in files), *references],
         )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tallystick.cli import audit, cases, clock, inbox, notifications, operators, reconcile
-from tallystick.cli.failures import CommandFailed
+from tallystick.cli.failures import CommandFailed, CommandRefused
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, show
 
@@ -144,10 +144,19 @@ def set_stock_hook(
 def add_connection(
     gateway: Annotated[Adapter, typer.Option(help="The wire: `stripe` for our own gateway and for Stripe.")],
     url: Annotated[str, typer.Option(help="The gateway's address, such as https://gateway.example.")],
-    secret_key_file: Annotated[Path, typer.Option(help="The file that holds the account's secret key, sk_….")],
+    secret_key_file: Annotated[
+        Path | None, typer.Option(help="The file that holds the account's secret key, sk_….")
+    ] = None,
     webhook_secret_file: Annotated[
-        Path, typer.Option(help="The file that holds the webhook secret, whsec_…; it may be written afterwards.")
-    ],
+        Path | None,
+        typer.Option(help="The file that holds the webhook secret, whsec_…; it may be written afterwards."),
+    ] = None,
+    secret_key_from: Annotated[
+        str | None, typer.Option(help="Instead of a file: vault:path#field or env:NAME, as the service reads it.")
+    ] = None,
+    webhook_secret_from: Annotated[
+        str | None, typer.Option(help="The same for the webhook secret; it may be put there afterwards.")
+    ] = None,
     merchant: Annotated[str | None, typer.Option(help="mer_…; may be left out where there is only one.")] = None,
     create_endpoint: Annotated[
         bool,
@@ -164,17 +173,26 @@ def add_connection(
     --create-endpoint do it) and put the secret into the file. Until then webhooks are answered 503 and come again.
     """
     from tallystick.cli.endpoints import by_hand
-    from tallystick.cli.installing import SecretFiles, add_gateway_connection
+    from tallystick.cli.installing import SecretFiles, SecretReferences, add_gateway_connection
     from tallystick.merchant.settings import read
 
-    files = SecretFiles(secret_key_file.absolute(), webhook_secret_file.absolute())
+    secrets: SecretFiles | SecretReferences
+    if secret_key_file and webhook_secret_file and not (secret_key_from or webhook_secret_from):
+        secrets = SecretFiles(secret_key_file.absolute(), webhook_secret_file.absolute())
+    elif secret_key_from and webhook_secret_from and not (secret_key_file or webhook_secret_file):
+        secrets = SecretReferences(secret_key_from, webhook_secret_from)
+    else:
+        raise CommandRefused(
+            "name both secrets, either with --secret-key-file and --webhook-secret-file or with --secret-key-from and "
+            "--webhook-secret-from"
+        )
     added = asyncio.run(
-        add_gateway_connection(read(os.environ), merchant, str(gateway), url, files, with_endpoint=create_endpoint)
+        add_gateway_connection(read(os.environ), merchant, str(gateway), url, secrets, with_endpoint=create_endpoint)
     )
     if added.endpoint is not None:
-        rest = [f"Webhook endpoint {added.endpoint} sends there; its secret is in {files.webhook_secret}."]
+        rest = [f"Webhook endpoint {added.endpoint} sends there; its secret is in {secrets.webhook_secret}."]
     else:
-        rest = by_hand(url, str(files.secret_key), str(files.webhook_secret), added.webhook_url)
+        rest = by_hand(url, str(secrets.secret_key), str(secrets.webhook_secret), added.webhook_url)
     show(
         as_json,
         {"connection": added.connection_id, "webhook_url": added.webhook_url, "webhook_endpoint": added.endpoint},
@@ -204,23 +222,30 @@ def move_connection(
 def set_secrets(
     connection: Annotated[str, typer.Argument(help="con_…")],
     webhook_secret_file: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(help="A file that holds a live webhook secret, whsec_…; repeatable: two during a rotation."),
-    ],
+    ] = None,
+    webhook_secret_from: Annotated[
+        list[str] | None, typer.Option(help="vault:path#field or env:NAME of a live webhook secret; repeatable.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Replace the webhook secrets that are live for a connection: its webhooks are taken with any of them.
 
-    To rotate: name the old file and the new one, roll the secret at the gateway, then name the new one alone. The
+    To rotate: name the old and the new one, roll the secret at the gateway, then name the new one alone. The
     running service follows within ten seconds, and at once for a secret that it did not know.
     """
     from tallystick.cli.installing import set_webhook_secrets
     from tallystick.merchant.settings import read
 
-    files = [file.absolute() for file in webhook_secret_file]
-    asyncio.run(set_webhook_secrets(read(os.environ), connection, files))
+    files = [file.absolute() for file in webhook_secret_file or []]
+    references = webhook_secret_from or []
+    if not files and not references:
+        raise CommandRefused("name a secret that is live: --webhook-secret-file or --webhook-secret-from")
+    asyncio.run(set_webhook_secrets(read(os.environ), connection, files, references))
     names = [str(file) for file in files]
-    show(as_json, {"connection": connection, "webhook_secret_files": names}, *names)
+    told = {"connection": connection, "webhook_secret_files": names, "webhook_secrets_from": references}
+    show(as_json, told, *names, *references)
 
 
 @connections.command("backfill")

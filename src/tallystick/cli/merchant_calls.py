@@ -37,7 +37,7 @@ async def _call(
 
 
 def _of_environment() -> tuple[str, str, str | None]:
-    from tallystick.ports.secrets import LocalSecrets
+    from tallystick.ports.secrets import read_local
 
     url = os.environ.get("TALLYSTICK_MERCHANT_URL")
     key_file = os.environ.get("TALLYSTICK_MERCHANT_API_KEY_FILE")
@@ -45,7 +45,7 @@ def _of_environment() -> tuple[str, str, str | None]:
         raise CommandRefused(
             "set TALLYSTICK_MERCHANT_URL and TALLYSTICK_MERCHANT_API_KEY, or name a demo's folder with --data-dir"
         )
-    api_key = LocalSecrets().read(f"file:{key_file}" if key_file else "env:TALLYSTICK_MERCHANT_API_KEY")
+    api_key = read_local(f"file:{key_file}" if key_file else "env:TALLYSTICK_MERCHANT_API_KEY")
     return url, api_key, os.environ.get("TALLYSTICK_CA_FILE") or None
 
 

@@ -72,7 +72,7 @@ async def _call(
 
 
 def _of_environment(service: str) -> AddressAndKey:
-    from tallystick.ports.secrets import LocalSecrets
+    from tallystick.ports.secrets import read_local
 
     prefix = f"TALLYSTICK_{service.upper()}_"
     url = os.environ.get(f"{prefix}URL")
@@ -80,7 +80,7 @@ def _of_environment(service: str) -> AddressAndKey:
     if not url or not (key or key_file):
         raise CommandRefused(f"set {prefix}URL and {prefix}OPERATOR_KEY, or name a demo's folder with --data-dir")
     reference = f"file:{key_file}" if key_file else f"env:{prefix}OPERATOR_KEY"
-    return url, LocalSecrets().read(reference), os.environ.get("TALLYSTICK_CA_FILE") or None
+    return url, read_local(reference), os.environ.get("TALLYSTICK_CA_FILE") or None
 
 
 def _of_demo(service: str, data_dir: Path) -> AddressAndKey:

@@ -5,12 +5,19 @@ A process imports the code of its own service only.
 
 import asyncio
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import structlog
 
 from tallystick.cli.serving import Address, check_secure, serve, work
+from tallystick.kernel.vault import ServiceSecrets, opened_secrets
+from tallystick.ports.clock import SystemClock
 from tallystick.ports.postgres_roles import may_change_tables
 from tallystick.ports.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    from tallystick.gateway.settings import Settings as GatewaySettings
+    from tallystick.merchant.settings import Settings as MerchantSettings
 
 log = structlog.get_logger("tallystick.services")
 
@@ -19,17 +26,23 @@ async def serve_gateway(environ: Mapping[str, str], *, workers_alone: bool) -> N
     """Run the gateway until SIGTERM or SIGINT. Raises SettingsRefused, NotSecure, CannotListen, DatabaseUnavailable."""
     from tallystick.gateway import settings as configuration
 
-    settings = configuration.read(environ)
+    configure_logging("gateway", SystemClock())  # Vault may have to be waited for
+    async with opened_secrets(configuration.PREFIX, environ) as secrets:
+        settings = configuration.read(environ, await secrets.of_settings(configuration.Settings))
+        await _serve_gateway(settings, secrets, workers_alone)
+
+
+async def _serve_gateway(settings: "GatewaySettings", secrets: ServiceSecrets, workers_alone: bool) -> None:
     address = Address(settings.host, settings.port, settings.tls_cert_file, settings.tls_key_file)
     check_secure(address)
     from tallystick.gateway import app  # much code: what cannot start is told before it is read
 
-    ports = await app.open_ports(settings)
+    ports = await app.open_ports(settings, secrets)
     configure_logging("gateway", ports.clock, level=settings.log_level)
     await _tell_of_too_much_power(settings.database_dsn)
     try:
         service = app.build(settings, ports)
-        workers = [worker.run for worker in service.workers]
+        workers = [worker.run for worker in (*secrets.workers, *service.workers)]
         if workers_alone:
             await work(workers)
         else:
@@ -42,17 +55,23 @@ async def serve_merchant(environ: Mapping[str, str], *, workers_alone: bool) -> 
     """Run the merchant service until SIGTERM or SIGINT. Raises as `serve_gateway`."""
     from tallystick.merchant import settings as configuration
 
-    settings = configuration.read(environ)
+    configure_logging("merchant", SystemClock())  # Vault may have to be waited for
+    async with opened_secrets(configuration.PREFIX, environ) as secrets:
+        settings = configuration.read(environ, await secrets.of_settings(configuration.Settings))
+        await _serve_merchant(settings, secrets, workers_alone)
+
+
+async def _serve_merchant(settings: "MerchantSettings", secrets: ServiceSecrets, workers_alone: bool) -> None:
     address = Address(settings.host, settings.port, settings.tls_cert_file, settings.tls_key_file)
     check_secure(address)
     from tallystick.merchant import app
 
-    ports = await app.open_ports(settings)
+    ports = await app.open_ports(settings, secrets)
     configure_logging("merchant", ports.clock, level=settings.log_level)
     await _tell_of_too_much_power(settings.database_dsn)
     try:
         service = app.build(settings, ports)
-        workers = [worker.run for worker in service.workers]
+        workers = [worker.run for worker in (*secrets.workers, *service.workers)]
         if workers_alone:
             await work(workers)
         else:

@@ -87,6 +87,7 @@ from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.service import Asgi, Service, Web, Worker, at_first_call, built_anew
 from tallystick.kernel.settings import SettingsRefused
+from tallystick.kernel.vault import ServiceSecrets
 from tallystick.ports.alerts import Alerts, AppriseAlerts, TargetInvalid
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock
 from tallystick.ports.database import Database, DatabaseError, Statements, open_database
@@ -120,13 +121,19 @@ class Ports(Struct, frozen=True):
         await self.database.close()
 
 
-async def open_ports(settings: Settings) -> Ports:
-    """The production ports. Raises DatabaseUnavailable, SettingsRefused."""
+async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) -> Ports:
+    """The production ports. `secrets` is where the settings' secrets came from, and rotate; None: they stay as they
+    are. Raises DatabaseUnavailable, SettingsRefused."""
     try:
         alerts = AppriseAlerts(settings.alert_targets.split())
     except TargetInvalid as invalid:
         raise SettingsRefused(f"{PREFIX}ALERT_TARGETS: {invalid}") from None
-    database = await open_database(settings.database_dsn, connections_max=settings.database_connections_max)
+    secrets = secrets or ServiceSecrets(PREFIX, {})
+    dsn = secrets.live("database_dsn", settings.database_dsn)
+    database = await open_database(dsn, connections_max=settings.database_connections_max)
+    secrets.watch(dsn, lambda _: database.renew())
+    targets = secrets.live("alert_targets", settings.alert_targets)
+    secrets.watch(targets, alerts.retarget)
     allowed = partial(address_allowed, loopback=settings.webhooks_to_loopback)
     http = Http1Client(address_allowed=allowed, ca_file=settings.ca_file or None)
     clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()

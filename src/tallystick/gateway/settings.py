@@ -11,6 +11,7 @@ from tallystick.kernel.backoff import schedule_of
 from tallystick.kernel.delivery.protocol import RATE_PER_S
 from tallystick.kernel.proxies import Proxies, ProxiesInvalid
 from tallystick.kernel.settings import SettingsRefused, load
+from tallystick.kernel.vault import vault_values
 
 PREFIX: Final = "TALLYSTICK_GATEWAY_"
 SESSION_TTL_MIN_S: Final = 1800  # what Stripe allows at least, and RULES §3
@@ -24,13 +25,15 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(
             min_length=1,
             description="PostgreSQL 15 or newer that holds the gateway's database, as the service's role. A secret.",
+            extra={"secret": True},
         ),
     ]
     owner_dsn: Annotated[
         str,
         Meta(
             description="The same database as the role that owns the tables: what `database migrate` connects as. "
-            "Services do not need it; empty where one role does everything. A secret."
+            "Services do not need it; empty where one role does everything. A secret.",
+            extra={"secret": True},
         ),
     ] = ""
     database_connections_max: Annotated[
@@ -103,7 +106,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="Who is told of dead letters: addresses as apprise reads them (mailtos://…, slack://…), "
-            "separated by spaces. A secret."
+            "separated by spaces. A secret.",
+            extra={"secret": True},
         ),
     ] = ""
     trusted_proxies: Annotated[
@@ -176,6 +180,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         return f"Settings(host={self.host!r}, port={self.port})"
 
 
-def read(environ: Mapping[str, str]) -> Settings:
-    """The settings in the environment. Raises SettingsRefused."""
-    return load(Settings, PREFIX, environ)
+def read(environ: Mapping[str, str], secrets: Mapping[str, str] | None = None) -> Settings:
+    """The settings in the environment. `secrets` are the values of those that lie in Vault; None: Vault is asked here,
+    which blocks. Raises SettingsRefused."""
+    return load(Settings, PREFIX, environ, vault_values(Settings, PREFIX, environ) if secrets is None else secrets)

@@ -1,9 +1,11 @@
-"""Settings: a frozen struct per service, read from the environment, from files named there, and from one settings file.
+"""Settings: a frozen struct per service, read from the environment, from files and Vault's secrets that it names, and
+from one settings file.
 
 For a field `order_ttl_s` and the prefix `TALLYSTICK_MERCHANT_`, in this order of precedence:
 
     TALLYSTICK_MERCHANT_ORDER_TTL_S=1800           the value itself
     TALLYSTICK_MERCHANT_ORDER_TTL_S_FILE=/a/path   the file that holds it: for secrets, never in a process list
+    TALLYSTICK_MERCHANT_ORDER_TTL_S_VAULT=a/path#field   the secret in Vault that holds it (`kernel/vault.py`)
     TALLYSTICK_MERCHANT_SETTINGS_FILE=/a/path      a TOML file with `order_ttl_s = 1800`
     the field's default
 
@@ -28,27 +30,61 @@ class SettingsRefused(ValueError):
 
 
 class Setting(Struct, frozen=True):
-    """One setting as documentation shows it. `default` is None where the setting is required."""
+    """One setting as documentation shows it. `default` is None where the setting is required; a `secret` is marked as
+    one and never shown."""
 
     variable: str
     field: str
     default: str | None
     unit: str
     sentence: str
+    secret: bool = False
 
 
-def load(kind: type[Settings], prefix: str, environ: Mapping[str, str]) -> Settings:
-    """The settings in `environ` and in the files that it names. Raises SettingsRefused."""
+def load(
+    kind: type[Settings], prefix: str, environ: Mapping[str, str], secrets: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings in `environ` and in the files that it names. `secrets` are the values by reference of those that
+    lie in Vault (`vault_references`). Raises SettingsRefused."""
     given = _from_file(kind, prefix, environ.get(f"{prefix}SETTINGS_FILE"))
     for field in msgspec.structs.fields(kind):
         variable = f"{prefix}{field.name.upper()}"
-        if variable in environ:
-            given[field.name] = environ[variable]
-        elif f"{variable}_FILE" in environ:
-            given[field.name] = _read(f"{variable}_FILE", environ[f"{variable}_FILE"]).rstrip("\r\n")
+        reference = reference_of(prefix, environ, field.name) or ""
+        scheme, _, place = reference.partition(":")
+        if scheme == "env":
+            given[field.name] = environ[place]
+        elif scheme == "file":
+            given[field.name] = _read(f"{variable}_FILE", place).rstrip("\r\n")
+        elif scheme == "vault":
+            if reference not in (secrets or {}):
+                raise SettingsRefused(f"{variable}_VAULT: Vault was not asked for it; is {prefix}VAULT_URL set?")
+            given[field.name] = (secrets or {})[reference]
         if field.name not in given and field.required:
             raise SettingsRefused(f"{variable} is not set, and it has no default")
     return _convert(kind, prefix, given)
+
+
+def reference_of(prefix: str, environ: Mapping[str, str], field: str) -> str | None:
+    """Where a setting comes from, as the secrets port names it: `env:NAME`, `file:/path`, `vault:path#field`; None
+    where the environment does not name it."""
+    variable = f"{prefix}{field.upper()}"
+    if variable in environ:
+        return f"env:{variable}"
+    if f"{variable}_FILE" in environ:
+        return f"file:{environ[f'{variable}_FILE']}"
+    if f"{variable}_VAULT" in environ:
+        return f"vault:{environ[f'{variable}_VAULT']}"
+    return None
+
+
+def vault_references(kind: type[Struct], prefix: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that name secrets in Vault, with the references that they name."""
+    found = {}
+    for field in msgspec.structs.fields(kind):
+        reference = reference_of(prefix, environ, field.name)
+        if reference is not None and reference.startswith("vault:"):
+            found[f"{prefix}{field.name.upper()}_VAULT"] = reference
+    return found
 
 
 def describe(kind: type[Struct], prefix: str) -> list[Setting]:
@@ -66,6 +102,7 @@ def _describe(field: msgspec.structs.FieldInfo, hint: Any, prefix: str) -> Setti
         default=None if field.required else str(field.default),
         unit=str((meta.extra or {}).get("unit", "")),
         sentence=meta.description,
+        secret=bool((meta.extra or {}).get("secret", False)),
     )
 
 

@@ -33,6 +33,7 @@ from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.service import Asgi, Direct, Service, Web, Worker, at_first_call, built_anew
 from tallystick.kernel.settings import SettingsRefused
+from tallystick.kernel.vault import ServiceSecrets
 from tallystick.merchant import answers, docs_page, openapi
 from tallystick.merchant.access import OPERATORS, SANDBOX
 from tallystick.merchant.accounts.directory import Directory
@@ -97,7 +98,7 @@ from tallystick.ports.database import (
 from tallystick.ports.entropy import Entropy, SystemEntropy
 from tallystick.ports.http import AiohttpClient, Downloads, Http
 from tallystick.ports.http1 import Http1Client
-from tallystick.ports.secrets import LocalSecrets, Secrets
+from tallystick.ports.secrets import Secrets
 
 SQL = Statements.beside(__file__)
 log = logging.getLogger(__name__)
@@ -130,18 +131,24 @@ class Ports(Struct, frozen=True):
         await self.database.close()
 
 
-async def open_ports(settings: Settings) -> Ports:
-    """The production ports. Raises DatabaseUnavailable, SettingsRefused."""
+async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) -> Ports:
+    """The production ports. `secrets` is where the settings' secrets came from, and rotate; None: they stay as they
+    are. Raises DatabaseUnavailable, SettingsRefused."""
     try:
         alerts = AppriseAlerts(settings.alert_targets.split())
     except TargetInvalid as invalid:
         raise SettingsRefused(f"{PREFIX}ALERT_TARGETS: {invalid}") from None
-    database = await open_database(settings.database_dsn, connections_max=settings.database_connections_max)
+    secrets = secrets or ServiceSecrets(PREFIX, {})
+    dsn = secrets.live("database_dsn", settings.database_dsn)
+    database = await open_database(dsn, connections_max=settings.database_connections_max)
+    secrets.watch(dsn, lambda _: database.renew())
+    targets = secrets.live("alert_targets", settings.alert_targets)
+    secrets.watch(targets, alerts.retarget)
     http = AiohttpClient(ca_file=settings.ca_file or None)
     clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
     allowed = partial(address_allowed, loopback=settings.shops_on_loopback)
     shops = Http1Client(address_allowed=allowed, ca_file=settings.ca_file or None)
-    return Ports(database, http, LocalSecrets(), clock, SystemEntropy(), shops, alerts)
+    return Ports(database, http, secrets.secrets, clock, SystemEntropy(), shops, alerts)
 
 
 class Behind(Struct, frozen=True):

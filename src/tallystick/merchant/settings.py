@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from tallystick.kernel.proxies import Proxies, ProxiesInvalid
 from tallystick.kernel.settings import SettingsRefused, load
+from tallystick.kernel.vault import vault_values
 from tallystick.merchant.accounts.commands import AccountRefused, check_origin, is_loopback
 from tallystick.merchant.checkout.request import TTL_MAX_S, TTL_MIN_S
 
@@ -25,13 +26,15 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(
             min_length=1,
             description="PostgreSQL 15 or newer that holds the merchant's database, as the service's role. A secret.",
+            extra={"secret": True},
         ),
     ]
     owner_dsn: Annotated[
         str,
         Meta(
             description="The same database as the role that owns the tables: what `database migrate` connects as. "
-            "Services do not need it; empty where one role does everything. A secret."
+            "Services do not need it; empty where one role does everything. A secret.",
+            extra={"secret": True},
         ),
     ] = ""
     database_connections_max: Annotated[
@@ -72,7 +75,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="Who is told of what needs a person: addresses as apprise reads them (mailtos://…, slack://…), "
-            "separated by spaces. A secret."
+            "separated by spaces. A secret.",
+            extra={"secret": True},
         ),
     ] = ""
     sandbox_clock: Annotated[
@@ -129,6 +133,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         return f"Settings(host={self.host!r}, port={self.port})"
 
 
-def read(environ: Mapping[str, str]) -> Settings:
-    """The settings in the environment. Raises SettingsRefused."""
-    return load(Settings, PREFIX, environ)
+def read(environ: Mapping[str, str], secrets: Mapping[str, str] | None = None) -> Settings:
+    """The settings in the environment. `secrets` are the values of those that lie in Vault; None: Vault is asked here,
+    which blocks. Raises SettingsRefused."""
+    return load(Settings, PREFIX, environ, vault_values(Settings, PREFIX, environ) if secrets is None else secrets)

@@ -31,15 +31,11 @@ class AppriseAlerts:
     """Alerts to the targets of the configuration; without any, all of them have it at once."""
 
     def __init__(self, targets: Sequence[str] = ()) -> None:
-        self._targets: Any = None
-        if not targets:
-            return
-        import apprise  # much code, which nobody loads who has nobody to tell
+        self._targets = _targets(targets)
 
-        self._targets = apprise.Apprise()
-        for place, target in enumerate(targets, start=1):
-            if not self._targets.add(target):
-                raise TargetInvalid(f"alert target {place} is no address that apprise can read")
+    async def retarget(self, targets: str) -> None:
+        """Tell others from now on: addresses separated by spaces. Raises TargetInvalid, and then nothing changes."""
+        self._targets = _targets(targets.split())
 
     async def tell(self, title: str, text: str) -> bool:
         """Raises nothing: what went wrong is logged, without the target."""
@@ -54,3 +50,15 @@ class AppriseAlerts:
 
     def _notify(self, title: str, text: str) -> Any:
         return self._targets.notify(title=title, body=text, notify_type="failure")
+
+
+def _targets(addresses: Sequence[str]) -> Any:
+    if not addresses:
+        return None
+    import apprise  # much code, which nobody loads who has nobody to tell
+
+    found = apprise.Apprise()
+    for place, address in enumerate(addresses, start=1):
+        if not found.add(address):
+            raise TargetInvalid(f"alert target {place} is no address that apprise can read")
+    return found

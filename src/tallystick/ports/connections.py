@@ -2,7 +2,7 @@
 
 The driver's own pool makes a task and several proxies for every use and costs as much as a short statement does; ours
 hands a connection over and takes it back. It never mends one: a connection that is not certainly in order is ended, and
-another is opened when it is needed.
+another is opened when it is needed. `retire` lets all go that are open: what they were opened with is of yesterday.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ class Connections:
         self._wait_s = wait_s
         self._open = 0  # connections that are idle, in use, or being opened
         self._idle: list[Connection] = []
+        self._fresh: set[Connection] = set()  # opened since the last `retire`
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._closing = False
 
@@ -33,6 +34,7 @@ class Connections:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
+            self._fresh.discard(connection)
             self._open -= 1  # the server has ended it meanwhile
         if self._open < self._connections_max:
             self._open += 1
@@ -41,7 +43,7 @@ class Connections:
 
     def give_back(self, connection: Connection) -> None:
         """The caller has done with a connection that is in order."""
-        if self._closing or connection.is_closed() or connection.is_in_transaction():
+        if connection not in self._fresh or self._closing or connection.is_closed() or connection.is_in_transaction():
             self.drop(connection)
         else:
             self._pass_on(connection)
@@ -49,7 +51,15 @@ class Connections:
     def drop(self, connection: Connection) -> None:
         """The caller has done with a connection that may be broken, or in the middle of something."""
         connection.terminate()
+        self._fresh.discard(connection)
         self._pass_on(None)
+
+    def retire(self) -> None:
+        """Replace every connection that is open: idle ones now, busy ones when they are given back."""
+        self._fresh.clear()
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            self.drop(connection)
 
     async def close(self) -> None:
         """Close what is idle now; what is in use is ended when it is given back."""
@@ -61,10 +71,12 @@ class Connections:
     async def _new(self) -> Connection:
         """Open a connection in a place that is already counted."""
         try:
-            return await self._connect()
+            connection = await self._connect()
         except BaseException:
             self._pass_on(None)
             raise
+        self._fresh.add(connection)
+        return connection
 
     async def _wait(self) -> Connection | None:
         """A connection that someone gave back, or None for the place of one that was dropped."""

@@ -11,6 +11,7 @@ evened out here: `jsonb` travels as text both ways, `timestamptz` as aware UTC d
       StatementRefused        anything else that the server refused: a fault of ours (or of a poison item)
 """
 
+import logging
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -24,6 +25,8 @@ from msgspec import Struct
 from tallystick.ports.connections import Connections
 
 Record = Mapping[str, Any]
+
+log = logging.getLogger(__name__)
 
 ACQUIRE_TIMEOUT_S = 5.0  # how long a caller waits for a free connection before the service says 503
 STATEMENT_TIMEOUT_S = 30.0  # no statement of ours is meant to take longer; the server cancels it
@@ -171,11 +174,76 @@ class Database(Protocol):
     async def close(self) -> None: ...
 
 
-async def open_database(dsn: str, *, connections_max: int = CONNECTIONS_MAX) -> "AsyncpgDatabase":
-    """Connect to PostgreSQL by asyncpg. Raises DatabaseUnavailable."""
+class DsnSource(Protocol):
+    """A DSN that may change while the service runs, such as by a rotated password."""
 
-    async def connect() -> Any:
-        return await asyncpg.connect(
+    async def now(self) -> str:
+        """The DSN as it is known."""
+        ...
+
+    async def again(self) -> str:
+        """The DSN, and whoever keeps it is asked anew: the server refused the one that was known."""
+        ...
+
+
+async def open_database(dsn: str | DsnSource, *, connections_max: int = CONNECTIONS_MAX) -> "AsyncpgDatabase":
+    """Connect to PostgreSQL by asyncpg. Raises DatabaseUnavailable."""
+    dialer = Dialer(_Fixed(dsn) if isinstance(dsn, str) else dsn)
+    database = AsyncpgDatabase(Connections(dialer.connect, connections_max, ACQUIRE_TIMEOUT_S), dialer)
+    await database.check()
+    return database
+
+
+class _Fixed:
+    """A DSN that stays."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+
+    async def now(self) -> str:
+        return self._dsn
+
+    async def again(self) -> str:
+        return self._dsn
+
+
+class Dialer:
+    """Opens connections with the DSN as it is. Where that does not open one, a rotation may be under way: if the server
+    refuses its user or password the source is asked anew, and the DSN that worked last is tried."""
+
+    def __init__(self, source: DsnSource) -> None:
+        self._source = source
+        self._worked: str | None = None
+
+    async def connect(self) -> Any:
+        """A connection; raises what asyncpg raises."""
+        dsn = await self._source.now()
+        try:
+            return await self._opened(dsn)
+        except _ASYNCPG_ERRORS as error:
+            others = await self._others(dsn, error)
+            for other in others:
+                try:
+                    connection = await self._opened(other)
+                except _ASYNCPG_ERRORS:
+                    continue
+                log.warning("the DSN opens no connection (%s); another one does and is in use", type(error).__name__)
+                return connection
+            raise
+
+    async def check_newest(self) -> None:
+        """Whether the DSN as it is now opens a connection; raises what asyncpg raises."""
+        connection = await self._opened(await self._source.now())
+        await connection.close(timeout=ACQUIRE_TIMEOUT_S)
+
+    async def _others(self, dsn: str, error: Exception) -> list[str]:
+        refused = isinstance(error, asyncpg.InvalidAuthorizationSpecificationError)
+        found = [await self._source.again()] if refused else []
+        found += [self._worked] if self._worked is not None else []
+        return [each for each in dict.fromkeys(found) if each != dsn]
+
+    async def _opened(self, dsn: str) -> Any:
+        connection = await asyncpg.connect(
             dsn,
             timeout=ACQUIRE_TIMEOUT_S,
             command_timeout=STATEMENT_TIMEOUT_S,
@@ -183,10 +251,8 @@ async def open_database(dsn: str, *, connections_max: int = CONNECTIONS_MAX) -> 
             max_cached_statement_lifetime=0,
             server_settings=SESSION_SETTINGS,
         )
-
-    database = AsyncpgDatabase(Connections(connect, connections_max, ACQUIRE_TIMEOUT_S))
-    await database.check()
-    return database
+        self._worked = dsn
+        return connection
 
 
 class AsyncpgTransaction:
@@ -237,8 +303,9 @@ def copied(statement: Statement) -> tuple[str, list[str]]:
 class AsyncpgDatabase:
     """The production database: asyncpg connections."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, dialer: Dialer) -> None:
         self._connections = connections
+        self._dialer = dialer
 
     @asynccontextmanager
     async def transaction(self, *, bulk: bool = False) -> AsyncIterator[Transaction]:
@@ -278,6 +345,16 @@ class AsyncpgDatabase:
     async def check(self) -> None:
         """Have at least one connection. Raises DatabaseUnavailable."""
         self._connections.give_back(await self._take())
+
+    async def renew(self) -> None:
+        """The DSN has changed: open every connection anew, as it falls free. Raises DatabaseError, and leaves them as
+        they are, where the new one opens none."""
+        try:
+            await self._dialer.check_newest()
+        except _ASYNCPG_ERRORS as error:
+            raise _named(error) from error
+        self._connections.retire()
+        log.info("the DSN has changed: connections are opened anew")
 
     async def close(self) -> None:
         await self._connections.close()
@@ -332,9 +409,7 @@ _ASYNCPG_ERRORS = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    ConnectionError,
-    FileNotFoundError,
-    TimeoutError,
+    OSError,  # refused, no such name, no such socket, timed out
 )
 _UNAVAILABLE = (
     asyncpg.PostgresConnectionError,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, TextIO
 
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from tallystick.ports.clock import Clock
 
@@ -19,6 +19,11 @@ DEAD_LETTERS = Counter(
     "tallystick_dead_letters",
     "Deliveries whose tries are exhausted, by whose fault it is: that of the endpoint, or ours.",
     ["fault"],
+)
+VAULT_ERRORS = Counter("tallystick_vault_errors", "Calls to Vault that brought no answer, by reason.", ["reason"])
+SECRETS_STALE_S = Gauge(
+    "tallystick_secrets_stale_seconds",
+    "How long Vault could not be asked whether the secrets in use are still the newest; 0 while it can.",
 )
 
 REMOVED = "[card number removed]"
@@ -28,8 +33,14 @@ TEXT_CHARACTERS_MAX = 32_768  # of one value in a log line: a traceback fits, a 
 _RUN = re.compile(r"[0-9](?:[ -]?[0-9]){12,}")  # digits, perhaps in groups
 _GROUP = re.compile(r"[0-9]+")
 _BRANDS = tuple("23456")  # first digits of card numbers
-_SECRET = re.compile(r"\b(?:sk|opk|tsk|whsec|rk)_[0-9A-Za-z_+/=]{8,}")
-_SECRETS = frozenset("authorization cookie secret password api_key secret_key cvc number".split())  # names of values
+_SECRET = re.compile(
+    r"\b(?:sk|opk|tsk|whsec|rk)_[0-9A-Za-z_+/=]{8,}"  # ours and Stripe's
+    r"|\b(?:hv)?[sbr]\.[0-9A-Za-z_-]{20,}"  # Vault's tokens
+    r"|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)"  # user and password in an address, such as a DSN
+)
+_SECRETS = frozenset(  # names of values
+    "authorization cookie secret password api_key secret_key secret_id token jwt dsn database_dsn cvc number".split()
+)
 
 
 class Scrubber:

@@ -60,7 +60,7 @@ class KeptSecrets:
         self.values: dict[str, str] = {}
         self.sealed = False
 
-    def read(self, reference: str) -> str:
+    async def read(self, reference: str) -> str:
         if self.sealed:
             raise SecretMissing(f"the vault is sealed: {reference}")
         if reference not in self.values:

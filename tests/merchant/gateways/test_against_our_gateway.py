@@ -23,7 +23,7 @@ class OneSecret:
     def __init__(self, key: str) -> None:
         self._key = key
 
-    def read(self, reference: str) -> str:
+    async def read(self, reference: str) -> str:
         return self._key
 
 

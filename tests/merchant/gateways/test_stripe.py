@@ -72,7 +72,7 @@ class Script:
     def uniform(self, low: float, high: float) -> float:
         return high
 
-    def read(self, reference: str) -> str:
+    async def read(self, reference: str) -> str:
         return "sk_test_secret"
 
 
@@ -213,7 +213,7 @@ async def test_what_only_our_configuration_can_mend_is_named_so(status: int) -> 
 
 async def test_a_secret_that_cannot_be_read_sends_nothing() -> None:
     class NoSecrets:
-        def read(self, reference: str) -> str:
+        async def read(self, reference: str) -> str:
             raise SecretMissing(reference)
 
     _, network = the_gateway()

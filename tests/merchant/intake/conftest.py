@@ -39,7 +39,7 @@ class FixedSecrets:
     def __init__(self) -> None:
         self.values = {"env:STRIPE": SECRET, "env:STANDARD": STANDARD_SECRET}
 
-    def read(self, reference: str) -> str:
+    async def read(self, reference: str) -> str:
         try:
             return self.values[reference]
         except KeyError:

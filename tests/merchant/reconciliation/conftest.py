@@ -325,7 +325,7 @@ class Told:
 class Keys:
     """The secret of the connection."""
 
-    def read(self, reference: str) -> str:
+    async def read(self, reference: str) -> str:
         return "sk_test_of_no_value"
 
 

@@ -14,6 +14,7 @@ from tallystick.merchant.gateways.port import SignatureScheme
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Statements
 from tallystick.ports.entropy import Entropy
+from tallystick.ports.secrets import SCHEMES
 
 SQL = Statements.beside(__file__)
 
@@ -95,8 +96,8 @@ async def add_connection(
 ) -> str:
     """Connect a merchant to its account at a gateway; the connection's id, which stands in its webhook address.
 
-    Secrets are references (`env:NAME`, `file:/path`). They are not read here: the gateway makes the webhook secret
-    only once it is told the address, so that file may still be missing.
+    Secrets are references (`env:NAME`, `file:/path`, `vault:path#field`). They are not read here: the gateway makes the
+    webhook secret only once it is told the address, so that one may still be missing.
     """
     if gateway not in GATEWAYS:
         raise AccountRefused(f"gateway must be one of: {', '.join(GATEWAYS)}")
@@ -173,8 +174,8 @@ def _check_secrets(webhook_secret_refs: Sequence[str]) -> None:
 
 def _check_reference(reference: str) -> None:
     scheme, _, place = reference.partition(":")
-    if scheme not in ("env", "file") or not place:
-        raise AccountRefused("a secret is named as env:NAME or file:/path, never given itself")
+    if scheme not in SCHEMES or not place:
+        raise AccountRefused("a secret is named as env:NAME, file:/path or vault:path#field, never given itself")
 
 
 def webhook_address(public_url: str, connection_id: str) -> str:

@@ -22,7 +22,7 @@ SignatureScheme = Literal["stripe", "standard"]
 
 class Connection(Struct, frozen=True):
     """One merchant's account at one gateway. Secrets are references that the secrets port reads (`env:NAME`,
-    `file:/path`).
+    `file:/path`, `vault:path#field`).
     """
 
     merchant_id: str

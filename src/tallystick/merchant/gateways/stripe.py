@@ -223,7 +223,7 @@ class StripeGateway:
         makes: bool = False,
     ) -> Done[Value] | Refused | NotSent | Unknown:
         try:
-            secret_key = self._secrets.read(connection.secret_key_ref)
+            secret_key = await self._secrets.read(connection.secret_key_ref)
         except SecretMissing:
             return Refused(MISCONFIGURED, "The connection's secret key cannot be read.")
         headers = {

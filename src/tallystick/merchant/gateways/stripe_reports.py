@@ -163,7 +163,7 @@ class StripeReports(StripeGateway):
     async def download(self, connection: Connection, file_id: str, into: IO[bytes]) -> Answer[str]:
         """Write a report's file `into`; the SHA-256 of its bytes."""
         try:
-            secret_key = self._secrets.read(connection.secret_key_ref)
+            secret_key = await self._secrets.read(connection.secret_key_ref)
         except SecretMissing:
             return Refused(MISCONFIGURED, "The connection's secret key cannot be read.")
         digest = hashlib.sha256()

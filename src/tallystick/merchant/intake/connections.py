@@ -89,20 +89,20 @@ class WebhookConnections:
         rows = await self._database.rows(SQL.webhook_connection, merchant_id, connection_id)
         if not rows:
             return None
-        secrets = self._live_secrets(rows[0])
+        secrets = await self._live_secrets(rows[0])
         connection = WebhookConnection(rows[0], secrets, self._clock.monotonic_s())
         if len(self._remembered) >= REMEMBERED_MAX:
             self._remembered.clear()
         self._remembered[connection_id] = connection
         return connection
 
-    def _live_secrets(self, row: Record) -> tuple[str, ...]:
+    async def _live_secrets(self, row: Record) -> tuple[str, ...]:
         """The secrets that can be read and used; one that cannot does not shut out what the other one signs."""
         key_of = _KEY_OF[row["signature_scheme"]]
         usable = []
         for reference in row["webhook_secret_refs"]:
             try:
-                secret = self._secrets.read(reference)
+                secret = await self._secrets.read(reference)
                 key_of(secret)
             except (SecretMissing, ValueError):
                 continue
