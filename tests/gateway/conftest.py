@@ -11,6 +11,8 @@ import pytest
 from tallystick.gateway.acquirers import port
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
 from tallystick.gateway.cards.pan import CardEntry, Cvc, Pan
+from tallystick.gateway.cards.typed import TypedCards
+from tallystick.gateway.cards.worker import Purge
 from tallystick.gateway.checkout.commands import Checkout
 from tallystick.gateway.checkout.parameters import CreateSession, ExpireSession
 from tallystick.gateway.checkout.worker import Expiry
@@ -42,12 +44,14 @@ from tallystick.gateway.settlement.payouts import Arrivals
 from tallystick.gateway.settlement.worker import Settlement
 from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
 from tallystick.gateway.stripe_wire.reading import Reading
+from tallystick.gateway.vault.vault import Vault
 from tallystick.kernel.idempotency import Claim, ClaimRequest, Idempotency, Scope
 from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.identifiers import new_owner_id
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Statement
 from tallystick.ports.entropy import SystemEntropy
+from tallystick.ports.key_encryption import HeldKeyEncryption, KeyEncryptionUnavailable
 
 PAGES_URL = "https://pay.example"
 
@@ -116,6 +120,8 @@ class Core:
     """One process of the gateway, without its wire. Two of them over one database are two processes."""
 
     def __init__(self, database: Database, account_id: str, clock: MovableClock) -> None:
+        self.keys = {1: bytes(32)}
+        self.vault_away = False
         self.database = database
         self.clock = clock
         self.account_id = account_id
@@ -132,7 +138,10 @@ class Core:
             pages_url=PAGES_URL,
             woken=self._wake,
         )
-        calling = Calling(self.bank, clock, self.entropy, pages_url=PAGES_URL)
+        self.vault = Vault(database, HeldKeyEncryption(self._held_keys), self.entropy)
+        typed = TypedCards(self.bank, self.vault, self.entropy)
+        self.purge = Purge(self.vault, database, clock)
+        calling = Calling(self.bank, clock, self.entropy, pages_url=PAGES_URL, vault=self.vault)
         self.carrying = Carrying(commits, calling, clock)
         inquiries = Inquiries(calling, database)
         self.payments = Payments(self.carrying, inquiries, self.bank, database, clock, self.entropy)
@@ -155,12 +164,17 @@ class Core:
         self.reports = Reports(database, self.idempotency, clock, self.entropy, pages_url=PAGES_URL)
         self.writer = ReportWriter(database, clock, self.entropy, self._wake, pages_url=PAGES_URL)
         self.checkout = Checkout(
-            self.carrying, self.bank, database, clock, self.entropy, pages_url=PAGES_URL, ttl_min_s=60
+            self.carrying, self.bank, database, clock, self.entropy, pages_url=PAGES_URL, ttl_min_s=60, typed=typed
         )
         self.expiry = Expiry(self.carrying, database, clock, self.entropy)
 
     def _wake(self) -> None:
         self.woken += 1
+
+    def _held_keys(self) -> dict[int, bytes]:
+        if self.vault_away:
+            raise KeyEncryptionUnavailable("away, for a test")
+        return self.keys
 
     def call(self, claim: Claim | None = None, *, livemode: bool = False, origins: Sequence[str] = ()) -> Call:
         key = claim.scope.key if claim is not None else None

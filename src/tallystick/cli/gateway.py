@@ -17,6 +17,7 @@ from tallystick.cli import (
     settlements,
     unknown_outcomes,
     users,
+    vault,
 )
 from tallystick.cli.showing import AsJson, show
 
@@ -43,6 +44,8 @@ app.add_typer(faults.app, name="faults")
 app.add_typer(unknown_outcomes.app, name="unknown-outcomes")
 app.command("settle")(settlements.settle)
 app.add_typer(gateway_cases.app, name="cases")
+app.add_typer(vault.keys, name="vault-key")
+app.command("rewrap")(vault.rewrap)
 
 
 class Mode(StrEnum):

@@ -77,6 +77,14 @@ class Folder:
     def webhook_secret_file(self) -> Path:
         return self.path / "secrets" / "webhook-secret"
 
+    @property
+    def vault_key_file(self) -> Path:
+        return self.path / "secrets" / "vault.keys"
+
+    @property
+    def fingerprint_key_file(self) -> Path:
+        return self.path / "secrets" / "fingerprint-key"
+
     def log_file(self, name: str) -> Path:
         """Where a program writes its log."""
         return self.path / "logs" / f"{name}.log"

@@ -29,12 +29,15 @@ from tallystick.demo.folder import Addresses, Folder, Known, Tls
 from tallystick.demo.hearing import PATH as NOTIFICATIONS_PATH
 from tallystick.gateway.settings import Settings as GatewaySettings
 from tallystick.gateway.settings import read as read_gateway
+from tallystick.kernel.identifiers import new_secret
 from tallystick.kernel.operators.roles import Role
 from tallystick.merchant.accounts.commands import webhook_address
 from tallystick.merchant.settings import Settings as MerchantSettings
 from tallystick.merchant.settings import read as read_merchant
 from tallystick.ports.clock import SystemClock
+from tallystick.ports.entropy import SystemEntropy
 from tallystick.ports.http import AiohttpClient
+from tallystick.ports.key_encryption import make_key_file
 
 SHOP_NAME = "Notch & Hazel"
 OPERATOR = "demo"
@@ -64,7 +67,8 @@ class Stack:
         tls = self._folder.tls() if self._https else None
         self.dsns = await self._database()
         migrate_all(self.dsns)
-        environment = _environment(self.dsns, ports, tls)
+        self._make_card_keys()
+        environment = _environment(self.dsns, ports, tls) | self._card_keys
         gateway, merchant = read_gateway(environment), read_merchant(environment)
         known = await self._installed(gateway, merchant, addresses, tls)
         self.http = AiohttpClient(ca_file=tls.ca_file if tls else None)
@@ -149,6 +153,21 @@ class Stack:
         known = msgspec.structs.replace(known, endpoint_id=endpoint_id, webhook_url=address)
         self._folder.write(known)
         return known
+
+    def _make_card_keys(self) -> None:
+        """The keys of the card vault and of card fingerprints: made once."""
+        if not self._folder.vault_key_file.exists():
+            self._folder.vault_key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_key_file(self._folder.vault_key_file, SystemEntropy())
+        if not self._folder.fingerprint_key_file.exists():
+            write_secret(self._folder.fingerprint_key_file, new_secret("fingerprints", SystemEntropy()))
+
+    @property
+    def _card_keys(self) -> dict[str, str]:
+        return {
+            "TALLYSTICK_GATEWAY_VAULT_KEY_FILE": str(self._folder.vault_key_file),
+            "TALLYSTICK_GATEWAY_CARD_FINGERPRINT_KEY_FILE": str(self._folder.fingerprint_key_file),
+        }
 
     @property
     def _files(self) -> SecretFiles:

@@ -16,6 +16,8 @@ from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
 from tallystick.gateway.balance import api as balance_api
 from tallystick.gateway.cards import api as cards_api
 from tallystick.gateway.cards.commands import Cards
+from tallystick.gateway.cards.typed import TypedCards
+from tallystick.gateway.cards.worker import Purge
 from tallystick.gateway.cases.cases import Cases, case_teller
 from tallystick.gateway.cases.operating import case_routes
 from tallystick.gateway.checkout import api as checkout_api
@@ -62,6 +64,8 @@ from tallystick.gateway.stripe_wire.reading import Reading
 from tallystick.gateway.stripe_wire.reads import Reads
 from tallystick.gateway.stripe_wire.routing import Routes
 from tallystick.gateway.stripe_wire.wire import Wire
+from tallystick.gateway.vault.encryption import key_encryption
+from tallystick.gateway.vault.vault import Vault
 from tallystick.gateway.webhooks import api as webhooks_api
 from tallystick.gateway.webhooks.dead_letters import DeadLetters
 from tallystick.gateway.webhooks.endpoints import Endpoints, Names
@@ -75,6 +79,7 @@ from tallystick.kernel.delivery.alerting import Alerter
 from tallystick.kernel.delivery.protocol import Limits
 from tallystick.kernel.delivery.redrive import Redriver, Redrives
 from tallystick.kernel.delivery.standing import Standings
+from tallystick.kernel.delivery.worker import Dispatcher
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.idempotency.worker import KeyReaper
@@ -94,6 +99,7 @@ from tallystick.ports.database import Database, DatabaseError, Statements, open_
 from tallystick.ports.entropy import Entropy, SystemEntropy
 from tallystick.ports.http import Http, SystemNames
 from tallystick.ports.http1 import Http1Client
+from tallystick.ports.key_encryption import KeyEncryption
 
 SQL = Statements.beside(__file__)
 
@@ -105,7 +111,8 @@ log = structlog.get_logger("tallystick.gateway")
 
 
 class Ports(Struct, frozen=True):
-    """The outside world as the gateway sees it. `http` is guarded: it delivers to strangers' addresses (RULES §12)."""
+    """The outside world as the gateway sees it. `http` is guarded: it delivers to strangers' addresses (RULES §12).
+    Without `encryption` there is no vault: no card is saved, and a number lives no longer than its request."""
 
     database: Database
     http: Http
@@ -113,6 +120,7 @@ class Ports(Struct, frozen=True):
     clock: Clock
     entropy: Entropy
     alerts: Alerts = field(default_factory=AppriseAlerts)
+    encryption: KeyEncryption | None = None
 
     async def close(self) -> None:
         """Let connections go."""
@@ -137,7 +145,7 @@ async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) 
     allowed = partial(address_allowed, loopback=settings.webhooks_to_loopback)
     http = Http1Client(address_allowed=allowed, ca_file=settings.ca_file or None)
     clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
-    return Ports(database, http, SystemNames(), clock, SystemEntropy(), alerts)
+    return Ports(database, http, SystemNames(), clock, SystemEntropy(), alerts, key_encryption(settings))
 
 
 class Behind(Struct, frozen=True):
@@ -158,18 +166,12 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     pages_url = settings.origin
     acquirer = _simulated_bank(settings, ports)
     faults = Faults(database, clock, entropy)
-    deliveries = dispatcher(
-        database,
-        FaultyHttp(ports.http, faults, clock),
-        clock,
-        entropy,
-        Limits(rate_per_s=settings.webhook_rate_max),
-        schedule=schedule_of(settings.webhook_schedule_s),
-    )
+    deliveries = _dispatcher(settings, ports, faults)
     idempotency = Idempotency(database)
     reading = Reading(pages_url, clock)
     commits = Commits(database, idempotency, reading, clock, entropy, pages_url=pages_url, woken=deliveries.wake)
-    calling = Calling(FaultyAcquirer(acquirer, faults, clock), clock, entropy, pages_url=pages_url)
+    vault = Vault(database, ports.encryption, entropy) if ports.encryption is not None else None
+    calling = Calling(FaultyAcquirer(acquirer, faults, clock), clock, entropy, pages_url=pages_url, vault=vault)
     carrying = Carrying(commits, calling, clock)
     inquiries = Inquiries(calling, database)
     payments = Payments(carrying, inquiries, acquirer, database, clock, entropy)
@@ -182,6 +184,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         entropy,
         pages_url=pages_url,
         ttl_min_s=settings.session_ttl_min_s,
+        typed=TypedCards(acquirer, vault, entropy, retention_s=settings.card_retention_s),
     )
     cards = Cards(database, idempotency, acquirer, clock, entropy)
     endpoints = Endpoints(
@@ -226,10 +229,22 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     backlogs = (keeper, redriver, alerter, case_teller(database, ports.alerts, clock))
     writer = ReportWriter(database, clock, entropy, deliveries.wake, pages_url=pages_url)
     money = (expiry, inquirer, contests, settlement, writer)
-    workers: tuple[Worker, ...] = (deliveries, *backlogs, *money, completer, reaper, *sandbox)
+    purge = [Purge(vault, database, clock)] if vault is not None else []
+    workers: tuple[Worker, ...] = (deliveries, *backlogs, *money, completer, reaper, *sandbox, *purge)
     logins = Logins(database, clock, entropy)
     pages = web(_pages, settings.origin, Behind(checkout, letters, redrives, logins, database, clock, entropy))
     return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, database, clock)))
+
+
+def _dispatcher(settings: Settings, ports: Ports, faults: Faults) -> Dispatcher:
+    return dispatcher(
+        ports.database,
+        FaultyHttp(ports.http, faults, ports.clock),
+        ports.clock,
+        ports.entropy,
+        Limits(rate_per_s=settings.webhook_rate_max),
+        schedule=schedule_of(settings.webhook_schedule_s),
+    )
 
 
 def _simulated_bank(settings: Settings, ports: Ports) -> SimulatedAcquirer:
@@ -237,9 +252,10 @@ def _simulated_bank(settings: Settings, ports: Ports) -> SimulatedAcquirer:
         ports.database,
         ports.clock,
         pages_url=settings.origin,
-        fingerprint_key=SIMULATED_FINGERPRINT_KEY,
+        fingerprint_key=settings.card_fingerprint_key.encode() or SIMULATED_FINGERPRINT_KEY,
         delay_s=settings.acquirer_delay_s,
         remembers=settings.acquirer_remembers,
+        private_range=settings.acquirer_private_range,
     )
 
 

@@ -68,6 +68,39 @@ class Settings(Struct, frozen=True, kw_only=True):
             "it. It costs a commit for each."
         ),
     ] = False
+    acquirer_private_range: Annotated[
+        str,
+        Meta(
+            pattern=r"^([2-6][0-9]{5,11})?$",
+            description="First digits of card numbers that the simulated acquirer takes beside its public test "
+            "numbers, so that a search for them finds every leak. For tests only.",
+        ),
+    ] = ""
+    vault_key_file: Annotated[
+        str,
+        Meta(
+            description="The key-encryption keys of the card vault, as `tallystick gateway vault-key create` makes "
+            "them; empty: no card number is kept beyond its request, and no card can be saved."
+        ),
+    ] = ""
+    card_fingerprint_key: Annotated[
+        str,
+        Meta(
+            pattern=r"^([!-~]{32,})?$",
+            description="What card fingerprints are keyed with: 32 random characters or more. Another one makes other "
+            "fingerprints; empty: a key that everybody knows, for public test numbers only. A secret.",
+        ),
+    ] = ""
+    card_retention_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=30 * 86_400,
+            description="How long a card number that is not saved stays in the vault at least; it stays longer only "
+            "while its payment can still need it.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 900
     session_ttl_min_s: Annotated[
         int,
         Meta(
@@ -144,6 +177,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsRefused(f"{PREFIX}SANDBOX_CLOCK: real money keeps real time; use the simulated acquirer")
         if self.public_url:
             self._check_public_url()
+        if self.acquirer_private_range and not self.card_fingerprint_key:
+            raise SettingsRefused(f"{PREFIX}CARD_FINGERPRINT_KEY: numbers that not everybody knows need a secret key")
         try:
             schedule_of(self.webhook_schedule_s)
         except ValueError as error:

@@ -17,7 +17,7 @@ import binascii
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -77,17 +77,14 @@ class KeyEncryption(Protocol):
 
 def version_of(wrapped: str) -> int:
     """The version that wrapped this text. Raises KeyEncryptionRefused where it is none."""
-    return _parts(wrapped, 0)[1]
+    return _parts(wrapped)[1]
 
 
-class LocalKeyEncryption:
-    """Key-encryption keys out of a file, for the demo and for installations without a Vault. Reads it anew when it has
-    changed, so that a new version is used without a restart."""
+class HeldKeyEncryption:
+    """Key-encryption keys that this process holds: version → key. What `versions` gives is asked at every call."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen: tuple[int, int, int] | None = None
-        self._keys: dict[int, bytes] = {}
+    def __init__(self, versions: Callable[[], Mapping[int, bytes]]) -> None:
+        self._versions = versions
 
     async def wrap(self, keys: Sequence[bytes]) -> list[str]:
         assert all(len(key) == KEY_BYTES for key in keys), "a data key has 256 bits"
@@ -113,7 +110,18 @@ class LocalKeyEncryption:
     async def version(self) -> int:
         return max(self._versions())
 
-    def _versions(self) -> dict[int, bytes]:
+
+class LocalKeyEncryption(HeldKeyEncryption):
+    """Key-encryption keys out of a file, for the demo and for installations without a Vault. Reads it anew when it has
+    changed, so that a new version is used without a restart."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(self._read)
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._keys: dict[int, bytes] = {}
+
+    def _read(self) -> dict[int, bytes]:
         try:
             seen = os.stat(self._path)
         except OSError as error:
@@ -182,14 +190,14 @@ def _keep_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _wrap(key: bytes, versions: dict[int, bytes]) -> str:
+def _wrap(key: bytes, versions: Mapping[int, bytes]) -> str:
     newest = max(versions)
     return f"{LOCAL}:v{newest}:{base64.urlsafe_b64encode(aes_key_wrap(versions[newest], key)).decode()}"
 
 
-def _unwrap(text: str, versions: dict[int, bytes]) -> bytes | None:
+def _unwrap(text: str, versions: Mapping[int, bytes]) -> bytes | None:
     try:
-        scheme, version, rest = _parts(text, 0)
+        scheme, version, rest = _parts(text)
         if scheme != LOCAL:
             return None
         return aes_key_unwrap(versions[version], base64.urlsafe_b64decode(rest))
@@ -197,8 +205,8 @@ def _unwrap(text: str, versions: dict[int, bytes]) -> bytes | None:
         return None
 
 
-def _parts(wrapped: str, place: int) -> tuple[str, int, str]:
+def _parts(wrapped: str) -> tuple[str, int, str]:
     match = _WRAPPED.fullmatch(wrapped)
     if match is None:
-        raise KeyEncryptionRefused("not a wrapped key: `scheme:v<number>:…`", [place])
+        raise KeyEncryptionRefused("not a wrapped key: `scheme:v<number>:…`")
     return match[1], int(match[2]), match[3]

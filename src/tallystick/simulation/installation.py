@@ -25,10 +25,11 @@ from tallystick.merchant.notifications.endpoints import add_endpoint
 from tallystick.merchant.settings import Settings as MerchantSettings
 from tallystick.ports.clock import Clock
 from tallystick.ports.http import Answered, HttpRequest
+from tallystick.ports.key_encryption import HeldKeyEncryption
 from tallystick.simulation.database import VirtualDatabase
 from tallystick.simulation.network import VirtualHttp
 from tallystick.simulation.nodes import Node
-from tallystick.simulation.ports import PublicNames
+from tallystick.simulation.ports import VAULT_KEYS, PublicNames
 from tallystick.simulation.scenario import NARROW, Breadth
 from tallystick.simulation.shop import HOOKS_HOST, HOOKS_URL, ShopServer
 from tallystick.simulation.web import BuiltOnce
@@ -88,7 +89,9 @@ class Installation:
         world = self.world
         database = VirtualDatabase(world.servers["gateway"], node)
         http = VirtualHttp(world.network, node)
-        ports = gateway_app.Ports(database, http, PublicNames(), node.clock, world.entropy)
+        ports = gateway_app.Ports(
+            database, http, PublicNames(), node.clock, world.entropy, encryption=HeldKeyEncryption(lambda: VAULT_KEYS)
+        )
         return gateway_app.build(self.gateway_settings, ports, web=WEB)
 
     def _merchant(self, node: Node) -> Service:

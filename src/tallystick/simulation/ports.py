@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 EPOCH: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 _LOOKING: Final = frozenset({"run", "_run"})  # a worker's `run`, and asyncio's own way into a task
 PUBLIC_ADDRESS: Final = "93.184.216.34"
+VAULT_KEYS: Final = {1: bytes(range(32))}
+"""The key-encryption key of the simulated gateway's card vault."""
 
 
 class VirtualClock:

@@ -240,3 +240,9 @@ def test_a_request_differs_by_number_and_expiry_but_never_by_the_code() -> None:
 
     assert told() == told(code=None)
     assert len({told(), told(number=Pan("5555555555554444")), told(exp_month=11), told(exp_year=2031)}) == 4
+
+
+def test_the_same_card_has_another_fingerprint_at_another_account() -> None:
+    keyed = Pan(NUMBER).fingerprint(KEY)
+    assert pan.fingerprint_for("acct_a", keyed) == pan.fingerprint_for("acct_a", keyed)
+    assert len({keyed, pan.fingerprint_for("acct_a", keyed), pan.fingerprint_for("acct_b", keyed)}) == 3

@@ -40,6 +40,7 @@ FIXED: dict[str, Any] = {
     "version": 0,
     "charge": "ch_1",
     "payment_method": "pm_1",
+    "setup_future_usage": "on_session",
 }
 JSON = {"metadata", "last_payment_error", "next_action", "line_items", "payment_intent_data"}
 

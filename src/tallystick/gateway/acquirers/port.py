@@ -20,7 +20,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from tallystick.gateway.cards.pan import CardEntry, Cvc
+from tallystick.gateway.cards.pan import CardEntry, Cvc, Pan
 from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
 
 CALL_DEADLINE_S = 20.0  # of every call to an acquirer; leases (60 s) are longer by a wide margin
@@ -59,7 +59,10 @@ class Authentication(Struct, frozen=True):
 
 
 class ChargeRequest(Struct, frozen=True, kw_only=True):
-    """Authorise an amount, and capture it at once when `capture`. `authentication` is a 3DS challenge that was met."""
+    """Authorise an amount, and capture it at once when `capture`. `authentication` is a 3DS challenge that was met.
+
+    `number` is the card itself, where it was typed: just now, or out of the vault. Without it the acquirer knows the
+    card by its reference alone, as it does that of a test token; an inquiry never carries it."""
 
     account_id: str
     key: str
@@ -69,6 +72,7 @@ class ChargeRequest(Struct, frozen=True, kw_only=True):
     currency: str
     capture: bool
     authentication: Authentication | None = None
+    number: Pan | None = None
 
 
 class Approved(Struct, frozen=True):

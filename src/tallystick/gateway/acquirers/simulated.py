@@ -37,7 +37,13 @@ from tallystick.gateway.acquirers.port import (
     Reversal,
     VoidRequest,
 )
-from tallystick.gateway.acquirers.simulated_cards import BY_ALIAS, BY_NUMBER, BY_TOKEN, NOT_AUTHENTICATED, SimulatedCard
+from tallystick.gateway.acquirers.simulated_cards import (
+    BY_ALIAS,
+    BY_TOKEN,
+    NOT_AUTHENTICATED,
+    SimulatedCard,
+    card_of_number,
+)
 from tallystick.gateway.acquirers.simulated_memory import (
     LATE_S,
     BankMemory,
@@ -64,6 +70,7 @@ ANSWERED = (None, "refund_bounces", "disputed")  # scripts of cards whose charge
 TOKEN_EXP_MONTH = 12
 TOKEN_YEARS_AHEAD = 4
 
+NO_SUCH_CARD = Declined("card_declined", "invalid_account", "Your card was declined.")
 _NOT_A_TEST_CARD = "This page is in test mode and takes test card numbers only, such as 4242 4242 4242 4242."
 _EXPIRY = "Your card's expiration date is in the past, or too far in the future."
 _CODE = "Your card's security code is incomplete."
@@ -89,6 +96,7 @@ class SimulatedAcquirer:
         delay_s: float = DELAY_S,
         timeout_s: float = TIMEOUT_S,
         remembers: bool = False,
+        private_range: str = "",
     ) -> None:
         self._database = database
         self._memory = BankMemory(database)
@@ -98,6 +106,7 @@ class SimulatedAcquirer:
         self._delay_s = delay_s
         self._timeout_s = timeout_s
         self._remembers = remembers
+        self._private_range = private_range
 
     async def accept(self, entries: Sequence[CardEntry], at: datetime) -> list[AcceptedCard | CardRefused]:
         return [self._accept(entry, at) for entry in entries]
@@ -114,12 +123,14 @@ class SimulatedAcquirer:
         except DatabaseError as error:
             return [NotSent(type(error).__name__) for _ in requests]
         try:
-            remembered = await self._charged([(one, _answer(one, states)) for one in requests if self._has_memory(one)])
+            remembered = await self._charged(
+                [(one, self._charge_answer(one, states)) for one in requests if self._has_memory(one)]
+            )
         except DatabaseError as error:
             return [Unknown(type(error).__name__) for _ in requests]
         if any(isinstance(outcome, Unknown) for outcome in remembered.values()) and self._timeout_s > 0:
             await self._clock.sleep(self._timeout_s)
-        return [remembered.get(_key(request)) or _answer(request, states) for request in requests]
+        return [remembered.get(_key(request)) or self._charge_answer(request, states) for request in requests]
 
     async def capture(self, requests: Sequence[CaptureRequest]) -> list[RequestOutcome]:
         return await self._do(requests)
@@ -238,17 +249,28 @@ class SimulatedAcquirer:
         return touched == 1
 
     def _accept(self, entry: CardEntry, at: datetime) -> AcceptedCard | CardRefused:
-        card = BY_NUMBER.get(entry.number.reveal())
+        card = card_of_number(entry.number.reveal(), self._private_range)
         if card is None:
             return CardRefused("cc-number", _NOT_A_TEST_CARD)
         if not plausible_expiry(entry.exp_month, entry.exp_year, at):
             return CardRefused("cc-exp", _EXPIRY)
         if entry.code is not None and len(entry.code.reveal()) != code_digits(entry.number.brand):
             return CardRefused("cc-csc", _CODE)
-        return self._accepted(card, entry.exp_month, entry.exp_year)
+        return self._accepted(card, entry.exp_month, entry.exp_year, entry.number)
 
-    def _accepted(self, card: SimulatedCard, exp_month: int, exp_year: int) -> AcceptedCard:
-        number = Pan(card.number)
+    def _charge_answer(
+        self, request: ChargeRequest, states: Mapping[Authentication, AuthenticationState]
+    ) -> Approved | Declined:
+        """What the card says, once the bank has seen that the number that it is shown is that card's."""
+        card = _card(request.card_reference)
+        if request.number is not None:
+            fits = card is not None and card is card_of_number(request.number.reveal(), self._private_range)
+        else:
+            fits = card is not None and bool(card.number)  # of a private range it knows no number by itself
+        return _answer(request, states) if fits else NO_SUCH_CARD
+
+    def _accepted(self, card: SimulatedCard, exp_month: int, exp_year: int, number: Pan | None = None) -> AcceptedCard:
+        number = number or Pan(card.number)
         return AcceptedCard(
             card_reference=f"sim_{card.alias}",
             brand=number.brand,
@@ -306,7 +328,7 @@ def _answer(request: ChargeRequest, states: Mapping[Authentication, Authenticati
     """What the card says."""
     card = _card(request.card_reference)
     if card is None:
-        return Declined("card_declined", "invalid_account", "Your card was declined.")
+        return NO_SUCH_CARD
     met = request.authentication is not None and states.get(request.authentication) == "succeeded"
     if card.authentication and not met:
         return NOT_AUTHENTICATED

@@ -110,8 +110,36 @@ SIMULATED_CARDS: tuple[SimulatedCard, ...] = (
     SimulatedCard(alias="settlementTwice", number="4000000000007072", tokens=_named("settlementTwice")),
 )
 
+# What numbers of a private range do, by the digit that follows it. They have no number here, so that tests can use such
+# as stand nowhere else, and look whether they do (docs/cards.md).
+_PRIVATE_APPROVED = SimulatedCard(alias="privateApproved", number="", tokens=())
+PRIVATE_CARDS: Mapping[str, SimulatedCard] = MappingProxyType(
+    dict.fromkeys("01234", _PRIVATE_APPROVED)
+    | {
+        "5": SimulatedCard(alias="privateDeclined", number="", tokens=(), decline=_GENERIC),
+        "6": SimulatedCard(alias="privateInsufficientFunds", number="", tokens=(), decline=_INSUFFICIENT_FUNDS),
+        "7": SimulatedCard(alias="privateAuthenticated", number="", tokens=(), authentication=True),
+        "8": SimulatedCard(
+            alias="privateAuthenticatedDeclined", number="", tokens=(), authentication=True, decline=_GENERIC
+        ),
+        "9": SimulatedCard(alias="privateTimeoutApproved", number="", tokens=(), script="timeout_approved"),
+    }
+)
+PRIVATE_DIGITS = 16
+
 BY_NUMBER: Mapping[str, SimulatedCard] = MappingProxyType({card.number: card for card in SIMULATED_CARDS})
-BY_ALIAS: Mapping[str, SimulatedCard] = MappingProxyType({card.alias: card for card in SIMULATED_CARDS})
+BY_ALIAS: Mapping[str, SimulatedCard] = MappingProxyType(
+    {card.alias: card for card in (*SIMULATED_CARDS, *PRIVATE_CARDS.values())}
+)
 BY_TOKEN: Mapping[str, SimulatedCard] = MappingProxyType(
     {token: card for card in SIMULATED_CARDS for token in card.tokens}
 )
+
+
+def card_of_number(digits: str, private_range: str) -> SimulatedCard | None:
+    """What the number does; `private_range` are the first digits of numbers of 16 that are taken beside the public
+    ones, empty for none."""
+    known = BY_NUMBER.get(digits)
+    if known is None and private_range and digits.startswith(private_range) and len(digits) == PRIVATE_DIGITS:
+        return PRIVATE_CARDS[digits[len(private_range)]]
+    return known

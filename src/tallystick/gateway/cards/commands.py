@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tallystick.gateway.acquirers.port import AcceptedCard, Acquirer
+from tallystick.gateway.cards.pan import fingerprint_for
 from tallystick.gateway.cards.parameters import CreatePaymentMethod
 from tallystick.gateway.payments.payment import PaymentMethod
 from tallystick.gateway.stripe_wire import errors, objects
@@ -100,7 +101,7 @@ def method_of(card: AcceptedCard, account_id: str, livemode: bool, *, at: dateti
         last4=card.last4,
         exp_month=card.exp_month,
         exp_year=card.exp_year,
-        fingerprint=card.fingerprint,
+        fingerprint=fingerprint_for(account_id, card.fingerprint),
         authentication_required=card.authentication_required,
         created_at=at,
     )
@@ -109,7 +110,7 @@ def method_of(card: AcceptedCard, account_id: str, livemode: bool, *, at: dateti
 async def insert_methods(tx: Transaction, methods: Sequence[PaymentMethod]) -> None:
     """Store payment methods in the caller's transaction."""
     if methods:
-        await tx.execute(SQL.insert_methods, *columns(13, [_row(method) for method in methods]))
+        await tx.execute(SQL.insert_methods, *columns(17, [_row(method) for method in methods]))
 
 
 async def find_methods(reader: Reader, keys: Sequence[Key]) -> dict[Key, PaymentMethod]:
@@ -135,4 +136,8 @@ def _row(method: PaymentMethod) -> tuple[Any, ...]:
         method.authentication_required,
         method.created_at,
         method.metadata,
+        method.customer,
+        method.attached_at,
+        method.vault_token,
+        method.single_use,
     )

@@ -163,6 +163,12 @@ def plausible_expiry(exp_month: int, exp_year: int, at: datetime) -> bool:
     return 1 <= exp_month <= 12 and not expired(exp_month, exp_year, at) and exp_year <= at.year + YEARS_AHEAD_MAX
 
 
+def fingerprint_for(account_id: str, fingerprint: str) -> str:
+    """A card's fingerprint as one account sees it: the same card at two accounts has two, so that merchants cannot put
+    their shoppers together. `fingerprint` is keyed and known to no account, which makes it the key here."""
+    return hmac.digest(fingerprint.encode(), account_id.encode(), hashlib.sha256).hex()[:FINGERPRINT_CHARACTERS]
+
+
 def request_fingerprint(entry: CardEntry, key: bytes) -> str:
     """What stands for the card in the fingerprint of a request: a keyed hash of number and expiry, so that another card
     under the same idempotency key is another request (RULES §5). Never the security code."""

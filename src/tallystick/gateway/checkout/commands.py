@@ -8,8 +8,8 @@ from msgspec import convert
 
 from tallystick.gateway.acquirers.port import Acquirer, Authentication, AuthenticationState, CardRefused
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
-from tallystick.gateway.cards.commands import method_of
 from tallystick.gateway.cards.pan import CardEntry
+from tallystick.gateway.cards.typed import TypedCards
 from tallystick.gateway.checkout.opening import TTL_MIN_S, opened_session, session_key
 from tallystick.gateway.checkout.parameters import CreateSession, ExpireSession
 from tallystick.gateway.checkout.results import (
@@ -21,12 +21,13 @@ from tallystick.gateway.checkout.results import (
     PayResult,
     Processing,
     SessionPage,
+    TryLater,
 )
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.payments import answering, inputs
 from tallystick.gateway.payments.carrying import Carrying
 from tallystick.gateway.payments.commands import answer_each
-from tallystick.gateway.payments.payment import Payment, PaymentIntent
+from tallystick.gateway.payments.payment import Payment, PaymentIntent, PaymentMethod
 from tallystick.gateway.payments.records import Key
 from tallystick.gateway.payments.work import Outcome, Work
 from tallystick.gateway.stripe_wire import errors, objects
@@ -57,6 +58,7 @@ class Checkout:
         *,
         pages_url: str,
         ttl_min_s: int = TTL_MIN_S,
+        typed: TypedCards | None = None,
     ) -> None:
         self._carrying = carrying
         self._acquirer = acquirer
@@ -65,6 +67,7 @@ class Checkout:
         self._entropy = entropy
         self._pages_url = pages_url
         self._ttl_min_s = ttl_min_s
+        self._typed = typed or TypedCards(acquirer, None, entropy)
         self._pages: Batcher[Key, SessionPage | None] = Batcher(self._find_pages)
 
     async def create(self, items: Sequence[tuple[Call, CreateSession]]) -> list[Reply | Exception]:
@@ -88,16 +91,15 @@ class Checkout:
             return NotOpen("expired")
         if found.session.status != "open":
             return NotOpen(found.session.status)
-        (accepted,) = await self._acquirer.accept([card], at)
-        if isinstance(accepted, CardRefused):
-            return accepted
         intent = found.intent
         if intent.livemode and self._acquirer.simulated:
             return NotOpen(found.session.status)
-        method = method_of(accepted, intent.account_id, intent.livemode, at=at, entropy=self._entropy)
+        method = await self._typed.method(card, intent, at)
+        if not isinstance(method, PaymentMethod):
+            return method
         charge_id = owned_id("ch", intent.account_id, at, self._entropy)
         work = Work(key=_key_of(intent), tell=lambda _: inputs.Confirm(charge_id=charge_id, method=method))
-        return _pay_result(await self._carrying.carry(work, card.code))
+        return _pay_result(await self._carrying.carry(work, card))
 
     async def challenge(self, charge_id: str) -> ChallengePage | None:
         """What the simulated bank's page shows; None where no 3DS challenge of that charge was begun."""
@@ -254,4 +256,5 @@ __all__ = [
     "PayResult",
     "Processing",
     "SessionPage",
+    "TryLater",
 ]

@@ -57,4 +57,8 @@ class NotOpen(Struct, frozen=True):
     status: str
 
 
-PayResult = Paid | Declined | Challenge | CardRefused | Processing | NotOpen
+class TryLater(Struct, frozen=True):
+    """The card cannot be kept for the way over its bank just now; nothing was charged."""
+
+
+PayResult = Paid | Declined | Challenge | CardRefused | Processing | NotOpen | TryLater

@@ -30,3 +30,5 @@ class CheckoutSession(Struct, frozen=True, kw_only=True):
     payment_intent_data: str = "{}"
     decline_count: int = 0
     completed_at: datetime | None = None
+    customer: str | None = None
+    saves_card: bool = False

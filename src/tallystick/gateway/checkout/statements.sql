@@ -11,6 +11,7 @@ SELECT s.account_id, s.livemode, s.id, s.payment_intent
 SELECT s.account_id, s.livemode, s.id, s.version, s.status, s.payment_status, s.amount_total, s.currency, s.line_items,
        s.ui_mode, s.expires_at, s.created_at, s.payment_intent, s.success_url, s.cancel_url, s.return_url,
        s.client_reference_id, s.client_secret, s.metadata, s.payment_intent_data, s.decline_count, s.completed_at,
+       s.customer, s.saves_card,
        i.version AS i_version, i.status AS i_status, i.amount AS i_amount, i.currency AS i_currency,
        i.capture_method AS i_capture_method, i.client_secret AS i_client_secret, i.created_at AS i_created_at,
        i.amount_capturable AS i_amount_capturable, i.amount_received AS i_amount_received,
@@ -18,7 +19,8 @@ SELECT s.account_id, s.livemode, s.id, s.version, s.status, s.payment_status, s.
        i.checkout_session AS i_checkout_session, i.description AS i_description, i.metadata AS i_metadata,
        i.last_payment_error AS i_last_payment_error, i.next_action AS i_next_action, i.return_url AS i_return_url,
        i.cancellation_reason AS i_cancellation_reason, i.capture_before_at AS i_capture_before_at,
-       i.canceled_at AS i_canceled_at, a.name AS merchant, a.origins
+       i.canceled_at AS i_canceled_at, i.customer AS i_customer,
+       i.setup_future_usage AS i_setup_future_usage, a.name AS merchant, a.origins
   FROM checkout_session s
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (s.account_id, s.livemode, s.id) = (wanted.account_id, wanted.livemode, wanted.id)

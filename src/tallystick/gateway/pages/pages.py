@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from tallystick.gateway.acquirers.port import CardRefused
 from tallystick.gateway.cards.pan import CardEntry
-from tallystick.gateway.checkout.results import Challenge, PayResult, SessionPage
+from tallystick.gateway.checkout.results import Challenge, PayResult, SessionPage, TryLater
 from tallystick.gateway.pages import forms, wording
 from tallystick.gateway.pages.answers import Answers
 from tallystick.gateway.pages.headers import framing_origins
@@ -99,6 +99,15 @@ class Pages(Struct, frozen=True):
         match await self.checkout.pay(session_id, card):
             case CardRefused(field=field, message=message):
                 return self._mistakes(place, found, request, fields, {field: message})
+            case TryLater():
+                return self._form(
+                    place,
+                    found,
+                    locale_of(request.headers.get("accept-language", "")),
+                    wording.TRY_LATER,
+                    entered=forms.entered(fields),
+                    status=503,
+                )
             case Challenge():
                 return self.answers.see_other(f"{place.prefix}/{session_id}/challenge")
             case _:
@@ -185,6 +194,7 @@ class Pages(Struct, frozen=True):
         mistakes: dict[str, str] | None = None,
         entered: forms.Entered | None = None,
         bank_path: str | None = None,
+        status: int = 200,
     ) -> Html:
         order = order_of(found, locale)
         page = self._page(place, found, "challenge" if bank_path else "open", f"Pay {order.merchant}", problem=problem)
@@ -197,7 +207,9 @@ class Pages(Struct, frozen=True):
             bank_path=bank_path,
             back_url=followable(found.session, found.session.cancel_url),
         )
-        return self.answers.html(body, page.nonce, ancestors=_ancestors(place, found), status=422 if mistakes else 200)
+        return self.answers.html(
+            body, page.nonce, ancestors=_ancestors(place, found), status=422 if mistakes else status
+        )
 
     def _notice(
         self,

@@ -22,6 +22,7 @@ class Problem(Struct, frozen=True):
 
 
 MISTAKES = Problem(MISTAKES_HEADING)
+TRY_LATER = Problem("We cannot take this card just now", "Nothing was charged. Please try again in a moment.")
 
 _NOTHING_CHARGED = "Nothing was charged."
 _GENERIC = Problem(

@@ -5,20 +5,29 @@ after.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from tallystick.gateway.acquirers import port
 from tallystick.gateway.acquirers.port import CALL_DEADLINE_S, Acquirer
-from tallystick.gateway.cards.pan import Cvc
+from tallystick.gateway.cards.pan import CardEntry, Pan, expired
 from tallystick.gateway.payments import inputs
 from tallystick.gateway.payments.payment import AcquirerRequest, Charge, Payment, PaymentMethod
+from tallystick.gateway.vault.vault import Vault
 from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
 from tallystick.ports.clock import Clock
+from tallystick.ports.database import DatabaseError
 from tallystick.ports.entropy import Entropy
+from tallystick.ports.key_encryption import KeyEncryptionError
 
+log = logging.getLogger(__name__)
+
+VAULT_DEADLINE_S = 8.0  # to read a number and to have its key unwrapped; the charge's own deadline comes on top of it
+_EXPIRED = "Your card has expired."
+_NOT_KEPT = "This card is no longer on file. Please use another card."
 CAPTURE_WINDOW = timedelta(days=7)  # what card schemes let an authorisation stand (RULES §3)
 
 Request = TypeVar("Request")
@@ -26,7 +35,8 @@ Outcome = TypeVar("Outcome")
 
 
 class Calling:
-    """Asks the acquirer. `pages_url` is where the shopper's browser comes back to from a bank's 3DS page."""
+    """Asks the acquirer. `pages_url` is where the shopper's browser comes back to from a bank's 3DS page; out of the
+    `vault` come numbers that are not typed now."""
 
     def __init__(
         self,
@@ -36,20 +46,22 @@ class Calling:
         *,
         pages_url: str,
         capture_window: timedelta = CAPTURE_WINDOW,
+        vault: Vault | None = None,
     ) -> None:
         self.acquirer = acquirer
         self._clock = clock
         self._entropy = entropy
         self._pages_url = pages_url
         self._capture_window = capture_window
+        self._vault = vault
 
-    async def ask(self, payment: Payment, send: Charge | AcquirerRequest, code: Cvc | None) -> inputs.Answer:
-        """What the acquirer says to what was committed. Ends in an answer whatever happens."""
+    async def ask(self, payment: Payment, send: Charge | AcquirerRequest, card: CardEntry | None) -> inputs.Answer:
+        """What the acquirer says to what was committed. Ends in an answer whatever happens. `card`: as just typed."""
         if isinstance(send, AcquirerRequest):
             return await self._request(payment, send)
         if send.state == "authenticating":
             return await self._begin_challenge(payment, send)
-        return await self._charge(payment, send, code)
+        return await self._charge(payment, send, card)
 
     async def ask_challenge(self, charge_id: str, challenge: port.Authentication) -> inputs.Answer | None:
         """What came of a 3DS challenge, asked server to server; None while that is open or cannot be learnt."""
@@ -151,9 +163,37 @@ class Calling:
         """Give the cardholders' banks evidence."""
         return await _all(self.acquirer.contest, contests)
 
-    async def _charge(self, payment: Payment, charge: Charge, code: Cvc | None) -> inputs.Answer:
-        request = charge_request(charge, _method_of(payment, charge).card_reference, code)
+    async def _charge(self, payment: Payment, charge: Charge, card: CardEntry | None) -> inputs.Answer:
+        method = _method_of(payment, charge)
+        number = card.number if card is not None else None
+        if number is None and method.vault_token is not None:
+            kept = await self._kept_number(charge, method, method.vault_token)
+            if not isinstance(kept, Pan):
+                return kept
+            number = kept
+        request = charge_request(charge, method.card_reference, card, number)
         return self.answer_of_charge(charge.id, await _one(self.acquirer.charge, request))
+
+    async def _kept_number(self, charge: Charge, method: PaymentMethod, token: str) -> Pan | inputs.Answer:
+        """The number out of the vault. Where that does not open, nothing is sent; what was shredded is declined."""
+        if self._vault is None:
+            log.error("a card of the vault is to be charged, and there is no vault: set a key-encryption key")
+            return inputs.ChargeNotSent(charge_id=charge.id)
+        try:
+            async with asyncio.timeout(VAULT_DEADLINE_S):
+                number = await self._vault.open_one((charge.account_id, charge.livemode, token))
+        except (KeyEncryptionError, DatabaseError, TimeoutError) as error:
+            log.error("the vault does not open for charge %s: %s", charge.id, type(error).__name__)
+            return inputs.ChargeNotSent(charge_id=charge.id)
+        if number is not None:
+            return number
+        if expired(method.exp_month, method.exp_year, self._clock.now()):
+            return inputs.Declined(
+                charge_id=charge.id, code="expired_card", decline_code="expired_card", message=_EXPIRED
+            )
+        return inputs.Declined(
+            charge_id=charge.id, code="card_declined", decline_code="invalid_account", message=_NOT_KEPT
+        )
 
     async def _begin_challenge(self, payment: Payment, charge: Charge) -> inputs.Answer:
         request = port.AuthenticationRequest(
@@ -209,14 +249,17 @@ class Calling:
         return f"{self._pages_url}/{page}/{session.id}/authenticated"
 
 
-def charge_request(charge: Charge, card_reference: str, code: Cvc | None = None) -> port.ChargeRequest:
-    """The charge as the acquirer is asked for it, or asked about it."""
+def charge_request(
+    charge: Charge, card_reference: str, card: CardEntry | None = None, number: Pan | None = None
+) -> port.ChargeRequest:
+    """The charge as the acquirer is asked for it, or asked about it: then without a number."""
     authentication = charge.authentication
     return port.ChargeRequest(
         account_id=charge.account_id,
         key=charge.acquirer_key,
         card_reference=card_reference,
-        code=code,
+        code=card.code if card is not None else None,
+        number=number,
         amount=charge.amount,
         currency=charge.currency,
         capture=charge.capture_method == "automatic",

@@ -12,9 +12,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from tallystick.gateway.acquirers.port import CALL_DEADLINE_S, Authentication
-from tallystick.gateway.cards.pan import Cvc
+from tallystick.gateway.cards.pan import CardEntry
 from tallystick.gateway.payments import inputs
-from tallystick.gateway.payments.calling import Calling
+from tallystick.gateway.payments.calling import VAULT_DEADLINE_S, Calling
 from tallystick.gateway.payments.payment import AcquirerRequest, Charge
 from tallystick.gateway.payments.records import SENT_LEASE_S, Key
 from tallystick.gateway.payments.work import Commits, Outcome, Work
@@ -27,13 +27,13 @@ from tallystick.ports.database import DatabaseUnavailable
 BESIDE_ITEMS_MIN = 8  # a commit has its own price, whatever is in it: two small ones cost more than the waiting
 RECORD_RETRY_WAITS_S = (0.1, 0.3, 1.0, 3.0, 5.0, 5.0)  # a result in hand is worth waiting for a database to come back
 
-assert CALL_DEADLINE_S + sum(RECORD_RETRY_WAITS_S) < min(LEASE_S, SENT_LEASE_S), (
+assert VAULT_DEADLINE_S + CALL_DEADLINE_S + sum(RECORD_RETRY_WAITS_S) < min(LEASE_S, SENT_LEASE_S), (
     "nobody takes a key or a row over while its call is under way"
 )
 
 
 class Carrying:
-    """Carries works out. `code` is a card's security code: it lives as long as the call, and is handed on once."""
+    """Carries works out. `card` is what the shopper typed: it lives as long as the call, and is handed on once."""
 
     def __init__(self, commits: Commits, calling: Calling, clock: Clock) -> None:
         self._calling = calling
@@ -48,9 +48,9 @@ class Carrying:
         assert _sent(outcome) is None, "a work that may send is carried to its end"
         return outcome
 
-    async def carry(self, work: Work, code: Cvc | None = None) -> Outcome:
+    async def carry(self, work: Work, card: CardEntry | None = None) -> Outcome:
         """A work to its end, whoever may stop waiting for it. Raises WireError and what the database raises."""
-        task = asyncio.get_running_loop().create_task(self._carry(work, code))
+        task = asyncio.get_running_loop().create_task(self._carry(work, card))
         self._under_way.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -61,10 +61,10 @@ class Carrying:
         if answer is not None:
             await self.carry(Work(key=key, tell=lambda _: answer, charges=(charge_id,)))
 
-    async def _carry(self, work: Work, code: Cvc | None) -> Outcome:
+    async def _carry(self, work: Work, card: CardEntry | None) -> Outcome:
         outcome = await self._commits.submit(work)
         while (send := _sent(outcome)) is not None:
-            answer = await self._calling.ask(outcome.payment, send, code)
+            answer = await self._calling.ask(outcome.payment, send, card)
             outcome = await self._record(_following(work, send, answer))
         return outcome
 

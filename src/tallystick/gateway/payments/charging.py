@@ -197,11 +197,16 @@ def never_arrived(charge_id: str) -> inputs.Declined:
 
 
 def charge_not_sent(payment: Payment, answer: inputs.ChargeNotSent, at: datetime) -> Decision | Refusal:
-    """Nothing reached the bank: the charge is given up, the card stays, and the payment may be confirmed again."""
+    """Nothing reached the bank: the charge is given up. The card stays, and the payment may be confirmed again, unless
+    its number was only in the request that failed: then it is to be typed again."""
     charge = payment.charge(answer.charge_id)
     if charge is None or charge.state not in ("authenticating", "created", "sent"):
         return _over(answer)
-    error = _error("processing_error", None, _NOT_REACHED, None, payment.method(charge.payment_method))
+    method = payment.method(charge.payment_method)
+    error = _error("processing_error", None, _NOT_REACHED, None, method)
+    if method is not None and method.single_use:
+        given_up = replace(payment, intent=replace(payment.intent, latest_charge=None))
+        return _another_method(given_up.having(replace(charge, state="abandoned")), error)
     intent = replace(
         payment.intent,
         status="requires_confirmation",

@@ -39,6 +39,8 @@ class Asked(Struct, frozen=True):
     checkout_session: str | None
     description: str | None
     metadata: str
+    customer: str | None
+    setup_future_usage: str | None
     created_at: datetime
     event: str
     request_id: str
@@ -88,6 +90,8 @@ def _asked(payment: Payment, event_id: str, call: Call) -> Asked:
         intent.checkout_session,
         intent.description,
         intent.metadata,
+        intent.customer,
+        intent.setup_future_usage,
         intent.created_at,
         event_id,
         call.request_id,

@@ -38,6 +38,8 @@ class PaymentIntent(Struct, frozen=True, kw_only=True):
     cancellation_reason: str | None = None
     capture_before_at: datetime | None = None
     canceled_at: datetime | None = None
+    customer: str | None = None
+    setup_future_usage: str | None = None
 
 
 class Charge(Struct, frozen=True, kw_only=True):
@@ -75,7 +77,11 @@ class Charge(Struct, frozen=True, kw_only=True):
 
 
 class PaymentMethod(Struct, frozen=True, kw_only=True):
-    """A card as we may keep it: the acquirer's reference and what may be shown, never a number (RULES §9)."""
+    """A card as we may keep it: the acquirer's reference and what may be shown, never a number (RULES §9).
+
+    `customer` with `attached_at`: a saved card; without: it will be theirs once a payment with it succeeds.
+    `vault_token` says where its number stands, where it was typed and has to be used once more; `single_use` that it is
+    kept nowhere (any more)."""
 
     account_id: str
     livemode: bool
@@ -90,6 +96,10 @@ class PaymentMethod(Struct, frozen=True, kw_only=True):
     authentication_required: bool
     created_at: datetime
     metadata: str = "{}"
+    customer: str | None = None
+    attached_at: datetime | None = None
+    vault_token: str | None = None
+    single_use: bool = False
 
 
 class AcquirerRequest(Struct, frozen=True, kw_only=True):

@@ -217,7 +217,10 @@ def _charge_row(row: Record) -> list[Charge | AcquirerRequest | PaymentMethod]:
     return [charge, method, request]
 
 
-_METHOD_FIELDS = "card_reference brand first6 last4 exp_month exp_year fingerprint authentication_required".split()
+_METHOD_FIELDS = (
+    "card_reference brand first6 last4 exp_month exp_year fingerprint authentication_required customer attached_at "
+    "vault_token single_use"
+).split()
 _REQUEST_FIELDS = "id kind state amount created_at final reason acquirer_reference refusal refund".split()
 
 

@@ -3,7 +3,7 @@
 SELECT i.account_id, i.livemode, i.id, i.version, i.status, i.amount, i.currency, i.capture_method, i.client_secret,
        i.created_at, i.amount_capturable, i.amount_received, i.payment_method, i.latest_charge, i.checkout_session,
        i.description, i.metadata, i.last_payment_error, i.next_action, i.return_url, i.cancellation_reason,
-       i.capture_before_at, i.canceled_at
+       i.capture_before_at, i.canceled_at, i.customer, i.setup_future_usage
   FROM payment_intent i
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (i.account_id, i.livemode, i.id) = (wanted.account_id, wanted.livemode, wanted.id)
@@ -14,7 +14,8 @@ SELECT i.account_id, i.livemode, i.id, i.version, i.status, i.amount, i.currency
 -- The checkout sessions of locked intents.
 SELECT s.account_id, s.livemode, s.id, s.version, s.status, s.payment_status, s.amount_total, s.currency, s.line_items,
        s.ui_mode, s.expires_at, s.created_at, s.payment_intent, s.success_url, s.cancel_url, s.return_url,
-       s.client_reference_id, s.client_secret, s.metadata, s.payment_intent_data, s.decline_count, s.completed_at
+       s.client_reference_id, s.client_secret, s.metadata, s.payment_intent_data, s.decline_count, s.completed_at,
+       s.customer, s.saves_card
   FROM checkout_session s
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (s.account_id, s.livemode, s.id) = (wanted.account_id, wanted.livemode, wanted.id)
@@ -31,7 +32,7 @@ SELECT c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_me
        r.final AS r_final, r.reason AS r_reason, r.acquirer_reference AS r_acquirer_reference, r.refusal AS r_refusal,
        r.refund AS r_refund,
        m.card_reference, m.brand, m.first6, m.last4, m.exp_month, m.exp_year, m.fingerprint, m.authentication_required,
-       m.created_at AS m_created_at, m.metadata AS m_metadata
+       m.created_at AS m_created_at, m.metadata AS m_metadata, m.customer, m.attached_at, m.vault_token, m.single_use
   FROM charge c
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (c.account_id, c.livemode, c.payment_intent) = (wanted.account_id, wanted.livemode, wanted.id)
@@ -48,18 +49,19 @@ SELECT c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_me
 INSERT INTO payment_intent (account_id, livemode, id, version, status, amount, currency, capture_method, client_secret,
                             created_at, amount_capturable, amount_received, payment_method, latest_charge,
                             checkout_session, description, metadata, last_payment_error, next_action, return_url,
-                            cancellation_reason, capture_before_at, canceled_at)
+                            cancellation_reason, capture_before_at, canceled_at, customer, setup_future_usage)
 SELECT n.account_id, n.livemode, n.id, n.version, n.status, n.amount, n.currency, n.capture_method, n.client_secret,
        n.created_at, n.amount_capturable, n.amount_received, n.payment_method, n.latest_charge, n.checkout_session,
        n.description, n.metadata::jsonb, n.last_payment_error::jsonb, n.next_action::jsonb, n.return_url,
-       n.cancellation_reason, n.capture_before_at, n.canceled_at
+       n.cancellation_reason, n.capture_before_at, n.canceled_at, n.customer, n.setup_future_usage
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::text[], $6::bigint[], $7::text[], $8::text[],
               $9::text[], $10::timestamptz[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::text[],
               $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::timestamptz[],
-              $23::timestamptz[])
+              $23::timestamptz[], $24::text[], $25::text[])
        AS n(account_id, livemode, id, version, status, amount, currency, capture_method, client_secret, created_at,
             amount_capturable, amount_received, payment_method, latest_charge, checkout_session, description, metadata,
-            last_payment_error, next_action, return_url, cancellation_reason, capture_before_at, canceled_at);
+            last_payment_error, next_action, return_url, cancellation_reason, capture_before_at, canceled_at, customer,
+            setup_future_usage);
 
 -- open_payments
 -- Open payments, each with its session, its event with messages and deliveries, and its kept answer: one statement, one
@@ -80,11 +82,11 @@ WITH known AS MATERIALIZED (
                json_to_recordset($5::json) AS (
                    account_id text, livemode boolean, id text, version int, status text, amount bigint, currency text,
                    capture_method text, client_secret text, checkout_session text, description text, metadata text,
-                   created_at timestamptz, event text, request_id text, mode text, key text, generation int),
+                   customer text, setup_future_usage text, created_at timestamptz, event text, request_id text, mode text, key text, generation int),
                unnest($6::text[], $7::bytea[])
            ) AS n(account_id, livemode, id, version, status, amount, currency, capture_method, client_secret,
-                  checkout_session, description, metadata, created_at, event, request_id, mode, key, generation,
-                  object, answer)
+                  checkout_session, description, metadata, customer, setup_future_usage, created_at, event,
+                  request_id, mode, key, generation, object, answer)
      WHERE (SELECT known.still FROM known)
      LIMIT $8::int
 ), answered AS (
@@ -98,22 +100,25 @@ WITH known AS MATERIALIZED (
     SELECT asked.* FROM asked WHERE asked.generation IS NULL OR asked.id IN (SELECT answered.id FROM answered)
 ), intents AS (
     INSERT INTO payment_intent (account_id, livemode, id, version, status, amount, currency, capture_method, client_secret,
-                                checkout_session, description, metadata, created_at)
+                                checkout_session, description, metadata, customer, setup_future_usage, created_at)
     SELECT o.account_id, o.livemode, o.id, o.version, o.status, o.amount, o.currency, o.capture_method, o.client_secret,
-           o.checkout_session, o.description, o.metadata::jsonb, o.created_at
+           o.checkout_session, o.description, o.metadata::jsonb, o.customer, o.setup_future_usage, o.created_at
       FROM opened o
 ), sessions AS (
     INSERT INTO checkout_session (account_id, livemode, id, version, status, payment_status, amount_total, currency,
                                   line_items, ui_mode, expires_at, payment_intent, success_url, cancel_url, return_url,
-                                  client_reference_id, client_secret, metadata, payment_intent_data, created_at)
+                                  client_reference_id, client_secret, metadata, payment_intent_data, customer,
+                                  saves_card, created_at)
     SELECT n.account_id, n.livemode, n.id, n.version, n.status, n.payment_status, n.amount_total, n.currency,
            n.line_items::jsonb, n.ui_mode, n.expires_at, n.payment_intent, n.success_url, n.cancel_url, n.return_url,
-           n.client_reference_id, n.client_secret, n.metadata::jsonb, n.payment_intent_data::jsonb, n.created_at
+           n.client_reference_id, n.client_secret, n.metadata::jsonb, n.payment_intent_data::jsonb, n.customer,
+           n.saves_card, n.created_at
       FROM json_to_recordset($9::json) AS n(
                account_id text, livemode boolean, id text, version int, status text, payment_status text,
                amount_total bigint, currency text, line_items text, ui_mode text, expires_at timestamptz,
                payment_intent text, success_url text, cancel_url text, return_url text, client_reference_id text,
-               client_secret text, metadata text, payment_intent_data text, created_at timestamptz)
+               client_secret text, metadata text, payment_intent_data text, customer text, saves_card boolean,
+               created_at timestamptz)
       JOIN opened o ON o.id = n.payment_intent
 ), messages AS (
     INSERT INTO message (owner_id, id, api_version, body)
@@ -165,17 +170,18 @@ UPDATE payment_intent i
 INSERT INTO checkout_session (account_id, livemode, id, version, status, payment_status, amount_total, currency, line_items,
                               ui_mode, expires_at, created_at, payment_intent, success_url, cancel_url, return_url,
                               client_reference_id, client_secret, metadata, payment_intent_data, decline_count,
-                              completed_at)
+                              completed_at, customer, saves_card)
 SELECT n.account_id, n.livemode, n.id, n.version, n.status, n.payment_status, n.amount_total, n.currency,
        n.line_items::jsonb, n.ui_mode, n.expires_at, n.created_at, n.payment_intent, n.success_url, n.cancel_url,
        n.return_url, n.client_reference_id, n.client_secret, n.metadata::jsonb, n.payment_intent_data::jsonb,
-       n.decline_count, n.completed_at
+       n.decline_count, n.completed_at, n.customer, n.saves_card
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::text[], $6::text[], $7::bigint[], $8::text[],
               $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[], $15::text[],
-              $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::int[], $22::timestamptz[])
+              $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::int[], $22::timestamptz[],
+              $23::text[], $24::boolean[])
        AS n(account_id, livemode, id, version, status, payment_status, amount_total, currency, line_items, ui_mode,
             expires_at, created_at, payment_intent, success_url, cancel_url, return_url, client_reference_id,
-            client_secret, metadata, payment_intent_data, decline_count, completed_at);
+            client_secret, metadata, payment_intent_data, decline_count, completed_at, customer, saves_card);
 
 -- update_sessions
 -- Save changed checkout sessions, each only if it still has the status and version with which it was loaded.

@@ -2,7 +2,8 @@
 -- Payment intents by id, for retrieving and expanding.
 SELECT i.account_id, i.livemode, i.id, i.version, i.status, i.amount, i.currency, i.capture_method, i.client_secret, i.created_at,
        i.amount_capturable, i.amount_received, i.payment_method, i.latest_charge, i.checkout_session, i.description, i.metadata,
-       i.last_payment_error, i.next_action, i.return_url, i.cancellation_reason, i.capture_before_at, i.canceled_at
+       i.last_payment_error, i.next_action, i.return_url, i.cancellation_reason, i.capture_before_at, i.canceled_at,
+       i.customer, i.setup_future_usage
   FROM payment_intent i
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (i.account_id, i.livemode, i.id) = (wanted.account_id, wanted.livemode, wanted.id)
@@ -23,7 +24,7 @@ SELECT c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_me
 -- find_methods
 -- Payment methods by id, for retrieving and expanding.
 SELECT m.account_id, m.livemode, m.id, m.card_reference, m.brand, m.first6, m.last4, m.exp_month, m.exp_year, m.fingerprint,
-       m.authentication_required, m.created_at, m.metadata
+       m.authentication_required, m.created_at, m.metadata, m.customer, m.attached_at, m.vault_token, m.single_use
   FROM payment_method m
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (m.account_id, m.livemode, m.id) = (wanted.account_id, wanted.livemode, wanted.id)
@@ -42,7 +43,7 @@ SELECT f.account_id, f.livemode, f.id, f.version, f.payment_intent, f.charge, f.
 -- Checkout sessions by id, for retrieving and expanding.
 SELECT s.account_id, s.livemode, s.id, s.version, s.status, s.payment_status, s.amount_total, s.currency, s.line_items, s.ui_mode,
        s.expires_at, s.created_at, s.payment_intent, s.success_url, s.cancel_url, s.return_url, s.client_reference_id,
-       s.client_secret, s.metadata, s.payment_intent_data, s.decline_count, s.completed_at
+       s.client_secret, s.metadata, s.payment_intent_data, s.decline_count, s.completed_at, s.customer, s.saves_card
   FROM checkout_session s
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (s.account_id, s.livemode, s.id) = (wanted.account_id, wanted.livemode, wanted.id)
