@@ -34,6 +34,8 @@ ROLE_OF_ROOM: dict[str, str] = {}
 UNUSED = {"merchant kernel/logins"}
 # What a role may do although no statement of its rooms does it, each with its reason.
 GRANTED_FOR_OTHERS = {
+    **{f"gateway customer {verb}": "saved cards" for verb in ("SELECT", "INSERT", "UPDATE")},
+    **{f"gateway pii.customer_detail {verb}": "saved cards" for verb in ("SELECT", "INSERT", "UPDATE", "DELETE")},
     "gateway schema_version SELECT": "`serve` looks whether the schema is up to date",
     "merchant schema_version SELECT": "`serve` looks whether the schema is up to date",
 }
@@ -41,9 +43,9 @@ GRANTED_FOR_OTHERS = {
 APPEND_ONLY = {
     "gateway": {
         *("ledger_transaction", "event", "message", "delivery_attempt", "settlement_report", "outcome_resolution"),
-        "payment_method",
+        *("payment_method", "audit_entry", "audit_outcome"),
     },
-    "merchant": {"timeline", "audit", "message", "delivery_attempt", "settlement_file"},
+    "merchant": {"timeline", "audit", "audit_entry", "audit_outcome", "message", "delivery_attempt", "settlement_file"},
 }
 # What a reader must not see: (service, table, column); * for all of a table.
 NOT_FOR_READERS = {
@@ -53,6 +55,9 @@ NOT_FOR_READERS = {
     ("gateway", "operator_session", "*"),
     ("gateway", "idempotency_key", "*"),
     ("gateway", "webhook_endpoint", "secrets"),
+    ("gateway", "vault.card", "*"),
+    ("gateway", "pii.customer_detail", "*"),
+    ("gateway", "payment_method", "vault_token"),
     ("merchant", "api_key", "*"),
     ("merchant", "operator_key", "*"),
     ("merchant", "idempotency_key", "*"),

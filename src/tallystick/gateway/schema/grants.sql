@@ -11,6 +11,7 @@ GRANT SELECT ON schema_version TO tallystick_gateway;
 
 -- Append-only: what happened is neither changed nor taken back.
 GRANT SELECT, INSERT ON ledger_transaction, event, message, delivery_attempt, payment_method, settlement_report TO tallystick_gateway;
+GRANT SELECT, INSERT ON audit_entry, audit_outcome TO tallystick_gateway;
 GRANT INSERT ON outcome_resolution TO tallystick_gateway;
 
 -- Written once, but for the column that says what became of the row.
@@ -28,11 +29,22 @@ GRANT SELECT, INSERT, UPDATE ON simulated_authentication, simulated_operation, s
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_key, dead_letter_alert, fault TO tallystick_gateway;
 GRANT SELECT, INSERT, DELETE ON operator_session TO tallystick_gateway;
 
+-- Card numbers, each sealed under a key of its own that only the key-encryption key opens. Nobody else sees this schema.
+GRANT USAGE ON SCHEMA vault TO tallystick_gateway;
+GRANT SELECT, INSERT, UPDATE (due_at, data_key, key_version), DELETE ON vault.card TO tallystick_gateway;
+
+-- Who may come back, and what tells who they are.
+GRANT USAGE ON SCHEMA pii TO tallystick_gateway;
+GRANT SELECT, INSERT, UPDATE ON customer TO tallystick_gateway;
+GRANT SELECT, INSERT, UPDATE, DELETE ON pii.customer_detail TO tallystick_gateway;
+
 -- People and tools that look. Not for them: keys, passwords and sessions, signing secrets, stored answers.
 GRANT USAGE ON SCHEMA public TO tallystick_reader;
-GRANT SELECT ON schema_version, account, payment_method, payment_intent, checkout_session, charge, acquirer_request, refund, dispute,
+GRANT SELECT ON schema_version, account, payment_intent, checkout_session, charge, acquirer_request, refund, dispute,
     cases, outcome_resolution, ledger_transaction, balance_account, balance_release, payout, settlement_line, settlement_report,
     report_run, event, message, delivery, delivery_attempt, endpoint_health, dead_letter_alert, redrive, fault, sandbox_clock,
-    simulated_authentication, simulated_operation TO tallystick_reader;
+    simulated_authentication, simulated_operation, customer, audit_entry, audit_outcome TO tallystick_reader;
+GRANT SELECT (account_id, livemode, id, card_reference, brand, first6, last4, exp_month, exp_year, fingerprint, authentication_required,
+    metadata, created_at, customer, attached_at, single_use) ON payment_method TO tallystick_reader;
 GRANT SELECT (account_id, livemode, id, url, status, enabled_events, api_version, description, metadata, retry_delays_s, created_at,
     deleted_at) ON webhook_endpoint TO tallystick_reader;

@@ -10,6 +10,7 @@ GRANT SELECT ON schema_version TO tallystick_merchant;
 
 -- Append-only: what happened is neither changed nor taken back.
 GRANT SELECT, INSERT ON timeline, message, settlement_file TO tallystick_merchant;
+GRANT SELECT, INSERT ON audit_entry, audit_outcome TO tallystick_merchant;
 GRANT INSERT ON delivery_attempt, audit TO tallystick_merchant;
 
 -- Written once, but for the column that says what became of the row.
@@ -36,7 +37,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON pii.customer TO tallystick_pii;
 GRANT USAGE ON SCHEMA public TO tallystick_reader;
 GRANT SELECT ON schema_version, connection, connection_watch, orders, attempt, timeline, errand, refund, cases, case_proposal, audit,
     reconciliation, settlement_file, settlement_line, settlement_difference, mismatch, fee_contract, message, delivery,
-    delivery_attempt, endpoint_health, dead_letter_alert, redrive, sandbox_clock TO tallystick_reader;
+    delivery_attempt, endpoint_health, dead_letter_alert, redrive, sandbox_clock, audit_entry, audit_outcome TO tallystick_reader;
 GRANT SELECT (merchant_id, name, return_origins, late_policy, stock_url, created_at) ON merchant TO tallystick_reader;
 GRANT SELECT (merchant_id, connection_id, event_id, type, order_id, state, error, tries, due_at, received_at) ON inbox TO tallystick_reader;
 GRANT SELECT (merchant_id, endpoint_id, url, status, enabled_events, created_at, deleted_at) ON notification_endpoint
