@@ -56,6 +56,39 @@ def test_an_address_that_is_none_is_refused_without_being_shown() -> None:
     assert "hidden-word" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "json://alerts.example/",
+        "xml://10.0.0.1/",
+        "gotify://alerts.example/abcdefghijklmno",
+        "mailto://hazel:hidden-word@mail.example",
+        "mailtos://hazel:hidden-word@mail.example?mode=insecure",
+        "jsons://alerts.example/?verify=no",
+        "json://127.0.0.1:1/?verify=no",
+    ],
+)
+def test_alerts_go_out_encrypted_and_to_a_verified_peer(target: str) -> None:
+    """RULES §12."""
+    with pytest.raises(TargetInvalid, match="not encrypted") as refused:
+        AppriseAlerts([target])
+    assert "hidden-word" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "jsons://alerts.example/",
+        "json://localhost:8000/",
+        "mailtos://hazel:hidden-word@mail.example",
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#alerts",
+        "syslog://",
+    ],
+)
+def test_targets_that_are_protected_are_taken(target: str) -> None:
+    AppriseAlerts([target])
+
+
 async def test_it_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 

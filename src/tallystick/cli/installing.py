@@ -120,7 +120,9 @@ async def set_merchant_late_policy(settings: MerchantSettings, merchant_id: str,
 async def set_merchant_stock_hook(settings: MerchantSettings, merchant_id: str, url: str | None) -> str | None:
     """Where a merchant's stock is asked; the new secret that signs it. Raises AccountRefused, DatabaseUnavailable."""
     async with opened(settings.database_dsn, "accounts stock-hook", merchant_id) as database:
-        return await merchants.set_stock_hook(database, SystemEntropy(), merchant_id=merchant_id, url=url)
+        return await merchants.set_stock_hook(
+            database, SystemEntropy(), merchant_id=merchant_id, url=url, loopback=settings.shops_on_loopback
+        )
 
 
 async def add_gateway_connection(

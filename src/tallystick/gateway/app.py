@@ -71,7 +71,7 @@ from tallystick.gateway.webhooks.dead_letters import DeadLetters
 from tallystick.gateway.webhooks.endpoints import Endpoints, Names
 from tallystick.gateway.webhooks.operating import operator_routes
 from tallystick.gateway.webhooks.worker import backlog_keeper, dispatcher
-from tallystick.kernel.addresses import address_allowed
+from tallystick.kernel.addresses import address_allowed, url_allowed
 from tallystick.kernel.audit.api import audit_routes
 from tallystick.kernel.audit.trail import Trail
 from tallystick.kernel.backoff import schedule_of
@@ -142,8 +142,11 @@ async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) 
     secrets.watch(dsn, lambda _: database.renew())
     targets = secrets.live("alert_targets", settings.alert_targets)
     secrets.watch(targets, alerts.retarget)
-    allowed = partial(address_allowed, loopback=settings.webhooks_to_loopback)
-    http = Http1Client(address_allowed=allowed, ca_file=settings.ca_file or None)
+    http = Http1Client(
+        url_allowed=partial(url_allowed, loopback=settings.webhooks_to_loopback),
+        address_allowed=partial(address_allowed, loopback=settings.webhooks_to_loopback),
+        ca_file=settings.ca_file or None,
+    )
     clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
     return Ports(database, http, SystemNames(), clock, SystemEntropy(), alerts, key_encryption(settings))
 

@@ -1,9 +1,12 @@
-"""Which addresses and URLs of strangers may be called: the SSRF rules. Pure tables and functions. RULES §12.
+"""Which addresses and URLs may be called: the SSRF rules, in the one place. Pure tables and functions. RULES §12.
 
-    check_url          when an endpoint is registered: what is written
-    address_allowed    when a connection is made: what a name turned out to mean
+    check_url, address_allowed              strangers': webhook endpoints, shops' endpoints, shops' stock hooks
+    check_own_url, own_address_allowed      the operator's: gateways, which may stand inside the network
 
-The first gives people a clear answer; the second is the guard, since a name may mean something else at any time.
+The first of each looks at what is written, when it is registered, and gives people a clear answer. The second is the
+guard: it looks at what a name turned out to mean, when a connection is made, since that may be something else at any
+time; strangers' URLs are looked at once more as well (`url_allowed`). Return URLs are not in the list because nobody
+fetches them: a shopper's browser is sent there.
 """
 
 import re
@@ -59,6 +62,18 @@ _REFUSED_V6: Final = tuple(
         "3fff::/20",  # documentation
     )
 )
+
+_NEVER_OURS: Final = tuple(
+    ip_network(network)
+    for network in (
+        *("0.0.0.0/8", "100.100.100.200/32", "168.63.129.16/32", "169.254.0.0/16", "192.0.0.0/24", "192.0.2.0/24"),
+        *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+        "fd00:ec2::254/128",
+    )
+)
+"""Where no server of an operator's stands either: metadata services, link-local, documentation, multicast, reserved."""
+
+_OWN_V6: Final = ip_network("fc00::/7")
 
 _LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
@@ -130,6 +145,45 @@ def check_url(url: str, *, loopback: bool = False, ports: AbstractSet[int] = POR
     return target
 
 
+def url_allowed(url: str, *, loopback: bool = False) -> bool:
+    """Whether `url` would still be registered: asked once more before it is called."""
+    try:
+        check_url(url, loopback=loopback)
+    except UrlRefused:
+        return False
+    return True
+
+
+def own_address_allowed(address: str) -> bool:
+    """Whether a connection to a server that the operator named may be made: public, private or this machine's.
+
+    Whoever got such a name to mean something else still does not reach a metadata service.
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, IPv6Address) and parsed.scope_id is not None:
+        return False
+    if any(parsed in network for network in _NEVER_OURS):
+        return False
+    return parsed.version == 4 or _is_loopback(parsed) or parsed in _OWN_V6 or address_allowed(address)
+
+
+def check_own_url(url: str) -> Target:
+    """The target of a URL that the operator names, or UrlRefused: https, or http on this machine; any port; names and
+    addresses inside a network too, in their plain form. No user, no query, no fragment."""
+    parts = _parts(url)
+    if parts["query"]:
+        raise UrlRefused("it carries a query")
+    target, is_loopback = _target(parts, inside=True)
+    if parts["scheme"].lower() != "https" and not (is_loopback and parts["scheme"].lower() == "http"):
+        raise UrlRefused("it must begin with https://; plain HTTP is for this machine only")
+    if target.literal and not own_address_allowed(target.host):
+        raise UrlRefused("it leads to an address where no server stands")
+    return target
+
+
 def _parts(url: str) -> dict[str, str]:
     if len(url) > URL_CHARACTERS_MAX:
         raise UrlRefused(f"it is longer than {URL_CHARACTERS_MAX} characters")
@@ -145,8 +199,8 @@ def _parts(url: str) -> dict[str, str]:
     return match.groupdict(default="")
 
 
-def _target(parts: dict[str, str]) -> tuple[Target, bool]:
-    """The target and whether it is loopback."""
+def _target(parts: dict[str, str], *, inside: bool = False) -> tuple[Target, bool]:
+    """The target and whether it is loopback; names that mean something inside a network only where `inside`."""
     port = _port(parts)
     host = parts["host"].lower()
     if host.startswith("["):
@@ -158,7 +212,7 @@ def _target(parts: dict[str, str]) -> tuple[Target, bool]:
         # 017700000001 or 2130706433), so that all of them agree on what it means.
         v4 = _v4(host)
         return Target(str(v4), port, literal=True), _is_loopback(v4)
-    return _named(host, port)
+    return _named(host, port, inside)
 
 
 def _is_loopback(address: IPv4Address | IPv6Address) -> bool:
@@ -166,13 +220,13 @@ def _is_loopback(address: IPv4Address | IPv6Address) -> bool:
     return any(address in network for network in _LOOPBACK)
 
 
-def _named(host: str, port: int) -> tuple[Target, bool]:
+def _named(host: str, port: int, inside: bool) -> tuple[Target, bool]:
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise UrlRefused("its host is not a name")
     if labels[-1] == "localhost":
         return Target(host, port, literal=False), True
-    if len(labels) == 1 or labels[-1] in _INSIDE:
+    if not inside and (len(labels) == 1 or labels[-1] in _INSIDE):
         raise UrlRefused("its host is a name inside a network")
     return Target(host, port, literal=False), False
 

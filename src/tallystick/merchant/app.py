@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct, field
 
-from tallystick.kernel.addresses import address_allowed
+from tallystick.kernel.addresses import address_allowed, own_address_allowed, url_allowed
 from tallystick.kernel.audit.api import audit_routes
 from tallystick.kernel.audit.trail import Trail
 from tallystick.kernel.batching import QueueFull
@@ -111,8 +111,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class Ports(Struct, frozen=True):
-    """The outside world as the service sees it. `shops` is guarded: it calls strangers' addresses (RULES §12); None
-    where nothing is to be kept apart.
+    """The outside world as the service sees it. `http` calls gateways, which the operator names; `shops` calls
+    strangers' addresses and is guarded (RULES §12); None where nothing is to be kept apart.
     """
 
     database: Database
@@ -144,10 +144,13 @@ async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) 
     secrets.watch(dsn, lambda _: database.renew())
     targets = secrets.live("alert_targets", settings.alert_targets)
     secrets.watch(targets, alerts.retarget)
-    http = AiohttpClient(ca_file=settings.ca_file or None)
+    http = AiohttpClient(address_allowed=own_address_allowed, ca_file=settings.ca_file or None)
     clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
-    allowed = partial(address_allowed, loopback=settings.shops_on_loopback)
-    shops = Http1Client(address_allowed=allowed, ca_file=settings.ca_file or None)
+    shops = Http1Client(
+        url_allowed=partial(url_allowed, loopback=settings.shops_on_loopback),
+        address_allowed=partial(address_allowed, loopback=settings.shops_on_loopback),
+        ca_file=settings.ca_file or None,
+    )
     return Ports(database, http, secrets.secrets, clock, SystemEntropy(), shops, alerts)
 
 

@@ -24,7 +24,7 @@ class Alerts(Protocol):
 
 
 class TargetInvalid(ValueError):
-    """An address that apprise cannot read. The text does not show it."""
+    """An address that apprise cannot read, or that would carry alerts unprotected. The text does not show it."""
 
 
 class AppriseAlerts:
@@ -61,4 +61,23 @@ def _targets(addresses: Sequence[str]) -> Any:
     for place, address in enumerate(addresses, start=1):
         if not found.add(address):
             raise TargetInvalid(f"alert target {place} is no address that apprise can read")
+    for place, target in enumerate(found, start=1):
+        if not _protected(target):
+            raise TargetInvalid(
+                f"alert target {place} is not encrypted, or its certificate is not to be verified: take the form "
+                "with an s at its end (jsons://, mailtos://), without verify=no"
+            )
     return found
+
+
+def _protected(target: Any) -> bool:
+    """Whether an alert goes there encrypted and to a verified peer, or stays on this machine. RULES §12."""
+    if not target.verify_certificate:
+        return False
+    if target.secure_protocol is None or target.host in _LOOPBACK:  # syslog, a desktop's notifications
+        return True
+    has_a_plain_form = target.protocol is not None
+    return (target.secure or not has_a_plain_form) and getattr(target, "secure_mode", "") != "insecure"
+
+
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")

@@ -9,12 +9,13 @@ after it.
 
 Reasons are words out of this list, fit for rows, labels and people:
 
-    NotSent   invalid_url · dns · address_refused · connection_refused · connect_timeout · connect_failed ·
+    NotSent   invalid_url · dns · address_refused · plain_http · connection_refused · connect_timeout · connect_failed ·
               tls_certificate · tls
     Unknown   answer_timeout · body_timeout · connection_lost · malformed_answer · failed
 """
 
 import asyncio
+import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -96,8 +97,31 @@ class Downloads(Http, Protocol):
         ...
 
 
+def http_url(url: str) -> URL:
+    """`url` in its parts. Raises ValueError for what is no http address, or names a user."""
+    parsed = URL(url)
+    named = parsed.raw_host and parsed.port
+    if parsed.scheme not in ("http", "https") or not named or parsed.raw_user or parsed.raw_password:
+        raise ValueError("not an http address")
+    return parsed
+
+
 class AddressRefused(OSError):
     """The guard does not let us connect there."""
+
+
+class PlainHttpRefused(AddressRefused):
+    """It would be sent for everybody on the way to read: plain HTTP is for this machine only."""
+
+
+def refuse_plain_http(address: str) -> None:
+    """Let what is not encrypted go to loopback alone, whatever name was written. Raises PlainHttpRefused. RULES §12."""
+    parsed = ipaddress.ip_address(address)
+    if not any(parsed in network for network in _LOOPBACK):  # is_loopback takes mapped addresses in from 3.13 on
+        raise PlainHttpRefused("plain HTTP")
+
+
+_LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
 class AiohttpClient:
@@ -105,6 +129,7 @@ class AiohttpClient:
 
     `address_allowed` is asked for every address that is about to be dialled, however it was written or found; None lets
     every address through (for peers that the operator configured, not for user-given ones). RULES §12, SSRF.
+    Certificates are always verified, TLS is 1.2 or newer, and what is not encrypted goes to this machine alone.
     """
 
     def __init__(
@@ -126,7 +151,10 @@ class AiohttpClient:
         return await self._carry_out(request, into)
 
     async def _carry_out(self, request: HttpRequest, into: Callable[[bytes], object] | None) -> Exchange:
-        progress = _Progress()
+        try:
+            progress = _Progress(plain=http_url(request.url).scheme == "http")
+        except ValueError:
+            return NotSent("invalid_url")
         _PROGRESS.set(progress)
         try:
             async with asyncio.timeout(request.deadline_s):
@@ -180,6 +208,8 @@ class AiohttpClient:
         family, kind, protocol, _, place = address
         if not self._address_allowed(str(place[0])):
             raise AddressRefused("address not allowed")
+        if _PROGRESS.get().plain:
+            refuse_plain_http(str(place[0]))
         return socket.socket(family, kind, protocol)
 
     async def close(self) -> None:
@@ -252,11 +282,12 @@ class _GuardedResolver(AbstractResolver):
 
 
 class _Progress:
-    """How far one exchange has come."""
+    """How far one exchange has come, and whether it is not encrypted."""
 
-    __slots__ = ("phase",)
+    __slots__ = ("phase", "plain")
 
-    def __init__(self) -> None:
+    def __init__(self, *, plain: bool) -> None:
+        self.plain = plain
         self.phase: Literal["connecting", "sending", "answered"] = "connecting"
 
 
@@ -306,6 +337,7 @@ def reason_not_sent(error: Exception) -> str:
 
 
 _REASONS_NOT_SENT: tuple[tuple[type[Exception], str], ...] = (
+    (PlainHttpRefused, "plain_http"),
     (AddressRefused, "address_refused"),
     (socket.gaierror, "dns"),
     (aiohttp.InvalidURL, "invalid_url"),

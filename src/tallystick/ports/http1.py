@@ -18,7 +18,6 @@ from typing import Final, NamedTuple, cast
 
 from aiohappyeyeballs import start_connection
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
-from yarl import URL
 
 from tallystick.ports import http
 from tallystick.ports.http import AddressRefused, Answered, Exchange, HttpRequest, NotSent, SystemNames, Unknown
@@ -55,7 +54,16 @@ class Target(NamedTuple):
 class Http1Client:
     """Sends requests over connections that are kept for a few seconds. Never HEAD: its answers have no body to end."""
 
-    def __init__(self, *, address_allowed: Callable[[str], bool] | None = None, ca_file: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        url_allowed: Callable[[str], bool] | None = None,
+        address_allowed: Callable[[str], bool] | None = None,
+        ca_file: str | None = None,
+    ) -> None:
+        """`url_allowed` is asked for what is written, `address_allowed` for every address that is about to be dialled;
+        None lets everything through. RULES §12, SSRF."""
+        self._url_allowed = lru_cache(TARGETS_MAX)(url_allowed) if url_allowed is not None else None
         self._address_allowed = address_allowed
         self._names = SystemNames()
         self._lookups: dict[str, tuple[float, asyncio.Task[Addresses]]] = {}
@@ -76,6 +84,8 @@ class Http1Client:
             written = _written(request, target)
         except ValueError:
             return NotSent("invalid_url")
+        if self._url_allowed is not None and not self._url_allowed(request.url):
+            return NotSent("address_refused")
         if self._busy >= http.CONNECTIONS_MAX and not await self._place(ends_s):
             return NotSent("connect_timeout")
         self._busy += 1
@@ -135,6 +145,9 @@ class Http1Client:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout_at(ends_s):
             found = await self._addresses(target.peer.host)
+            if not target.peer.tls:
+                for _, place in found:
+                    http.refuse_plain_http(place)
             infos = [
                 (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (place, target.peer.port))
                 for family, place in found
@@ -345,10 +358,10 @@ class _Connection(asyncio.Protocol):
 @lru_cache(TARGETS_MAX)
 def _target(url: str) -> Target:
     """Where `url` leads. Raises ValueError for what is no http address, or names a user."""
-    parsed = URL(url)
+    parsed = http.http_url(url)
     host, port = parsed.raw_host, parsed.port
-    if parsed.scheme not in ("http", "https") or not host or not port or parsed.raw_user or parsed.raw_password:
-        raise ValueError("not an http address")
+    assert host is not None
+    assert port is not None
     return Target(Peer(parsed.scheme == "https", host, port), parsed.raw_path_qs, parsed.host_port_subcomponent or host)
 
 

@@ -311,7 +311,9 @@ async def test_of_many_workers_one_gives_back(stage: Stage) -> None:
 async def test_policy_and_hook_are_set_by_command(stage: Stage, shelf: Shelf) -> None:
     """The hook's secret is shown once; plain HTTP is for loopback alone."""
     await set_late_policy(stage.database, merchant_id=stage.merchant_id, policy="accept_if_available")
-    secret = await set_stock_hook(stage.database, SystemEntropy(), merchant_id=stage.merchant_id, url=shelf.url)
+    secret = await set_stock_hook(
+        stage.database, SystemEntropy(), merchant_id=stage.merchant_id, url=shelf.url, loopback=True
+    )
     assert secret is not None
     assert verify_standard([secret], _signed(secret), b"{}", SystemClock().now()) == "id"
     for refused in (

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
+from tallystick.kernel.addresses import UrlRefused, check_own_url, check_url
 from tallystick.kernel.identifiers import new_owner_id, new_secret, owned_id
 from tallystick.merchant.gateways.port import SignatureScheme
 from tallystick.ports.clock import Clock
@@ -131,11 +132,17 @@ async def set_late_policy(database: Database, *, merchant_id: str, policy: str) 
         raise AccountRefused(f"there is no merchant {merchant_id}")
 
 
-async def set_stock_hook(database: Database, entropy: Entropy, *, merchant_id: str, url: str | None) -> str | None:
-    """Where the shop's stock is asked and told, with a new secret that signs it, shown once; None for no hook."""
+async def set_stock_hook(
+    database: Database, entropy: Entropy, *, merchant_id: str, url: str | None, loopback: bool = False
+) -> str | None:
+    """Where the shop's stock is asked and told, with a new secret that signs it, shown once; None for no hook.
+
+    It is a stranger's address; `loopback` is the development setting that lets it stand on this machine.
+    """
     secret = new_webhook_secret(entropy) if url is not None else None
-    address = check_gateway_url(url) if url is not None else None
-    if not await database.execute(SQL.set_stock_hook, merchant_id, address, secret):
+    if url is not None:
+        check_shop_url(url, loopback=loopback)
+    if not await database.execute(SQL.set_stock_hook, merchant_id, url, secret):
         raise AccountRefused(f"there is no merchant {merchant_id}")
     return secret
 
@@ -192,11 +199,21 @@ def check_origin(origin: str) -> str:
 
 
 def check_gateway_url(url: str) -> str:
-    """A gateway's base address; plain HTTP on loopback only (RULES §12)."""
-    parts = _split(url)
-    if parts.query or parts.fragment:
-        raise AccountRefused("a gateway's address has neither query nor fragment")
+    """A gateway's base address, as the operator names it. RULES §12."""
+    try:
+        check_own_url(url)
+    except UrlRefused as refused:
+        raise AccountRefused(f"the gateway's address: {refused}") from None
     return url.rstrip("/")
+
+
+def check_shop_url(url: str, *, loopback: bool) -> str:
+    """An address of a shop's that we are to call: a stranger's. RULES §12."""
+    try:
+        check_url(url, loopback=loopback)
+    except UrlRefused as refused:
+        raise AccountRefused(str(refused)) from None
+    return url
 
 
 def origin_of(url: str) -> str:

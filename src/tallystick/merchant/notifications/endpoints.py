@@ -6,11 +6,10 @@ from typing import Final
 
 from msgspec import Struct
 
-from tallystick.kernel.addresses import UrlRefused, check_url
 from tallystick.kernel.delivery import keeper
 from tallystick.kernel.delivery.protocol import EndpointKey
 from tallystick.kernel.identifiers import owned_id
-from tallystick.merchant.accounts.commands import AccountRefused, new_webhook_secret
+from tallystick.merchant.accounts.commands import AccountRefused, check_shop_url, new_webhook_secret
 from tallystick.merchant.notifications.events import ALL, EVENT_TYPES
 from tallystick.merchant.notifications.listeners import SQL
 from tallystick.merchant.notifications.notices import LIVEMODE
@@ -60,7 +59,7 @@ async def add_endpoint(
     endpoint_id = owned_id(PREFIX, merchant_id, at, entropy)
     wanted = sorted(set(events)) or [ALL]
     inserted = await database.execute(
-        SQL.insert_endpoint, merchant_id, endpoint_id, _checked(url, loopback), wanted, [secret], at
+        SQL.insert_endpoint, merchant_id, endpoint_id, check_shop_url(url, loopback=loopback), wanted, [secret], at
     )
     if not inserted:
         raise AccountRefused(f"there is no merchant {merchant_id}")
@@ -79,7 +78,10 @@ async def move_endpoint(
     database: Database, *, merchant_id: str, endpoint_id: str, url: str, loopback: bool = False
 ) -> None:
     """Tell an endpoint its new address."""
-    _one(await database.execute(SQL.set_url, merchant_id, endpoint_id, _checked(url, loopback)), endpoint_id)
+    _one(
+        await database.execute(SQL.set_url, merchant_id, endpoint_id, check_shop_url(url, loopback=loopback)),
+        endpoint_id,
+    )
 
 
 async def roll_secret(database: Database, entropy: Entropy, *, merchant_id: str, endpoint_id: str) -> str:
@@ -103,14 +105,6 @@ async def switch_endpoint(
 async def remove_endpoint(database: Database, clock: Clock, *, merchant_id: str, endpoint_id: str) -> None:
     """Delete an endpoint; what is still due to it becomes dead letters."""
     _one(await database.execute(SQL.delete_endpoint, merchant_id, endpoint_id, clock.now()), endpoint_id)
-
-
-def _checked(url: str, loopback: bool) -> str:
-    try:
-        check_url(url, loopback=loopback)
-    except UrlRefused as refused:
-        raise AccountRefused(str(refused)) from None
-    return url
 
 
 def _one(touched: int, endpoint_id: str) -> None:
