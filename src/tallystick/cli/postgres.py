@@ -122,6 +122,8 @@ def given_dsn(service: str) -> str | None:
     try:
         return _read_dsn(service, os.environ)
     except SettingsRefused:
+        if any(f"{DSN_VARIABLES[service]}{suffix}" in os.environ for suffix in ("_FILE", "_VAULT")):
+            raise  # it is named, and cannot be read: nobody wants another database for that
         _read_dsn(service, os.environ | {DSN_VARIABLES[service]: "missing"})  # raises where that is not all
         return None
 
@@ -135,7 +137,7 @@ def owner_dsn(service: str) -> str | None:
 
 def without_owners(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of a service: whose the tables are is none of its business."""
-    kept = {f"{name}{suffix}" for name in OWNER_DSN_VARIABLES.values() for suffix in ("", "_FILE")}
+    kept = {f"{name}{suffix}" for name in OWNER_DSN_VARIABLES.values() for suffix in ("", "_FILE", "_VAULT")}
     return {name: value for name, value in environ.items() if name not in kept}
 
 
