@@ -47,7 +47,7 @@ async def apply_facts(tx: Transaction, learnt: Sequence[Learnt], at: datetime, o
 
 
 def decide_batch(orders: Mapping[OrderKey, LoadedOrder], learnt: Sequence[Learnt]) -> Applied:
-    """What a batch of facts does to the orders that were loaded for it. Pure."""
+    """What a batch of facts does to the orders that were loaded for it; the changes in id order. Pure."""
     known: dict[OrderKey, list[Learnt]] = {}
     unknown = []
     for each in learnt:
@@ -56,7 +56,7 @@ def decide_batch(orders: Mapping[OrderKey, LoadedOrder], learnt: Sequence[Learnt
             unknown.append(each)
         else:
             known.setdefault(order.key, []).append(each)
-    changes = [change for key, about in known.items() if (change := decide(orders[key], about)) is not None]
+    changes = [change for key in sorted(known) if (change := decide(orders[key], known[key])) is not None]
     return Applied(changes, unknown)
 
 
@@ -74,7 +74,8 @@ async def save(
     webhooks: Sequence[WebhookRow] = (),
     raws: Sequence[bytes] = (),
 ) -> set[OrderKey]:
-    """Store a batch of changes and the webhooks that brought them, in one statement; gives the orders that were saved.
+    """Store a batch of changes, in id order, and the webhooks that brought them, in one statement; gives the orders
+    that were saved.
 
     Under their locks that is all of them. Without locks, an order that changed since it was loaded is left out, with
     its attempts, its timeline and its webhooks: load it again and decide again.
@@ -87,10 +88,14 @@ async def save(
         recordset([order_row(place, change) for place, change in enumerate(changes)]),
         recordset([row for place, change in enumerate(changes) for row in attempt_rows(place, change)]),
         recordset([row for place, change in enumerate(changes) for row in line_rows(place, change)]),
-        recordset(webhooks),
+        recordset(sorted(webhooks, key=_inbox_key)),
         list(raws),
     )
-    return {OrderKey(row["merchant_id"], row["order_id"]) for row in rows}
+    return {changes[row["place"]].key for row in rows}
+
+
+def _inbox_key(row: WebhookRow) -> tuple[str, str, str]:
+    return (row.merchant_id, row.connection_id, row.event_id)
 
 
 def loaded(row: Record) -> LoadedOrder:

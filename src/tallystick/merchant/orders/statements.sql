@@ -9,30 +9,22 @@ SELECT o.merchant_id, o.order_id, o.connection_id, o.amount_minor, o.currency, o
 -- save_changes
 -- Store what was decided about a batch of orders: the orders, the attempts that changed, one timeline row per change, and the
 -- webhooks that brought the news. An order whose version is no longer the one that was decided about is left out with all that
--- belongs to it. Gives the orders that were saved.
--- Rows are locked in id order, those of the inbox after those of the orders, so that nobody waits in a circle; and one by one
--- through the index, also by a plan that was made while the tables were small.
-WITH held AS MATERIALIZED (
-    SELECT u.*
-      FROM (SELECT *
-              FROM json_to_recordset($2::json) AS r(
-                   place int, merchant_id text, order_id text, version_before bigint, version bigint, facts jsonb, state text,
-                   fulfilment text, attention text, late boolean, overpaid boolean, keeper int, released int,
-                   attempt_newest int, amount_captured_minor bigint, amount_refunded_minor bigint)
-             ORDER BY r.merchant_id COLLATE "C", r.order_id COLLATE "C") AS u
-     CROSS JOIN LATERAL (
-           SELECT FROM orders o
-            WHERE (o.merchant_id, o.order_id, o.version) = (u.merchant_id, u.order_id, u.version_before)
-              FOR NO KEY UPDATE) AS still
-), saved AS (
+-- belongs to it. Gives the places of the orders that were saved.
+-- Orders and webhooks come in id order and are locked in it, webhooks after all orders, so that nobody waits in a circle. Every
+-- part of the statement costs the smallest batch its preparation, which is most of what that costs: so there are no more than these.
+WITH saved AS (
     UPDATE orders o
-       SET facts = h.facts, state = h.state, fulfilment = h.fulfilment, attention = h.attention, late = h.late, overpaid = h.overpaid,
-           keeper = h.keeper, released = h.released, attempt_newest = h.attempt_newest,
-           amount_captured_minor = h.amount_captured_minor, amount_refunded_minor = h.amount_refunded_minor,
-           paid_at = CASE WHEN h.state = 'PAID' AND o.state <> 'PAID' THEN $1::timestamptz ELSE o.paid_at END,
-           version = h.version, updated_at = $1::timestamptz
-      FROM held h
-     WHERE (o.merchant_id, o.order_id) = (h.merchant_id, h.order_id)
+       SET facts = u.facts, state = u.state, fulfilment = u.fulfilment, attention = u.attention, late = u.late, overpaid = u.overpaid,
+           keeper = u.keeper, released = u.released, attempt_newest = u.attempt_newest,
+           amount_captured_minor = u.amount_captured_minor, amount_refunded_minor = u.amount_refunded_minor,
+           paid_at = CASE WHEN u.state = 'PAID' AND o.state <> 'PAID' THEN $1::timestamptz ELSE o.paid_at END,
+           version = u.version, updated_at = $1::timestamptz
+      FROM json_to_recordset($2::json) AS u(
+           place int, merchant_id text, order_id text, version_before bigint, version bigint, facts jsonb, state text,
+           fulfilment text, attention text, late boolean, overpaid boolean, keeper int, released int,
+           attempt_newest int, amount_captured_minor bigint, amount_refunded_minor bigint)
+     WHERE (o.merchant_id, o.order_id, o.version) = (u.merchant_id, u.order_id, u.version_before)
+    RETURNING u.place, o.merchant_id, o.order_id
 ), attempts AS (
     UPDATE attempt a
        SET state = u.state,
@@ -50,20 +42,20 @@ WITH held AS MATERIALIZED (
            lease_until = CASE WHEN u.close_step = 1 OR u.state IN ('closed', 'succeeded') THEN NULL ELSE a.lease_until END,
            generation = a.generation + u.close_step,
            tries = CASE WHEN u.close_step = 1 THEN 0 ELSE a.tries END
-      FROM (SELECT h.merchant_id, h.order_id, r.*
-              FROM held h
+      FROM (SELECT s.merchant_id, s.order_id, r.*
+              FROM saved s
               JOIN json_to_recordset($3::json) AS r(
                    order_place int, number int, state text, checkout_session text, payment_intent text, redirect_url text,
-                   client_secret text, close_reason text, close_step int) ON r.order_place = h.place
+                   client_secret text, close_reason text, close_step int) ON r.order_place = s.place
             OFFSET 0) AS u  -- first each row to its order, once, and then to its attempt
      WHERE (a.merchant_id, a.order_id, a.number) = (u.merchant_id, u.order_id, u.number)
 ), lines AS (
     INSERT INTO timeline (merchant_id, order_id, number, at, source, attempt, fact, state_before, state_after, reference)
-    SELECT h.merchant_id, h.order_id, u.number, $1::timestamptz, u.source, u.attempt, u.fact, u.state_before, u.state_after, u.reference
-      FROM held h
+    SELECT s.merchant_id, s.order_id, u.number, $1::timestamptz, u.source, u.attempt, u.fact, u.state_before, u.state_after, u.reference
+      FROM saved s
       JOIN json_to_recordset($4::json) AS u(
            order_place int, number bigint, source text, attempt int, fact jsonb, state_before text, state_after text,
-           reference text) ON u.order_place = h.place
+           reference text) ON u.order_place = s.place
 ), webhooks AS (
     INSERT INTO inbox (merchant_id, connection_id, event_id, type, order_id, state, error, due_at, received_at, raw)
     SELECT u.merchant_id, u.connection_id, u.event_id, u.type, u.order_id, u.state, u.error, u.due_at, $1::timestamptz,
@@ -71,12 +63,10 @@ WITH held AS MATERIALIZED (
       FROM json_to_recordset($5::json) AS u(
            place int, order_place int, merchant_id text, connection_id text, event_id text, type text, order_id text,
            state text, error text, due_at timestamptz)
-      LEFT JOIN held h ON h.place = u.order_place
-     WHERE u.order_place IS NULL OR h.place IS NOT NULL
-     ORDER BY u.merchant_id COLLATE "C", u.connection_id COLLATE "C", u.event_id COLLATE "C"
+     WHERE u.order_place IS NULL OR u.order_place IN (SELECT s.place FROM saved s)
         ON CONFLICT (merchant_id, connection_id, event_id) DO NOTHING
 )
-SELECT h.merchant_id, h.order_id FROM held h;
+SELECT s.place FROM saved s;
 
 -- attempts_of_intents
 -- Which attempt a payment intent of a connection belongs to: events about refunds and disputes name the payment alone.
