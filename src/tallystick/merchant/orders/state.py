@@ -67,11 +67,6 @@ def state_of(facts: Facts, owed: Owed) -> OrderState:
     return STATE_OF_CLOSED[close_reason(newest)] if newest.state == "closed" else "PENDING"
 
 
-def candidates(facts: Facts, owed: Owed) -> list[int]:
-    """The attempts that pay the order, lowest number first."""
-    return sorted(n for n, attempt in facts.attempts.items() if pays(attempt, owed))
-
-
 def close_reason(attempt: AttemptFacts) -> CloseReason:
     """Why the attempt was closed: our own stored reason, or else the gateway's, which may report a cancelled checkout
     as expired.
@@ -89,15 +84,20 @@ def standing(facts: Facts, owed: Owed) -> Standing:
     `conclude`), and is `held` again while something speaks against shipping (`held_for`).
     """
     # One walk over the attempts: this runs for every webhook.
+    agreed = (owed.currency, owed.amount_minor)
+    paying = []
     succeeded = captured_minor = refunded_minor = 0
     differs = False
-    for attempt in facts.attempts.values():
+    for number, attempt in facts.attempts.items():
         succeeded += attempt.state == "succeeded"
         captured_minor += attempt.captured.get(owed.currency, 0)
         refunded_minor += _refunded(attempt, owed.currency) if attempt.refunds else 0
-        differs = differs or any(given != (owed.currency, owed.amount_minor) for given in attempt.authorised)
-    state, holding = state_of(facts, owed), held_for(facts)
-    keeper = (facts.keeper or candidates(facts, owed)[0]) if state == "PAID" else None
+        differs = differs or attempt.authorised not in ((), (agreed,))
+        if pays(attempt, owed):
+            paying.append(number)
+    state = "PAID" if paying else state_of(facts, owed)
+    keeper = (facts.keeper or min(paying)) if paying else None
+    holding = held_for(facts)
     return Standing(
         state=state,
         fulfilment=_fulfilment(facts, holding) if state == "PAID" else "none",
