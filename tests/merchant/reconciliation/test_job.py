@@ -1,6 +1,7 @@
 """A day from the gateway's report to its end: fetched, checked, compared, resolved (RULES §11)."""
 
 import asyncio
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -239,6 +240,74 @@ async def test_killed_halfway_and_started_again_it_finishes_once(
     assert await books.cases() == ["recon_unknown_payment"]
     paid = await books.rows("SELECT order_id FROM timeline WHERE state_before <> 'PAID' AND state_after = 'PAID'")
     assert len(paid) == 2
+
+
+WORKER = """
+import asyncio, sys
+from datetime import UTC, datetime
+
+from tallystick.merchant.accounts.directory import Directory
+from tallystick.merchant.gateways.stripe_reports import StripeReports
+from tallystick.merchant.orders.outbox import Outbox
+from tallystick.merchant.reconciliation.job import Reconciler
+from tallystick.merchant.reconciliation.resolving import Resolver
+from tallystick.merchant.reconciliation.salvaging import Salvager
+from tallystick.merchant.reconciliation.taking import Taker
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.database import open_database
+from tallystick.ports.entropy import SystemEntropy
+from tallystick.ports.http import AiohttpClient
+
+class Clock(SystemClock):
+    def now(self):
+        return datetime(2026, 11, 27, 3, tzinfo=UTC)
+
+class Keys:
+    def read(self, reference):
+        return "sk_test_of_no_value"
+
+async def work(dsn):
+    database, clock, entropy = await open_database(dsn), Clock(), SystemEntropy()
+    reports, outbox = StripeReports(AiohttpClient(), Keys(), clock, entropy), Outbox(clock, entropy)
+    salvager = Salvager(database, reports, clock, outbox)
+    taker = Taker(database, reports, salvager, clock, entropy)
+    resolver = Resolver(database, reports, clock, entropy, outbox)
+    await Reconciler(database, Directory(database, clock), taker, resolver, clock, entropy, None).run()
+
+asyncio.run(work(sys.argv[1]))
+"""
+LONG_LINES = 300_000  # seconds of reading; how far it is is told every hundred thousand
+
+
+async def test_killed_in_the_middle_of_a_long_file_it_is_finished_by_another(
+    books: Books, files: Files, merchant_dsn: str
+) -> None:
+    """A real process and a real SIGKILL: nothing of the half that was read stays, what is merged is merged once."""
+    lost = await books.order(1, "PENDING")
+    books.gateway.captured(1, lost)
+    adjustment = files.stripe_row(0, "adjustment", created_utc="2026-11-26 10:00:00") | {"payment_intent_id": ""}
+    head, line = files.stripe(adjustment).decode().splitlines()
+    lines = [line.replace("txn_0", f"txn_long{number}", 1) for number in range(LONG_LINES)]
+    charge = files.stripe(row(books, files, 1, lost)).decode().splitlines()[1]
+    books.gateway.raw, books.gateway.manifest = "\n".join([head, *lines, charge, ""]).encode(), None
+
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, merchant_dsn)
+    async with asyncio.timeout(60):
+        while not await books.rows("SELECT 1 FROM reconciliation WHERE lines_read > 0"):  # noqa: ASYNC110 - a process
+            await asyncio.sleep(0.02)
+    worker.kill()
+    await worker.wait()
+    assert [each["state"] for each in await books.rows("SELECT state FROM reconciliation")] == ["due"]
+
+    await books.run()
+    assert [each["state"] for each in await books.rows("SELECT state FROM reconciliation")] == ["due"], "it is held"
+    books.clock.at += timedelta(hours=1)
+    await books.run()
+    codes = await books.rows("SELECT code, count(*)::int AS n FROM settlement_line GROUP BY code ORDER BY code")
+    assert [(each["code"], each["n"]) for each in codes] == [("adjustment", LONG_LINES), ("captured_but_pending", 1)]
+    assert await books.found() == {("captured_but_pending", "resolved")}
+    paid = await books.rows("SELECT reference FROM timeline WHERE state_before <> 'PAID' AND state_after = 'PAID'")
+    assert [each["reference"] for each in paid] == ["recon:pi_1"]
 
 
 async def test_missing_lines_wait_and_come_or_become_a_case(books: Books, files: Files) -> None:
