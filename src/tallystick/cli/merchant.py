@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tallystick.cli import audit, cases, clock, inbox, notifications, operators, reconcile
+from tallystick.cli import audit, cases, clock, fee_contracts, inbox, notifications, operators, reconcile
 from tallystick.cli.failures import CommandFailed, CommandRefused
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, show
@@ -33,6 +33,7 @@ app.add_typer(notifications.app, name="endpoints")
 app.add_typer(notifications.letters, name="dead-letters")
 app.add_typer(cases.app, name="cases")
 app.command("reconcile")(reconcile.reconcile)
+connections.command("fees")(fee_contracts.fees)
 
 
 class Adapter(StrEnum):

@@ -76,6 +76,7 @@ from tallystick.merchant.orders.api import order_routes
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.polling.commands import Poller
 from tallystick.merchant.reconciliation.api import reconciliation_routes
+from tallystick.merchant.reconciliation.contracts import contract_routes
 from tallystick.merchant.reconciliation.job import Reconciler
 from tallystick.merchant.reconciliation.resolving import Resolver
 from tallystick.merchant.reconciliation.salvaging import Salvager
@@ -213,6 +214,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
     operated = [
         *case_operations(database, proposals),
+        *contract_routes(database, clock, entropy),
         *inbox_routes(database, inbox, clock),
         *letter_routes(letters, redrives, Standings(database, clock)),
     ]

@@ -68,3 +68,15 @@ async def test_a_refused_file_is_an_error(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "day.csv").write_bytes(b"damaged")
     status, said = await command(stage, "reconcile", "--file", str(tmp_path / "day.csv"), "--format", "adyen")
     assert (status != 0, "refused" in said) == (True, True), said
+
+
+async def test_fees_are_agreed_by_command(stage: Stage, files: Files) -> None:
+    key = (await create_key(stage.database, "Ada", at=SystemClock().now(), entropy=SystemEntropy())).key
+    about = ("connections", "fees", stage.connection_id)
+    status, said = await command(stage, *about, operator=key)
+    assert (status, "fees are not looked at" in said) == (0, True), said
+    terms = ("--basis-points", "140", "--fixed", "25", "--from", "2026-11-01")
+    status, said = await command(stage, *about, "eur", *terms, operator=key)
+    assert (status, said.strip()) == (0, "EUR from 2026-11-01: 140 basis points and 25 minor units"), said
+    status, said = await command(stage, *about, "eur", "--drop", "--from", "2026-11-01", operator=key)
+    assert (status, "fees are not looked at" in said) == (0, True), said

@@ -28,7 +28,11 @@ INSERT_RUN = """
 INSERT INTO reconciliation (merchant_id, reconciliation_id, connection_id, business_date, source, requested_by, due_at, created_at)
 VALUES ('mer_1', 'rec_1', 'con_1', '2026-11-26', 'gateway', 'test', $1::timestamptz, $1::timestamptz)
 """
-INSERT_CONTRACT = "INSERT INTO fee_contract VALUES ('mer_1', 'con_1', 'EUR', 140, 25)"
+INSERT_CONTRACT = """
+INSERT INTO fee_contract (merchant_id, connection_id, currency, basis_points, fixed_minor, valid_from)
+VALUES ('mer_1', 'con_1', 'EUR', 140, 25, '2026-11-01'), ('mer_1', 'con_1', 'EUR', 500, 0, '2026-11-27'),
+       ('mer_1', 'con_1', 'EUR', 900, 0, '1970-01-01')
+"""
 INSERT_ORDERS = """
 INSERT INTO orders (merchant_id, order_id, connection_id, amount_minor, currency, ui_mode, ttl_s, declines_max, state, fulfilment,
                     keeper, attempt_newest, amount_captured_minor, amount_refunded_minor, overpaid, facts, created_at, expires_at,

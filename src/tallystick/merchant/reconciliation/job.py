@@ -176,7 +176,7 @@ class Reconciler:
     async def _compared(self, run: Held) -> Compared:
         files = await self._database.rows(SQL.list_files, *run.key)
         taken = frozenset(row["currency"] for row in files if row["state"] == "accepted" and row["currency"])
-        contracts = await self._database.rows(SQL.contracts, run.key.merchant_id, run.connection_id)
+        contracts = await self._database.rows(SQL.contracts, run.key.merchant_id, run.connection_id, run.business_date)
         day = Day(run.business_date, contracts_of(contracts), taken)
         return Compared(run.key, run.connection_id, day, run.dry_run, foreign=run.source not in ("gateway", "stripe"))
 

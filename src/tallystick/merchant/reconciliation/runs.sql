@@ -161,11 +161,11 @@ SELECT o.currency
  ORDER BY o.currency;
 
 -- contracts
--- What a connection's charges cost by contract.
-SELECT f.currency, f.basis_points, f.fixed_minor
+-- What a connection's charges cost by the contracts that held on a day.
+SELECT DISTINCT ON (f.currency) f.currency, f.basis_points, f.fixed_minor
   FROM fee_contract f
- WHERE f.merchant_id = $1::text AND f.connection_id = $2::text
- ORDER BY f.currency;
+ WHERE f.merchant_id = $1::text AND f.connection_id = $2::text AND f.valid_from <= $3::date
+ ORDER BY f.currency, f.valid_from DESC;
 
 -- insert_piece
 -- A piece of a file that is handed in.

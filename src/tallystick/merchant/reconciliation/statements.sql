@@ -21,12 +21,17 @@ WITH netted AS (
       FROM settlement_line l
      WHERE l.merchant_id = $1::text AND l.reconciliation_id = $2::text AND l.payment IS NOT NULL
      GROUP BY l.payment
+), contract AS (
+    SELECT DISTINCT ON (f.currency) f.currency, f.basis_points, f.fixed_minor
+      FROM fee_contract f
+     WHERE f.merchant_id = $1::text AND f.connection_id = $3::text AND f.valid_from <= ($4::timestamptz AT TIME ZONE 'UTC')::date
+     ORDER BY f.currency, f.valid_from DESC
 ), sold AS (
     SELECT a.payment_intent, o.currency, o.amount_captured_minor, o.amount_refunded_minor, o.overpaid, o.order_id, a.number,
            f.basis_points, f.fixed_minor
       FROM orders o
       JOIN attempt a ON (a.merchant_id, a.order_id, a.number) = (o.merchant_id, o.order_id, o.keeper)
-      LEFT JOIN fee_contract f ON (f.merchant_id, f.connection_id, f.currency) = (o.merchant_id, $3::text, o.currency)
+      LEFT JOIN contract f ON f.currency = o.currency
      WHERE o.merchant_id = $1::text AND a.merchant_id = $1::text AND a.connection_id = $3::text
        AND o.paid_at >= $4::timestamptz AND o.paid_at < $5::timestamptz
        AND a.payment_intent IS NOT NULL
