@@ -60,11 +60,12 @@ async def test_a_day_is_compared_with_what_held_on_it(books: Books, files: Files
     """The fee of the lines is 0.61; RULES §11: ≤ 1 minor unit a line noted, else case."""
     insert = (
         "INSERT INTO fee_contract (merchant_id, connection_id, currency, valid_from, basis_points, fixed_minor) "
-        "VALUES ($1::text, $2::text, 'EUR', '2026-11-01', 140, 26), ($1::text, $2::text, 'EUR', '2026-11-27', 500, 0)"
+        "VALUES ($1::text, $2::text, 'EUR', '2026-11-01', 140, 25), ($1::text, $2::text, 'EUR', '2026-11-27', 500, 0)"
     )
     await books.database.execute(Statement("x", insert), books.merchant_id, books.connection_id)
     order_id = await books.order(1)
     line = files.stripe_row(1, created_utc="2026-11-26 10:00:00") | {"payment_metadata[order_id]": order_id}
     books.gateway.lines.append(line)
     await books.run()
-    assert await books.found() == set()
+    assert await books.found() == {("fee_differs", "noted")}
+    assert [each["agreed"] for each in await books.rows("SELECT details ->> 'agreed' AS agreed FROM mismatch")] == ["60"]
