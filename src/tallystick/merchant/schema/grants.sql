@@ -21,7 +21,7 @@ GRANT SELECT, INSERT, UPDATE (state, decided_by, decided_at) ON case_proposal TO
 -- What changes as it goes on, and stays.
 GRANT SELECT, INSERT, UPDATE ON merchant, connection, connection_watch, orders, attempt, inbox, errand, refund, cases,
     reconciliation, mismatch, notification_endpoint, delivery, endpoint_health, redrive, sandbox_clock TO tallystick_merchant;
-GRANT SELECT ON fee_contract TO tallystick_merchant;
+GRANT SELECT, INSERT, UPDATE ON fee_contract TO tallystick_merchant;
 
 -- What has done its service and goes; of a dry run, the lines that it read.
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_key, dead_letter_alert TO tallystick_merchant;
