@@ -410,6 +410,29 @@ def only_counts(text: str) -> bool:
     return re.match(r"SELECT\s+(count|coalesce|sum|min|max|bool_or|exists)\s*\(", text, re.IGNORECASE) is not None
 
 
+PERSONAL_DATA = "merchant/customers"
+
+
+@pytest.mark.parametrize("statement", all_statements(), ids=repr)
+def test_no_other_room_reads_or_writes_personal_data(statement: Written) -> None:
+    """RULES §12: whoever wants them asks `customers/access.py`, which asks the policy and writes the access log."""
+    if statement.room != PERSONAL_DATA:
+        assert not re.search(r"\bpii\s*\.", statement.text, re.IGNORECASE), f"{statement.key} looks into pii"
+
+
+@pytest.mark.parametrize("module", every_module(), ids=repr)
+def test_what_opens_personal_data_is_used_in_its_room_only(module: Module) -> None:
+    """Others may know the shapes of personal data and hand them over; they hold no statement, key or seal of them."""
+    if module.name.startswith("tallystick.merchant.customers"):
+        return
+    assert not re.search(r"\bpii\s*\.\s*(customer|subject_key|lookup|access)\b", module.text), module.name
+    inside = {f"tallystick.merchant.customers.{name}" for name in ("sealing", "carrying")}
+    for imported in module.imports():
+        assert imported not in inside, f"{module.name} imports {imported}"
+    for path in statement_names(module.name).values():
+        assert path.parent.relative_to(SOURCE / "tallystick").as_posix() != PERSONAL_DATA, module.name
+
+
 def test_every_exception_from_the_rules_of_statements_is_needed() -> None:
     by_key = {statement.key: statement for statement in all_statements()}
     for key, reason in OWNER_NOT_FIRST.items():

@@ -5,6 +5,7 @@ out.
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -44,6 +45,9 @@ from tallystick.merchant.cases.proposals import Proposals
 from tallystick.merchant.checkout.canceling import Canceling
 from tallystick.merchant.checkout.commands import Checkout
 from tallystick.merchant.checkout.drafts import Terms
+from tallystick.merchant.customers.api import customer_routes
+from tallystick.merchant.customers.operating import customer_operations
+from tallystick.merchant.customers.wiring import DECISION, POLICIES, Customers, open_customers
 from tallystick.merchant.errors import (
     DatabaseDown,
     Internal,
@@ -99,11 +103,19 @@ from tallystick.ports.database import (
 from tallystick.ports.entropy import Entropy, SystemEntropy
 from tallystick.ports.http import AiohttpClient, Downloads, Http
 from tallystick.ports.http1 import Http1Client
+from tallystick.ports.key_encryption import (
+    KeyEncryption,
+    KeyEncryptionError,
+    LocalKeyEncryption,
+    read_key_file,
+)
+from tallystick.ports.policy import OpaPolicy, Policy, PolicyInvalid, RegoPolicy
 from tallystick.ports.secrets import Secrets
 
 SQL = Statements.beside(__file__)
 log = logging.getLogger(__name__)
 
+PERSONAL_CONNECTIONS = 2  # for personal data under a role of their own: one batch in flight, and people who read
 RETRY_AFTER_S = 2  # for calls that find the database away or the queues full
 
 Message = MutableMapping[str, Any]
@@ -113,7 +125,9 @@ Send = Callable[[Message], Awaitable[None]]
 
 class Ports(Struct, frozen=True):
     """The outside world as the service sees it. `http` calls gateways, which the operator names; `shops` calls
-    strangers' addresses and is guarded (RULES §12); None where nothing is to be kept apart.
+    strangers' addresses and is guarded (RULES §12); None where nothing is to be kept apart. `personal` is the
+    merchant's database as the role that has personal data, None where one role has all. Without `key_encryption` no
+    personal data are stored. `policy`: None for the rules built in.
     """
 
     database: Database
@@ -123,12 +137,18 @@ class Ports(Struct, frozen=True):
     entropy: Entropy
     shops: Http | None = None
     alerts: Alerts = field(default_factory=AppriseAlerts)
+    personal: Database | None = None
+    key_encryption: KeyEncryption | None = None
+    policy: Policy | None = None
+    policy_http: Http | None = None
 
     async def close(self) -> None:
         """Let connections go."""
-        for http in (self.http, self.shops):
+        for http in (self.http, self.shops, self.policy_http):
             if isinstance(http, AiohttpClient | Http1Client):
                 await http.close()
+        if self.personal is not None:
+            await self.personal.close()
         await self.database.close()
 
 
@@ -139,6 +159,7 @@ async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) 
         alerts = AppriseAlerts(settings.alert_targets.split())
     except TargetInvalid as invalid:
         raise SettingsRefused(f"{PREFIX}ALERT_TARGETS: {invalid}") from None
+    key_encryption, policy_http, policy = _for_personal_data(settings)
     secrets = secrets or ServiceSecrets(PREFIX, {})
     dsn = secrets.live("database_dsn", settings.database_dsn)
     database = await open_database(dsn, connections_max=settings.database_connections_max)
@@ -152,13 +173,54 @@ async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) 
         address_allowed=partial(address_allowed, loopback=settings.shops_on_loopback),
         ca_file=settings.ca_file or None,
     )
-    return Ports(database, http, secrets.secrets, clock, SystemEntropy(), shops, alerts)
+    return Ports(
+        database,
+        http,
+        secrets.secrets,
+        clock,
+        SystemEntropy(),
+        shops,
+        alerts,
+        await _personal_database(settings, secrets),
+        key_encryption,
+        policy,
+        policy_http,
+    )
+
+
+async def _personal_database(settings: Settings, secrets: ServiceSecrets) -> Database | None:
+    """The merchant's database as the role that has personal data, where that is another one."""
+    if not settings.pii_dsn:
+        return None
+    dsn = secrets.live("pii_dsn", settings.pii_dsn)
+    database = await open_database(dsn, connections_max=PERSONAL_CONNECTIONS)
+    secrets.watch(dsn, lambda _: database.renew())
+    return database
+
+
+def _for_personal_data(settings: Settings) -> tuple[KeyEncryption | None, Http | None, Policy]:
+    """What wraps people's keys, and who decides about their data. Raises SettingsRefused."""
+    encryption = None
+    if settings.pii_key_file:
+        try:
+            read_key_file(Path(settings.pii_key_file))
+        except KeyEncryptionError as error:
+            raise SettingsRefused(f"{PREFIX}PII_KEY_FILE: {error}") from None
+        encryption = LocalKeyEncryption(Path(settings.pii_key_file))
+    if settings.policy_url:
+        http = AiohttpClient(address_allowed=own_address_allowed, ca_file=settings.ca_file or None)
+        return encryption, http, OpaPolicy(http, settings.policy_url, DECISION, settings.policy_token)
+    try:
+        return encryption, None, RegoPolicy.of_folder(Path(settings.policy_folder or POLICIES), DECISION)
+    except PolicyInvalid as invalid:
+        raise SettingsRefused(f"{PREFIX}POLICY_FOLDER: {invalid}") from None
 
 
 class Behind(Struct, frozen=True):
     """What stands behind the API and the return page."""
 
     checkout: Checkout
+    customers: Customers
     canceling: Canceling
     refunds: Refunds
     returning: ReturnPage
@@ -177,7 +239,10 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     terms = Terms(settings.origin, settings.order_ttl_s, settings.declines_max)
     outbox = Outbox(clock, entropy)
     keyed = Keyed(database, clock)
-    checkout = Checkout(database, gateways, directory, clock, entropy, terms, keyed, outbox)
+    customers = open_customers(
+        ports.personal or database, ports.policy, ports.key_encryption, settings.pii_index_key, clock, entropy
+    )
+    checkout = Checkout(database, gateways, directory, clock, entropy, terms, keyed, customers.people, outbox)
     refunds = Refunds(database, gateways, directory, clock, keyed, outbox)
     poller = Poller(database, gateways, directory, clock, outbox)
     returning = ReturnPage(database, directory, poller, clock)
@@ -209,12 +274,15 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
 
     canceling = Canceling(database, clock, keyed, outbox)
     api = web(
-        _api, settings.origin, Behind(checkout, canceling, refunds, returning, directory, database, clock, entropy)
+        _api,
+        settings.origin,
+        Behind(checkout, customers, canceling, refunds, returning, directory, database, clock, entropy),
     )
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
     operated = [
         *case_operations(database, proposals),
         *contract_routes(database, clock, entropy),
+        *customer_operations(customers.access),
         *inbox_routes(database, inbox, clock),
         *letter_routes(letters, redrives, Standings(database, clock)),
     ]
@@ -232,6 +300,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         *notifying,
         completer,
         reaper,
+        *customers.workers,
         *invariants,
         *sandbox,
     )
@@ -247,6 +316,7 @@ def _api(origin: str, behind: Behind) -> Asgi:
                 "/",
                 route_handlers=[
                     *order_routes(behind.checkout, behind.canceling, behind.refunds, behind.database),
+                    *customer_routes(behind.customers),
                     *case_routes(behind.database),
                     *reconciliation_routes(behind.database, behind.clock, behind.entropy),
                 ],

@@ -5,6 +5,7 @@ Problem
   IdempotencyKeyMissing     400  a call that moves money needs one
   IdempotencyKeyRefused     400  empty, too long, twice, or not ASCII
   Unauthenticated           401  no API key that we know
+  AccessForbidden           403  the policy does not grant it; it is in the access log
   NotFound                  404  no such thing, or not yours
   MethodNotAllowed          405
   KeyInUse                  409  the same call is being executed right now
@@ -17,10 +18,12 @@ Problem
   KeyUsedOtherwise          422  the key belongs to another call
   NotChargeable             422  the gateway's wire cannot carry this amount or currency
   GatewayRefused            422  the gateway said no; the order is FAILED
+  PersonalDataUnreadable    500  what is stored of a person cannot be opened
   Internal                  500  a fault of ours, with a reference for the logs
   GatewayMisconfigured      502  the gateway refuses our credentials or address
   GatewayUnreachable        503  nothing happened there; the same call resumes
   OutcomeUnknown            503  something may have happened there; the same call resumes
+  PersonalDataUnavailable   503  no key for personal data can be had now; nothing was executed
   Overloaded                503  too much is waiting
   DatabaseDown              503  nothing was executed
 """
@@ -135,6 +138,13 @@ class Unauthenticated(Problem):
         return {"WWW-Authenticate": "Bearer"}
 
 
+class AccessForbidden(Problem):
+    """The policy does not grant it."""
+
+    status, code, title = 403, "access_denied", "This is not granted"
+    default_detail = "Name a purpose, and ask for no more fields than it needs. What is denied is in the access log."
+
+
 class NotFound(Problem):
     """No such thing, or not the caller's."""
 
@@ -238,6 +248,13 @@ class OutcomeUnknown(Problem):
     )
 
 
+class PersonalDataUnavailable(Problem):
+    """No key for personal data can be had."""
+
+    status, code, title = 503, "personal_data_unavailable", "Personal data cannot be stored or read now"
+    default_detail = "The service has no key for them, or cannot reach it. Nothing was executed; repeat the call."
+
+
 class Overloaded(Problem):
     """Too much is waiting."""
 
@@ -250,6 +267,13 @@ class DatabaseDown(Problem):
 
     status, code, title = 503, "database_unavailable", "The database cannot be reached"
     default_detail = "Repeat the call with the same Idempotency-Key."
+
+
+class PersonalDataUnreadable(Problem):
+    """What is stored of a person cannot be opened."""
+
+    status, code, title = 500, "personal_data_unreadable", "What is stored of this customer cannot be opened"
+    default_detail = "It is damaged, or the key that wrapped its key is gone."
 
 
 class Internal(Problem):

@@ -5,7 +5,7 @@ It is written by hand, route by route, so that it says exactly what is answered;
 that exist.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -13,14 +13,14 @@ from tallystick import __version__
 from tallystick.merchant.cases.api import CasePage, CasesQuery
 from tallystick.merchant.cases.cases import Case
 from tallystick.merchant.checkout.request import CreateOrder
-from tallystick.merchant.errors import PROBLEM_JSON, ProblemBody
+from tallystick.merchant.customers import description as customers
+from tallystick.merchant.describing import Json, answer, operation, parameter, query
+from tallystick.merchant.errors import ProblemBody
 from tallystick.merchant.orders.api import Cancel, OrdersQuery, PayAgain, TimelineQuery
 from tallystick.merchant.orders.view import OrderPage, OrderView, TimelinePage
 from tallystick.merchant.reconciliation.api import FileQuery, MismatchesQuery, Reconcile, ReportQuery, RunsQuery
 from tallystick.merchant.reconciliation.view import MismatchPage, RunPage, RunView
 from tallystick.merchant.refunds.commands import CreateRefund, RefundView
-
-Json = dict[str, Any]
 
 DESCRIPTION: Final = """\
 Orders and their payments. Amounts are minor units of ISO 4217 currencies; times are UTC.
@@ -50,6 +50,7 @@ def document(origin: str) -> Json:
         Cancel,
         CreateRefund,
         RefundView,
+        *customers.MODELS,
         Case,
         CasePage,
         Reconcile,
@@ -61,6 +62,7 @@ def document(origin: str) -> Json:
     )
     _, schemas = msgspec.json.schema_components(models, ref_template="#/components/schemas/{name}")
     schemas["CreateOrder"]["oneOf"] = _EITHER_AMOUNT_OR_LINES
+    customers.complete(schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Tallystick merchant API", "version": __version__, "description": DESCRIPTION},
@@ -76,7 +78,7 @@ def document(origin: str) -> Json:
 
 
 def _paths() -> Json:
-    order_id = _parameter("path", "order_id", {"type": "string"}, "The order's id.", required=True)
+    order_id = parameter("path", "order_id", {"type": "string"}, "The order's id.", required=True)
     return {
         "/v1/orders": {"post": _place_order(), "get": _list_orders()},
         "/v1/orders/{order_id}": {"get": _show_order(order_id)},
@@ -84,6 +86,7 @@ def _paths() -> Json:
         "/v1/orders/{order_id}/attempts": {"post": _pay_again(order_id)},
         "/v1/orders/{order_id}/cancel": {"post": _cancel(order_id)},
         "/v1/orders/{order_id}/refunds": {"post": _refund(order_id)},
+        **customers.paths(),
         "/v1/cases": {"get": _list_cases()},
         "/v1/cases/{case_id}": {"get": _show_case()},
         "/v1/reconciliations": {"get": _list_runs(), "post": _reconcile()},
@@ -98,13 +101,13 @@ def _paths() -> Json:
 
 
 def _place_order() -> Json:
-    return _operation(
+    return operation(
         "placeOrder",
         "Place an order",
         "Stores the order as PENDING, opens a checkout at the gateway and says where to send the shopper. "
         "Send either `amount` or `line_items`.",
         [_KEY],
-        {"201": _answer("The order, ready to be paid.", OrderView) | {"links": _LINKS}},
+        {"201": answer("The order, ready to be paid.", OrderView) | {"links": _LINKS}},
         (400, 401, 409, 413, 415, 422, 500, 502, 503),
         body=CreateOrder,
         examples=_ORDER_EXAMPLES,
@@ -112,37 +115,37 @@ def _place_order() -> Json:
 
 
 def _list_orders() -> Json:
-    answers = {"200": _answer("A page of orders.", OrderPage)}
-    return _operation(
-        "listOrders", "List orders", "The newest first.", _query(OrdersQuery), answers, (401, 422, 500, 503)
+    answers = {"200": answer("A page of orders.", OrderPage)}
+    return operation(
+        "listOrders", "List orders", "The newest first.", query(OrdersQuery), answers, (401, 422, 500, 503)
     )
 
 
 def _show_order(order_id: Json) -> Json:
-    answers = {"200": _answer("The order.", OrderView)}
-    return _operation(
+    answers = {"200": answer("The order.", OrderView)}
+    return operation(
         "showOrder", "Show an order", "The order as it stands.", [order_id], answers, (401, 404, 422, 500, 503)
     )
 
 
 def _show_timeline(order_id: Json) -> Json:
-    return _operation(
+    return operation(
         "showTimeline",
         "Explain an order",
         "Everything that changed it, the oldest first: who told what, when, and what followed.",
-        [order_id, *_query(TimelineQuery)],
-        {"200": _answer("A page of the timeline.", TimelinePage)},
+        [order_id, *query(TimelineQuery)],
+        {"200": answer("A page of the timeline.", TimelinePage)},
         (401, 404, 422, 500, 503),
     )
 
 
 def _pay_again(order_id: Json) -> Json:
-    return _operation(
+    return operation(
         "payAgain",
         "Pay again",
         "Opens a new checkout for an order that is FAILED, EXPIRED or CANCELED: it is PENDING again.",
         [order_id, _KEY],
-        {"201": _answer("The order, ready to be paid.", OrderView)},
+        {"201": answer("The order, ready to be paid.", OrderView)},
         (400, 401, 404, 409, 413, 415, 422, 500, 502, 503),
         body=PayAgain,
         examples={"again": {"summary": "Nothing needs to be said", "value": {}}},
@@ -151,14 +154,14 @@ def _pay_again(order_id: Json) -> Json:
 
 
 def _cancel(order_id: Json) -> Json:
-    return _operation(
+    return operation(
         "cancelOrder",
         "Cancel an order",
         "Asks for the end of a PENDING order: CANCELED once the gateway has closed it, PAID if money was faster.",
         [order_id, _KEY],
         {
-            "200": _answer("The order, CANCELED before.", OrderView),
-            "202": _answer("The order; its end is asked for.", OrderView),
+            "200": answer("The order, CANCELED before.", OrderView),
+            "202": answer("The order; its end is asked for.", OrderView),
         },
         (400, 401, 404, 409, 413, 415, 422, 500, 503),
         body=Cancel,
@@ -168,12 +171,12 @@ def _cancel(order_id: Json) -> Json:
 
 
 def _refund(order_id: Json) -> Json:
-    return _operation(
+    return operation(
         "refundOrder",
         "Give money back",
         "Refunds a paid order, in part or what is left of it. What becomes of it later is shown with the order.",
         [order_id, _KEY],
-        {"201": _answer("The refund.", RefundView)},
+        {"201": answer("The refund.", RefundView)},
         (400, 401, 404, 409, 413, 415, 422, 500, 502, 503),
         body=CreateRefund,
         examples={
@@ -185,45 +188,45 @@ def _refund(order_id: Json) -> Json:
 
 
 def _list_cases() -> Json:
-    answers = {"200": _answer("A page of cases.", CasePage)}
-    return _operation(
+    answers = {"200": answer("A page of cases.", CasePage)}
+    return operation(
         "listCases",
         "List cases",
         "What a person must see or decide, the newest first.",
-        _query(CasesQuery),
+        query(CasesQuery),
         answers,
         (401, 422, 500, 503),
     )
 
 
 def _show_case() -> Json:
-    case_id = _parameter("path", "case_id", {"type": "string"}, "The case's id.", required=True)
-    answers = {"200": _answer("The case.", Case)}
-    return _operation(
+    case_id = parameter("path", "case_id", {"type": "string"}, "The case's id.", required=True)
+    answers = {"200": answer("The case.", Case)}
+    return operation(
         "showCase", "Show a case", "Everything that is known of it.", [case_id], answers, (401, 404, 422, 500, 503)
     )
 
 
 def _list_runs() -> Json:
-    answers = {"200": _answer("A page of runs.", RunPage)}
-    return _operation(
+    answers = {"200": answer("A page of runs.", RunPage)}
+    return operation(
         "listReconciliations",
         "List reconciliations",
         "The newest first, without their files.",
-        _query(RunsQuery),
+        query(RunsQuery),
         answers,
         (401, 422, 500, 503),
     )
 
 
 def _reconcile() -> Json:
-    return _operation(
+    return operation(
         "reconcile",
         "Reconcile a day",
         "Asks for the comparison of a business day. A day has one run: asked for again, it is answered and nothing "
         "is done twice. A dry run is always a new one.",
         [],
-        {"202": _answer("The run; look at it again until it is done.", RunView)},
+        {"202": answer("The run; look at it again until it is done.", RunView)},
         (400, 401, 413, 415, 422, 500, 503),
         body=Reconcile,
         examples={"day": {"summary": "A day", "value": {"date": "2026-11-27", "dry_run": True}}},
@@ -231,44 +234,44 @@ def _reconcile() -> Json:
 
 
 def _hand_in() -> Json:
-    operation = _operation(
+    handing_in = operation(
         "reconcileFile",
         "Hand in a settlement file",
         "The body is the file as it is: a report in Stripe's or Adyen's layout, or a bank statement in camt.053.",
-        _query(FileQuery),
-        {"202": _answer("The run; look at it again until it is done.", RunView)},
+        query(FileQuery),
+        {"202": answer("The run; look at it again until it is done.", RunView)},
         (401, 413, 422, 500, 503),
     )
-    operation["requestBody"] = {"required": False, "content": {"application/octet-stream": {"schema": {}}}}
-    return operation
+    handing_in["requestBody"] = {"required": False, "content": {"application/octet-stream": {"schema": {}}}}
+    return handing_in
 
 
 def _show_run() -> Json:
-    answers = {"200": _answer("The run.", RunView)}
-    return _operation(
+    answers = {"200": answer("The run.", RunView)}
+    return operation(
         "showReconciliation", "Show a reconciliation", "With its files.", [_RUN_ID], answers, (401, 404, 422, 500, 503)
     )
 
 
 def _show_report() -> Json:
     content: Json = {"text/html": {}, "text/csv": {}}
-    return _operation(
+    return operation(
         "reconciliationReport",
         "Read a day's report",
         "A page for people, or all that did not fit as a table.",
-        [_RUN_ID, *_query(ReportQuery)],
+        [_RUN_ID, *query(ReportQuery)],
         {"200": {"description": "The report.", "content": content}},
         (401, 404, 422, 500, 503),
     )
 
 
 def _list_mismatches() -> Json:
-    answers = {"200": _answer("A page of mismatches.", MismatchPage)}
-    return _operation(
+    answers = {"200": answer("A page of mismatches.", MismatchPage)}
+    return operation(
         "listMismatches",
         "List mismatches",
         "What did not fit, of all runs or of one.",
-        _query(MismatchesQuery),
+        query(MismatchesQuery),
         answers,
         (401, 422, 500, 503),
     )
@@ -276,7 +279,7 @@ def _list_mismatches() -> Json:
 
 def _return_page(order_id: Json) -> Json:
     page: Json = {"text/html": {}}
-    return _operation(
+    return operation(
         "returnPage",
         "Come back from paying",
         "A page for the shopper: asks the gateway, shows the truth, and leads back to the shop.",
@@ -293,7 +296,7 @@ def _return_page(order_id: Json) -> Json:
 
 
 def _health(name: str, summary: str, description: str, problems: tuple[int, ...]) -> Json:
-    return _operation(name, summary, description, [], {"200": _answer("It is.", Health)}, problems, public=True)
+    return operation(name, summary, description, [], {"200": answer("It is.", Health)}, problems, public=True)
 
 
 _EITHER_AMOUNT_OR_LINES: Final[list[Json]] = [
@@ -346,72 +349,3 @@ _RUN_ID: Final[Json] = {
     "description": "The run's id.",
     "required": True,
 }
-
-_PROBLEMS: Final = {
-    400: "The request cannot be read, or its Idempotency-Key cannot be used.",
-    401: "No API key that we know.",
-    404: "No such thing, or not yours.",
-    409: "Not as the order stands; or the same call is being executed right now, see Retry-After.",
-    413: "The body is too large.",
-    415: "The body is not JSON.",
-    422: "Readable, and refused: see errors.",
-    500: "A fault of ours; the reference names it in our logs.",
-    502: "The gateway does not accept our credentials or address.",
-    503: "Not now: the database or the gateway is away. Repeat the call with the same key.",
-}
-
-
-def _operation(
-    name: str,
-    summary: str,
-    description: str,
-    parameters: list[Json],
-    answers: Json,
-    problems: tuple[int, ...],
-    *,
-    body: type | None = None,
-    examples: Json | None = None,
-    body_required: bool = True,
-    public: bool = False,
-) -> Json:
-    operation: Json = {
-        "operationId": name,
-        "summary": summary,
-        "description": description,
-        "security": [] if public else [{"api_key": []}],
-        "parameters": parameters,
-        "responses": answers | {str(status): _problem(status) for status in problems},
-    }
-    if body is not None:
-        content = {"schema": _reference(body), "examples": examples}
-        operation["requestBody"] = {"required": body_required, "content": {"application/json": content}}
-    return operation
-
-
-def _answer(description: str, model: type) -> Json:
-    return {"description": description, "content": {"application/json": {"schema": _reference(model)}}}
-
-
-def _problem(status: int) -> Json:
-    return {"description": _PROBLEMS[status], "content": {PROBLEM_JSON: {"schema": _reference(ProblemBody)}}}
-
-
-def _reference(model: type) -> Json:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
-
-
-def _parameter(place: str, name: str, schema: Json, description: str, *, required: bool = False) -> Json:
-    return {"in": place, "name": name, "schema": schema, "description": description, "required": required}
-
-
-def _query(model: type[msgspec.Struct]) -> list[Json]:
-    _, schemas = msgspec.json.schema_components([model])
-    parameters = []
-    for name, schema in schemas[model.__name__]["properties"].items():
-        # An optional parameter is absent, it is never null.
-        kinds = [each for each in schema.get("anyOf", [schema]) if each != {"type": "null"}]
-        assert len(kinds) == 1, "a query parameter has one type"
-        members = {key: value for key, value in kinds[0].items() if key != "description"}
-        required = name in schemas[model.__name__].get("required", ())
-        parameters.append(_parameter("query", name, members, kinds[0]["description"], required=required))
-    return parameters

@@ -21,11 +21,13 @@ from tallystick.merchant.accounts.commands import (
     set_stock_hook,
     webhook_address,
 )
+from tallystick.merchant.customers.wiring import DECISION, POLICIES
 from tallystick.merchant.notifications.endpoints import add_endpoint
 from tallystick.merchant.settings import Settings as MerchantSettings
 from tallystick.ports.clock import Clock
 from tallystick.ports.http import Answered, HttpRequest
 from tallystick.ports.key_encryption import HeldKeyEncryption
+from tallystick.ports.policy import RegoPolicy
 from tallystick.simulation.database import VirtualDatabase
 from tallystick.simulation.network import VirtualHttp
 from tallystick.simulation.nodes import Node
@@ -43,6 +45,7 @@ GATEWAY_HOST, MERCHANT_HOST, SHOP_HOST = (url.removeprefix("https://") for url i
 YET_PAID_SHARE: Final = 0.7  # of the sessions that a scenario's gateway only says it has closed
 NO_DSN: Final = "the simulation connects by itself"
 WEB: Final = BuiltOnce()
+POLICY: Final = RegoPolicy.of_folder(POLICIES, DECISION)  # knows nothing between two questions, so one serves all
 
 
 class Shop(Struct, kw_only=True):
@@ -70,7 +73,12 @@ class Installation:
         self.gateway_settings = GatewaySettings(database_dsn=NO_DSN, public_url=GATEWAY_URL, invariants_every_s=0)
         if breadth.webhook_schedule_s is not None:
             self.gateway_settings = replace(self.gateway_settings, webhook_schedule_s=breadth.webhook_schedule_s)
-        self.merchant_settings = MerchantSettings(database_dsn=NO_DSN, public_url=MERCHANT_URL, invariants_every_s=0)
+        self.merchant_settings = MerchantSettings(
+            database_dsn=NO_DSN,
+            public_url=MERCHANT_URL,
+            invariants_every_s=0,
+            pii_index_key="of no value, and the same for every seed",
+        )
         self.gateways = [world.add(f"gateway {n}", "gateway", self._gateway) for n in range(1, gateways + 1)]
         self.merchants = [world.add(f"merchant {n}", "merchant", self._merchant) for n in range(1, merchants + 1)]
         world.network.serve(GATEWAY_HOST, self.gateways)
@@ -98,7 +106,9 @@ class Installation:
         world = self.world
         database = VirtualDatabase(world.servers["merchant"], node)
         http = VirtualHttp(world.network, node)
-        ports = merchant_app.Ports(database, http, world.secrets, node.clock, world.entropy)
+        ports = merchant_app.Ports(
+            database, http, world.secrets, node.clock, world.entropy, key_encryption=world.key_encryption, policy=POLICY
+        )
         return merchant_app.build(self.merchant_settings, ports, web=WEB)
 
     async def open_shop(self, operator: Node, number: int) -> Shop:

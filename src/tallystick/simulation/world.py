@@ -15,7 +15,7 @@ from tallystick.simulation.idling import DueTimes, Idling
 from tallystick.simulation.loop import VirtualLoop
 from tallystick.simulation.network import Network
 from tallystick.simulation.nodes import NODE, Node
-from tallystick.simulation.ports import KeptSecrets, SeededEntropy
+from tallystick.simulation.ports import KeptKeyEncryption, KeptSecrets, SeededEntropy
 
 RESTART_AFTER_S: Final = (0.2, 40.0)
 STORY_LINES_MAX: Final = 20_000
@@ -50,6 +50,7 @@ class World:
         self.faults = Faults(random.Random(f"{seed}:faults"), without=without)
         self.servers = servers
         self.secrets = KeptSecrets()
+        self.key_encryption = KeptKeyEncryption(self.secrets)
         self.nodes: list[Node] = []
         self.network = Network(self)
         self.idling = Idling(self, due_times)

@@ -68,4 +68,6 @@ async def test_a_day_is_compared_with_what_held_on_it(books: Books, files: Files
     books.gateway.lines.append(line)
     await books.run()
     assert await books.found() == {("fee_differs", "noted")}
-    assert [each["agreed"] for each in await books.rows("SELECT details ->> 'agreed' AS agreed FROM mismatch")] == ["60"]
+    assert [each["agreed"] for each in await books.rows("SELECT details ->> 'agreed' AS agreed FROM mismatch")] == [
+        "60"
+    ]

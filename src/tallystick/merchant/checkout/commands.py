@@ -1,11 +1,12 @@
 """Placing an order: at most once, whatever is repeated and whatever breaks (RULES §4, §5).
 
-    claim the key → order PENDING and attempt 1, committed → session opened at the gateway → facts and answer, one
-    commit → 201
+    claim the key → the customer, where one is named, committed → order PENDING and attempt 1, committed → session
+    opened at the gateway → facts and answer, one commit → 201
                      (recovery point: the order's id)         (key order:{id}:1)
 
 Whoever retries after a crash at any arrow resumes there: the same order, the same request to the byte, under the same
-key at the gateway, so the same session. No transaction is open while the gateway is called.
+key at the gateway, so the same session. No transaction is open while the gateway is called. Before the order is there,
+its customer may be stored without it: who says the same of himself again is the same customer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tallystick.kernel.batching import Batcher
 from tallystick.kernel.idempotency import Claim
@@ -28,7 +30,9 @@ from tallystick.merchant.checkout.drafts import (
     insert_attempt,
     insert_orders,
 )
-from tallystick.merchant.checkout.request import CreateOrder, check
+from tallystick.merchant.checkout.request import CreateOrder, Customer, check
+from tallystick.merchant.customers.keys import KeysUnavailable
+from tallystick.merchant.customers.people import People
 from tallystick.merchant.errors import (
     GatewayMisconfigured,
     GatewayRefused,
@@ -36,6 +40,7 @@ from tallystick.merchant.errors import (
     NotFound,
     NotPayable,
     OutcomeUnknown,
+    PersonalDataUnavailable,
     Problem,
 )
 from tallystick.merchant.gateways.port import Connection, Gateway
@@ -88,6 +93,7 @@ class Checkout:
         entropy: Entropy,
         terms: Terms,
         keyed: Keyed,
+        people: People,
         outbox: Outbox,
     ) -> None:
         self._database = database
@@ -97,6 +103,7 @@ class Checkout:
         self._entropy = entropy
         self._terms = terms
         self._keyed = keyed
+        self._people = people
         self._idempotency = keyed.idempotency
         self._outbox = outbox
         self._drafts: Batcher[tuple[Claim, Draft], None] = Batcher(self._store)
@@ -126,12 +133,21 @@ class Checkout:
         return await self._conclusions.submit(await self._open(claim, await self._recall(claim)))
 
     async def _begin(self, claim: Claim, merchant: Merchant, request: CreateOrder) -> OpenCall:
-        """Check what is wanted and store it. Raises FieldsRefused and NotChargeable before anything is stored."""
+        """Check what is wanted and store it. Raises FieldsRefused and NotChargeable before anything is stored, and
+        PersonalDataUnavailable before the order is."""
         wanted = check(request, merchant, self._terms.ttl_s)
         gateway = self._gateways[wanted.connection.gateway]
         draft = draft_order(merchant, wanted, self._terms, gateway, self._clock.now(), self._entropy)
+        if wanted.customer is not None:
+            draft = replace(draft, customer_id=await self._customer(merchant, wanted.customer))
         await self._drafts.submit((claim, draft))
         return OpenCall(draft.key, FIRST_ATTEMPT, draft.wanted.connection, draft.open_key, draft.open_request)
+
+    async def _customer(self, merchant: Merchant, customer: Customer) -> str:
+        try:
+            return (await self._people.keep(merchant.merchant_id, customer.person())).customer_id
+        except KeysUnavailable:
+            raise PersonalDataUnavailable(retry_after_s=UNREACHABLE_RETRY_AFTER_S) from None
 
     async def _begin_again(self, claim: Claim, merchant: Merchant, order_id: str) -> OpenCall:
         """Store the next attempt of an order that may be paid again. Raises NotFound, NotPayable and FieldsRefused."""

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from tallystick.kernel.columns import columns
-from tallystick.kernel.identifiers import new_id, owned_id
+from tallystick.kernel.identifiers import owned_id
 from tallystick.merchant.accounts.directory import Merchant
 from tallystick.merchant.checkout.request import Wanted, title_of
 from tallystick.merchant.errors import NotChargeable
@@ -26,7 +26,6 @@ from tallystick.ports.entropy import Entropy
 SQL = Statements.beside(__file__)
 
 ORDER_PREFIX: Final = "ord"
-CUSTOMER_PREFIX: Final = "cus"
 FIRST_ATTEMPT: Final = 1
 GATEWAY_TTL_MIN_S: Final = 30 * 60  # Stripe refuses sessions that live less (RULES §8)
 # The time to live is enforced by our closing; the gateway's clock only catches what we miss.
@@ -43,7 +42,8 @@ class Terms(Struct, frozen=True):
 
 
 class Draft(Struct, frozen=True):
-    """An order with everything that is stored before the gateway is called."""
+    """An order with everything that is stored before the gateway is called. `customer_id` is set once the customer is
+    stored, apart from the order."""
 
     key: OrderKey
     wanted: Wanted
@@ -68,7 +68,7 @@ def draft_order(
     return Draft(
         key=OrderKey(merchant.merchant_id, order_id),
         wanted=wanted,
-        customer_id=new_id(CUSTOMER_PREFIX, at, entropy) if wanted.customer else None,
+        customer_id=None,
         declines_max=terms.declines_max,
         created_at=at,
         expires_at=at + timedelta(seconds=wanted.ttl_s),
@@ -159,7 +159,7 @@ async def insert_attempt(tx: Transaction, draft: AttemptDraft) -> None:
 
 async def insert_orders(tx: Transaction, drafts: Sequence[Draft]) -> None:
     """Store new orders with their first attempts, in one statement."""
-    await tx.execute(SQL.insert_orders, *columns(24, [_row(draft) for draft in drafts]))
+    await tx.execute(SQL.insert_orders, *columns(22, [_row(draft) for draft in drafts]))
 
 
 _ATTEMPTED = encode(merge(NO_FACTS, FIRST_ATTEMPT, Attempted()))
@@ -189,8 +189,6 @@ def _row(draft: Draft) -> tuple[Any, ...]:
         draft.open_key,
         draft.open_request,
         draft.gateway_expires_at,
-        wanted.customer.email if wanted.customer else None,
-        wanted.customer.name if wanted.customer else None,
         draft.created_at,
         next_look_at(draft.created_at, draft.expires_at, draft.created_at),
     )

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, field
 from tallystick.kernel.money import AMOUNT_MAX, CurrencyRefused, chargeable
 from tallystick.merchant.accounts.commands import AccountRefused, origin_of
 from tallystick.merchant.accounts.directory import Merchant
+from tallystick.merchant.customers.person import NO_CONTROL, Email, Person
 from tallystick.merchant.errors import FieldError, FieldsRefused
 from tallystick.merchant.gateways.port import Connection, Item, UiMode
 
@@ -18,11 +19,6 @@ METADATA_KEY_CHARACTERS_MAX = 40
 METADATA_VALUE_CHARACTERS_MAX = 500
 TTL_MIN_S = 60
 TTL_MAX_S = 24 * 3600  # RULES §8
-
-# No column stores NUL, and no page or log is the better for the other control characters.
-NO_CONTROL = r"^[^\x00-\x1f\x7f]*$"
-
-EMAIL = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"
 
 Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=NO_CONTROL)]
 Url = Annotated[
@@ -43,10 +39,17 @@ class Position(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Customer(Struct, frozen=True, forbid_unknown_fields=True):
-    """Who buys. Personal data are kept apart from the order."""
+    """Who buys. Personal data are kept apart from the order; who says the same again is the same customer."""
 
-    email: Annotated[str, Meta(min_length=3, max_length=254, pattern=EMAIL)] | None = None
+    email: Email | None = None
     name: Text | None = None
+
+    def __repr__(self) -> str:
+        return "Customer()"
+
+    def person(self) -> Person:
+        """As customers are stored."""
+        return Person(email=self.email, name=self.name)
 
 
 class CreateOrder(Struct, frozen=True, forbid_unknown_fields=True):

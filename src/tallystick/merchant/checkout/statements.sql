@@ -1,18 +1,13 @@
 -- insert_orders
--- New orders, each PENDING with its first attempt, its customer where one was named, and the first row of its timeline.
+-- New orders, each PENDING with its first attempt and the first row of its timeline.
 WITH placed AS (
     SELECT *
       FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::jsonb[], $9::jsonb[],
                   $10::text[], $11::text[], $12::text[], $13::int[], $14::int[], $15::jsonb[], $16::jsonb[], $17::timestamptz[],
-                  $18::text[], $19::bytea[], $20::timestamptz[], $21::text[], $22::text[], $23::timestamptz[],
-                  $24::timestamptz[])
+                  $18::text[], $19::bytea[], $20::timestamptz[], $21::timestamptz[], $22::timestamptz[])
            AS u(merchant_id, order_id, connection_id, customer_id, reference, amount_minor, currency, line_items, metadata,
                 return_url, cancel_url, ui_mode, ttl_s, declines_max, facts, fact, expires_at,
-                open_key, open_request, gateway_expires_at, customer_email, customer_name, created_at, look_at)
-), customers AS (
-    INSERT INTO pii.customer (merchant_id, customer_id, email, name, created_at)
-    SELECT p.merchant_id, p.customer_id, p.customer_email, p.customer_name, p.created_at
-      FROM placed p WHERE p.customer_id IS NOT NULL
+                open_key, open_request, gateway_expires_at, created_at, look_at)
 ), attempts AS (
     INSERT INTO attempt (merchant_id, order_id, number, connection_id, open_key, open_request, gateway_expires_at, due_at, created_at)
     SELECT p.merchant_id, p.order_id, 1, p.connection_id, p.open_key, p.open_request, p.gateway_expires_at, p.look_at, p.created_at

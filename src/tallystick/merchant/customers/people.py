@@ -1,0 +1,169 @@
+"""Storing people: whoever is known already is recognised, whoever is not is sealed and stored (RULES §12).
+
+Concurrent callers share a commit. Recognising is a search, so it passes the policy and the access log; where the policy
+does not let it, nobody is recognised and the person is stored anew: an order is never lost over it.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec import Struct
+
+from tallystick.kernel.batching import Batcher
+from tallystick.kernel.columns import columns
+from tallystick.kernel.identifiers import new_id
+from tallystick.merchant.customers.access import SQL, Access, Asked, Asker, Entry, seal_person
+from tallystick.merchant.customers.keys import Keys, KeysUnavailable, Wrapping
+from tallystick.merchant.customers.person import Lookups, Person, lookups_of
+from tallystick.merchant.customers.sealing import Seal
+from tallystick.ports.clock import Clock
+from tallystick.ports.database import Database, SerializationFailed, Transaction
+from tallystick.ports.entropy import Entropy
+
+CUSTOMER_PREFIX: Final = "cus"
+CHECKOUT: Final = Asker("service", "checkout", "checkout")
+RECOGNISING: Final = Asked(CHECKOUT, "search", "checkout", ("email", "phone"))
+WIDTH: Final = 12
+
+Shopper = tuple[str, bytes]
+"""A merchant, and the hash of all that was said of somebody."""
+
+
+class Newcomer(Struct, frozen=True):
+    """Somebody who may be known already."""
+
+    merchant_id: str
+    person: Person
+    lookups: Lookups
+
+    @property
+    def shopper(self) -> Shopper | None:
+        """By what they are recognised, if at all."""
+        return (self.merchant_id, self.lookups.shopper) if self.lookups.shopper else None
+
+
+class Kept(Struct, frozen=True):
+    """A customer, and whether they were known before."""
+
+    customer_id: str
+    known: bool
+
+
+class People:
+    """Stores people. `index_key` is empty where none is configured."""
+
+    def __init__(
+        self, database: Database, access: Access, keys: Keys, index_key: bytes, clock: Clock, entropy: Entropy
+    ) -> None:
+        self._database = database
+        self._access = access
+        self._keys = keys
+        self._index_key = index_key
+        self._clock = clock
+        self._entropy = entropy
+        self._newcomers: Batcher[Newcomer, Kept] = Batcher(self._store)
+
+    async def keep(self, merchant_id: str, person: Person) -> Kept:
+        """The customer that this person is, stored if new. Raises KeysUnavailable, QueueFull."""
+        if not self._index_key:
+            raise KeysUnavailable("no index key is configured")
+        await self._keys.current()  # the first one calls the outside, which no transaction waits for
+        lookups = lookups_of(person, merchant_id, self._index_key)
+        return await self._newcomers.submit(Newcomer(merchant_id, person, lookups))
+
+    async def _store(self, newcomers: Sequence[Newcomer]) -> Sequence[Kept]:
+        """Recognise and store a batch, in one commit."""
+        wrapping, at = await self._keys.current(), self._clock.now()
+        asked = {each.shopper for each in newcomers if each.shopper is not None}
+        ruling = await self._access.rule(RECOGNISING) if asked else None
+        recognising = ruling is not None and ruling.allowed
+        async with self._database.transaction() as tx:
+            known = await _find(tx, asked) if recognising else {}
+            fresh, firsts = self._fresh(newcomers, known, at, recognising=recognising)
+            stored = await self._insert(tx, fresh, wrapping, at, recognising=recognising)
+            if len(stored) < len(fresh):  # somebody else stored them at the same moment, and has committed
+                known |= await _find(tx, asked - known.keys())
+            whose = [_settled(each, fresh_id, known, stored) for each, fresh_id in zip(newcomers, firsts, strict=True)]
+            if ruling is not None:
+                granted = RECOGNISING.fields if recognising else ()
+                await self._access.note(
+                    tx,
+                    [
+                        Entry(each.merchant_id, kept.customer_id, RECOGNISING, granted, ruling.reason)
+                        for each, kept in zip(newcomers, whose, strict=True)
+                        if each.shopper is not None
+                    ],
+                )
+        return whose
+
+    def _fresh(
+        self, newcomers: Sequence[Newcomer], known: Mapping[Shopper, str], at: datetime, *, recognising: bool
+    ) -> tuple[dict[str, Newcomer], list[str | None]]:
+        """Who is to be stored, by new ids, and the new id of each newcomer: the first one's where two are the same."""
+        fresh: dict[str, Newcomer] = {}
+        by_shopper: dict[Shopper, str] = {}
+        ids: list[str | None] = []
+        for each in newcomers:
+            shopper = each.shopper if recognising else None
+            if shopper is not None and shopper in known:
+                ids.append(None)
+            elif shopper is not None and shopper in by_shopper:
+                ids.append(by_shopper[shopper])
+            else:
+                customer_id = new_id(CUSTOMER_PREFIX, at, self._entropy)
+                fresh[customer_id] = each
+                ids.append(customer_id)
+                if shopper is not None:
+                    by_shopper[shopper] = customer_id
+        return fresh, ids
+
+    async def _insert(
+        self, tx: Transaction, fresh: Mapping[str, Newcomer], wrapping: Wrapping, at: datetime, *, recognising: bool
+    ) -> set[str]:
+        """Store people with new keys; the ids of those that nobody else stored meanwhile."""
+        if not fresh:
+            return set()
+        rows = [
+            self._row(customer_id, each, wrapping, at, recognising=recognising) for customer_id, each in fresh.items()
+        ]
+        return {row["customer_id"] for row in await tx.rows(SQL.insert_people, *columns(WIDTH, rows))}
+
+    def _row(
+        self, customer_id: str, newcomer: Newcomer, wrapping: Wrapping, at: datetime, *, recognising: bool
+    ) -> tuple[Any, ...]:
+        key = self._keys.new_key()
+        sealed = seal_person(Seal(key, newcomer.merchant_id, customer_id), newcomer.person, self._entropy)
+        return (
+            newcomer.merchant_id,
+            customer_id,
+            at,
+            wrapping.wrap(key),
+            wrapping.wrapped,
+            sealed.get("email"),
+            sealed.get("name"),
+            sealed.get("phone"),
+            sealed.get("address"),
+            newcomer.lookups.email,
+            newcomer.lookups.phone,
+            newcomer.lookups.shopper if recognising else None,
+        )
+
+
+def _settled(each: Newcomer, fresh_id: str | None, known: Mapping[Shopper, str], stored: set[str]) -> Kept:
+    """Which customer a newcomer is."""
+    if fresh_id is not None and fresh_id in stored:
+        return Kept(fresh_id, known=False)
+    assert each.shopper is not None, "who is not recognised is stored"
+    if each.shopper not in known:  # stored by somebody else, and erased in the same moment: once more
+        raise SerializationFailed
+    return Kept(known[each.shopper], known=True)
+
+
+async def _find(tx: Transaction, shoppers: set[Shopper]) -> dict[Shopper, str]:
+    """Those of `shoppers` who are known."""
+    if not shoppers:
+        return {}
+    merchants, macs = columns(2, sorted(shoppers))
+    rows = await tx.rows(SQL.find_shoppers, merchants, macs)
+    return {(row["merchant_id"], row["mac"]): row["customer_id"] for row in rows}

@@ -1,0 +1,125 @@
+-- find_shoppers
+-- Which of these people are known already, by all that is said of them.
+SELECT l.merchant_id, l.mac, l.customer_id
+  FROM unnest($1::text[], $2::bytea[]) AS u(merchant_id, mac)
+  JOIN pii.lookup l ON l.merchant_id = u.merchant_id AND l.kind = 'shopper' AND l.mac = u.mac
+ ORDER BY l.merchant_id, l.mac;
+
+-- insert_people
+-- New people with their keys, sealed fields and lookups; those whom somebody else stored meanwhile are left out. Gives the rest.
+WITH wanted AS (
+    SELECT *
+      FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bytea[], $5::text[], $6::bytea[], $7::bytea[], $8::bytea[],
+                  $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[])
+           AS u(merchant_id, customer_id, created_at, wrapped_key, wrapped_by, sealed_email, sealed_name, sealed_phone,
+                sealed_address, email_mac, phone_mac, shopper_mac)
+), claimed AS (
+    INSERT INTO pii.lookup (merchant_id, kind, mac, customer_id)
+    SELECT w.merchant_id, 'shopper', w.shopper_mac, w.customer_id
+      FROM wanted w WHERE w.shopper_mac IS NOT NULL
+     ORDER BY w.merchant_id, w.shopper_mac
+    ON CONFLICT DO NOTHING
+    RETURNING customer_id
+), fresh AS (
+    SELECT w.* FROM wanted w
+     WHERE w.shopper_mac IS NULL OR w.customer_id IN (SELECT c.customer_id FROM claimed c)
+), keys AS (
+    INSERT INTO pii.subject_key (merchant_id, customer_id, wrapped_key, wrapped_by, created_at)
+    SELECT f.merchant_id, f.customer_id, f.wrapped_key, f.wrapped_by, f.created_at FROM fresh f
+), found_by AS (
+    INSERT INTO pii.lookup (merchant_id, kind, mac, customer_id)
+    SELECT f.merchant_id, 'email', f.email_mac, f.customer_id FROM fresh f WHERE f.email_mac IS NOT NULL
+    UNION ALL
+    SELECT f.merchant_id, 'phone', f.phone_mac, f.customer_id FROM fresh f WHERE f.phone_mac IS NOT NULL
+), people AS (
+    INSERT INTO pii.customer (merchant_id, customer_id, created_at, sealed_email, sealed_name, sealed_phone, sealed_address)
+    SELECT f.merchant_id, f.customer_id, f.created_at, f.sealed_email, f.sealed_name, f.sealed_phone, f.sealed_address
+      FROM fresh f
+)
+SELECT f.customer_id FROM fresh f ORDER BY f.customer_id;
+
+-- note_access
+-- What was asked of personal data, and what was decided; append-only.
+INSERT INTO pii.access (merchant_id, access_id, at, subject_kind, subject_name, subject_role, action, purpose, customer_id, fields,
+                        granted, reason)
+SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                     $9::text[], $10::jsonb[], $11::jsonb[], $12::text[]);
+
+-- load_person
+-- A person's sealed fields and key; in the clear what the version before wrote and nobody carried over yet.
+SELECT c.customer_id, c.created_at, c.sealed_email, c.sealed_name, c.sealed_phone, c.sealed_address, c.email, c.name,
+       k.wrapped_key, k.wrapped_by
+  FROM pii.customer c
+  LEFT JOIN pii.subject_key k ON k.merchant_id = c.merchant_id AND k.customer_id = c.customer_id
+ WHERE c.merchant_id = $1::text AND c.customer_id = $2::text;
+
+-- search_people
+-- Who is known by this, the newest first.
+SELECT c.customer_id, c.created_at
+  FROM pii.lookup l
+  JOIN pii.customer c ON c.merchant_id = l.merchant_id AND c.customer_id = l.customer_id
+ WHERE l.merchant_id = $1::text AND l.kind = $2::text AND l.mac = $3::bytea
+ ORDER BY l.customer_id DESC
+ LIMIT $4::int;
+
+-- list_people
+-- A page of a merchant's customers by their ids, the newest first: no personal data.
+SELECT c.customer_id, c.created_at
+  FROM pii.customer c
+ WHERE c.merchant_id = $1::text AND ($2::text IS NULL OR c.customer_id < $2::text)
+ ORDER BY c.customer_id DESC
+ LIMIT $3::int;
+
+-- erase_person
+-- Forget a person's fields. It waits for whoever is just carrying them over.
+DELETE FROM pii.customer c WHERE c.merchant_id = $1::text AND c.customer_id = $2::text;
+
+-- shred_key
+-- Forget a person's key: what was sealed with it, here or in a backup, cannot be read any more.
+DELETE FROM pii.subject_key k WHERE k.merchant_id = $1::text AND k.customer_id = $2::text;
+
+-- forget_lookups
+-- Forget by what a person was found.
+DELETE FROM pii.lookup l WHERE l.merchant_id = $1::text AND l.customer_id = $2::text;
+
+-- list_accesses
+-- A page of the access log of a merchant, or of one customer, the newest first.
+SELECT a.access_id, a.at, a.subject_kind, a.subject_name, a.subject_role, a.action, a.purpose, a.customer_id, a.fields, a.granted, a.reason
+  FROM pii.access a
+ WHERE a.merchant_id = $1::text AND ($2::text IS NULL OR a.customer_id = $2::text) AND ($3::text IS NULL OR a.access_id < $3::text)
+ ORDER BY a.access_id DESC
+ LIMIT $4::int;
+
+-- lock_in_the_clear
+-- People whose fields the version before wrote in the clear, locked: some of all merchants.
+SELECT c.merchant_id, c.customer_id, c.email, c.name, k.wrapped_key, k.wrapped_by
+  FROM pii.customer c
+  LEFT JOIN pii.subject_key k ON k.merchant_id = c.merchant_id AND k.customer_id = c.customer_id
+ WHERE (c.email IS NOT NULL OR c.name IS NOT NULL)
+ ORDER BY c.merchant_id, c.customer_id
+ LIMIT $1::int
+   FOR UPDATE OF c;
+
+-- seal_people
+-- Put the sealed fields in the place of those in the clear, with keys and lookups; two who say the same stay two customers.
+WITH wanted AS (
+    SELECT *
+      FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bytea[], $5::text[], $6::bytea[], $7::bytea[], $8::bytea[],
+                  $9::bytea[])
+           AS u(merchant_id, customer_id, sealed_at, wrapped_key, wrapped_by, sealed_email, sealed_name, email_mac, shopper_mac)
+), keys AS (
+    INSERT INTO pii.subject_key (merchant_id, customer_id, wrapped_key, wrapped_by, created_at)
+    SELECT w.merchant_id, w.customer_id, w.wrapped_key, w.wrapped_by, w.sealed_at FROM wanted w
+), found_by AS (
+    INSERT INTO pii.lookup (merchant_id, kind, mac, customer_id)
+    SELECT w.merchant_id, 'email', w.email_mac, w.customer_id FROM wanted w WHERE w.email_mac IS NOT NULL
+    UNION ALL
+    (SELECT w.merchant_id, 'shopper', w.shopper_mac, w.customer_id
+       FROM wanted w WHERE w.shopper_mac IS NOT NULL
+      ORDER BY w.merchant_id, w.shopper_mac)
+    ON CONFLICT DO NOTHING
+)
+UPDATE pii.customer c
+   SET email = NULL, name = NULL, sealed_email = w.sealed_email, sealed_name = w.sealed_name
+  FROM wanted w
+ WHERE c.merchant_id = w.merchant_id AND c.customer_id = w.customer_id;
