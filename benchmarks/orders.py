@@ -1,6 +1,7 @@
 """Whole orders: placed, paid on the hosted page, told by webhook, read as PAID.
 
-Each shopper of the load client does, one after another: `POST /v1/orders`, GET and POST of the hosted page, and reads
+Each shopper of the load client does, one after another: `POST /v1/orders` (as somebody new each time, so that personal
+data are sealed and stored for every order), GET and POST of the hosted page, and reads
 the order until it is PAID. Gateway, merchant service, PostgreSQL and client share the same two cores; the acquirer
 answers at once. Plain HTTP on loopback, and beside it TLS between all parties.
 """
@@ -27,6 +28,7 @@ import uvloop
 from benchmarks.load import ANSWER_DEADLINE_S, Client, percentile_ms
 from benchmarks.processes import ROOT, TALLYSTICK, Postgres, Server, cpu_s, free_port, server
 from benchmarks.rounds import Measured
+from tallystick.cli.customers import keys_in
 from tallystick.demo.folder import Folder
 from tallystick.kernel.migrations import migrate
 
@@ -106,7 +108,11 @@ class Shopper:
         return await asyncio.wait_for(client.send(request), ANSWER_DEADLINE_S)
 
     async def _place(self) -> dict[str, str]:
-        body = b'{"amount": 2500, "currency": "EUR", "reference": "basket"}'
+        shopper = b"s%d-%d-%d@shopper.example" % (os.getpid(), self._number, self._bought)
+        body = (
+            b'{"amount": 2500, "currency": "EUR", "reference": "basket",'
+            b' "customer": {"email": "%b", "name": "A Shopper"}}' % shopper
+        )
         status, _, answer = await self._ask(
             self._job.merchant,
             b"POST /v1/orders HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %b\r\nIdempotency-Key: %d-%d-%d\r\n"
@@ -210,7 +216,7 @@ class OrdersSubject:
                     f"{prefix}TLS_KEY_FILE": self._tls.key_file,
                     f"{prefix}CA_FILE": self._tls.ca_file,
                 }
-        return environment
+        return environment | keys_in(self._postgres.folder / f"{self.name}_keys")
 
     def _install(self) -> str:
         """An account, a merchant and the connection between them, by the commands; gives the merchant's API key."""

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import typer
 
+from tallystick.cli.customers import keys_in
 from tallystick.cli.failures import CommandRefused
 from tallystick.cli.postgres import DSN_VARIABLES, Dsns, KeptPostgres, migrate_all, outdated, without_owners
 from tallystick.cli.serving import stopping_on_signals, unless_stopped
@@ -18,11 +20,14 @@ from tallystick.merchant.settings import read as read_merchant
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.http import AiohttpClient
 
+PII_SETTINGS = "TALLYSTICK_MERCHANT_PII_"
+
 
 class Installation:
     """All processes of this machine. `run` them until SIGTERM or SIGINT; nothing is left running."""
 
     def __init__(self, data_dir: Path, dsns: Dsns | None) -> None:
+        self._data_dir = data_dir
         self._dsns = dsns
         self._http = AiohttpClient()
         self._postgres = KeptPostgres(data_dir / "postgres", SystemClock(), say) if dsns is None else None
@@ -41,7 +46,7 @@ class Installation:
 
     async def _keep_running(self, stop: asyncio.Event) -> None:
         dsns = await self._database()
-        await self._supervisor.start(*_programs(dsns))
+        await self._supervisor.start(*_programs(dsns, self._keys()))
         say("Gateway and merchant service are serving.")
         await stop.wait()
 
@@ -58,15 +63,22 @@ class Installation:
             say(f"  export {variable}_FILE='{self._postgres.dsn_file(service)}'")
         return dsns
 
+    def _keys(self) -> dict[str, str]:
+        """Keys for personal data where the database is our own and none are named."""
+        if self._postgres is None or any(name.startswith(PII_SETTINGS) for name in os.environ):
+            return {}
+        return keys_in(self._data_dir / "keys")
+
 
 def say(sentence: str) -> None:
     """Tell what happens to the processes, on stderr."""
     typer.echo(sentence, err=True)
 
 
-def _programs(dsns: Dsns) -> list[Program]:
+def _programs(dsns: Dsns, keys: Mapping[str, str]) -> list[Program]:
     environment = {
         **without_owners(os.environ),
+        **keys,
         DSN_VARIABLES["gateway"]: dsns.gateway,
         DSN_VARIABLES["merchant"]: dsns.merchant,
     }

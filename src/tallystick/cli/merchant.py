@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tallystick.cli import audit, cases, clock, fee_contracts, inbox, notifications, operators, reconcile
+from tallystick.cli import audit, cases, clock, customers, fee_contracts, inbox, notifications, operators, reconcile
 from tallystick.cli.failures import CommandFailed, CommandRefused
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, show
@@ -32,6 +32,7 @@ app.add_typer(inbox.app, name="inbox")
 app.add_typer(notifications.app, name="endpoints")
 app.add_typer(notifications.letters, name="dead-letters")
 app.add_typer(cases.app, name="cases")
+app.add_typer(customers.app, name="customers")
 app.command("reconcile")(reconcile.reconcile)
 connections.command("fees")(fee_contracts.fees)
 

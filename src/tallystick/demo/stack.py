@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from tallystick.cli.customers import keys_in
 from tallystick.cli.endpoints import move_endpoint
 from tallystick.cli.installing import (
     SecretFiles,
@@ -68,7 +69,7 @@ class Stack:
         self.dsns = await self._database()
         migrate_all(self.dsns)
         self._make_card_keys()
-        environment = _environment(self.dsns, ports, tls) | self._card_keys
+        environment = _environment(self.dsns, ports, tls) | self._card_keys | keys_in(self._folder.path / "secrets")
         gateway, merchant = read_gateway(environment), read_merchant(environment)
         known = await self._installed(gateway, merchant, addresses, tls)
         self.http = AiohttpClient(ca_file=tls.ca_file if tls else None)

@@ -1,0 +1,171 @@
+"""`tallystick merchant customers …`: personal data, for a purpose; what the policy decides is kept in the access log.
+
+What somebody is searched by is asked for, never an argument: arguments stand in lists of processes and in histories.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+
+import typer
+
+from tallystick.cli.failures import CommandRefused
+from tallystick.cli.running import DataDir, ask
+from tallystick.cli.showing import AsJson, console, show
+
+app = typer.Typer(help="Customers: personal data, for a purpose.", no_args_is_help=True)
+
+PAGES_MAX = 10
+LOG_ROWS = 100
+
+Merchant = Annotated[str, typer.Option(help="mer_…: whose customer it is.")]
+CustomerId = Annotated[str, typer.Argument(help="cus_…")]
+Purpose = Annotated[str, typer.Option(help="What for: support, delivery, invoice or data_request.")]
+
+
+@app.command("keys")
+def make_keys_command(
+    key_file: Annotated[Path, typer.Option(help="Where the key-encryption keys go: TALLYSTICK_MERCHANT_PII_KEY_FILE.")],
+    index_key_file: Annotated[
+        Path,
+        typer.Option(help="Where the key of the search hashes goes: TALLYSTICK_MERCHANT_PII_INDEX_KEY_FILE."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Make the keys that personal data need; files that are there already stay as they are."""
+    made = make_keys(key_file, index_key_file)
+    show(
+        as_json,
+        {"made": [str(file) for file in made]},
+        *(f"Made {file}" for file in made),
+        "Keep copies elsewhere: without the first file no customer can be read, without the second none is found.",
+    )
+
+
+@app.command("show")
+def show_customer(
+    customer: CustomerId,
+    merchant: Merchant,
+    purpose: Purpose,
+    field: Annotated[
+        list[str] | None, typer.Option(help="email, name, phone or address; repeatable. Left out: what is granted.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what your role may see of a customer for this purpose."""
+    asked = {"purpose": purpose} | ({"fields": ",".join(field)} if field else {})
+    path = f"{_people(merchant)}/{quote(customer, safe='')}?{urlencode(asked)}"
+    found = ask("merchant", data_dir, lambda api: api.ask("GET", path))
+    told = (f"  {name}: {_words(found[name])}" for name in ("name", "email", "phone", "address") if name in found)
+    show(as_json, found, f"{found['id']}  since {found['created_at']}", *told)
+
+
+@app.command("find")
+def find_customers(
+    merchant: Merchant,
+    purpose: Purpose,
+    phone: Annotated[bool, typer.Option("--phone", help="Search by a phone number instead of an e-mail.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find customers by an e-mail address, which is asked for, however it is written."""
+    kind = "phone" if phone else "email"
+    text = typer.prompt("Phone number" if phone else "E-mail address", err=True)
+    body = {kind: text, "purpose": purpose}
+    found = ask("merchant", data_dir, lambda api: api.ask("POST", f"{_people(merchant)}/search", body))
+    lines = [f"{one['id']}  since {one['created_at']}" for one in found["data"]]
+    show(as_json, {"customers": found["data"]}, *(lines or ["Nobody."]))
+
+
+@app.command("erase")
+def erase_customer(
+    customer: CustomerId,
+    merchant: Merchant,
+    purpose: Annotated[str, typer.Option(help="What for.")] = "data_request",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a customer for good: the key is shredded. Orders and payments stay."""
+    if not yes and not typer.confirm(f"Nobody will be able to read {customer} again. Erase?", err=True):
+        raise CommandRefused("nothing was erased")
+    path = f"{_people(merchant)}/{quote(customer, safe='')}?{urlencode({'purpose': purpose})}"
+    erased = ask("merchant", data_dir, lambda api: api.ask("DELETE", path))
+    show(as_json, erased, f"{customer} is erased.")
+
+
+@app.command("accesses")
+def list_accesses(
+    merchant: Merchant,
+    customer: Annotated[str | None, typer.Option(help="Only to this customer, cus_…")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List who looked at whose data, what for, and what was decided; the newest first."""
+    path = f"/operator/v1/merchants/{quote(merchant, safe='')}/accesses"
+    filters: dict[str, str | int] = {"purpose": "audit"} | ({"customer": customer} if customer else {})
+    found = ask("merchant", data_dir, lambda api: api.rows(path, pages=PAGES_MAX, filters=filters, limit=LOG_ROWS))
+    if as_json:
+        show(True, {"accesses": found})
+    else:
+        _print(found)
+
+
+def make_keys(key_file: Path, index_key_file: Path) -> list[Path]:
+    """Make the files that are missing; which those were. A key is never overwritten. Raises OSError."""
+    from tallystick.cli.installing import write_secret
+    from tallystick.kernel.identifiers import new_secret
+    from tallystick.ports.entropy import SystemEntropy
+    from tallystick.ports.key_encryption import make_key_file
+
+    entropy, made = SystemEntropy(), []
+    if not key_file.exists():
+        key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_key_file(key_file, entropy)
+        made.append(key_file)
+    if not index_key_file.exists():
+        write_secret(index_key_file, new_secret("idx", entropy) + new_secret("", entropy))
+        made.append(index_key_file)
+    return made
+
+
+def keys_in(folder: Path) -> dict[str, str]:
+    """The settings of the keys that lie in `folder`, made where they are missing: for the demo and for one machine."""
+    key_file, index_key_file = folder / "personal-data-keys", folder / "personal-data-index-key"
+    make_keys(key_file, index_key_file)
+    return {
+        "TALLYSTICK_MERCHANT_PII_KEY_FILE": str(key_file),
+        "TALLYSTICK_MERCHANT_PII_INDEX_KEY_FILE": str(index_key_file),
+    }
+
+
+def _people(merchant: str) -> str:
+    return f"/operator/v1/merchants/{quote(merchant, safe='')}/customers"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(str(part) for part in value.values() if part)
+    return "not known" if value is None else str(value)
+
+
+def _print(found: Sequence[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(title="Access log")
+    for name in ("when", "who", "role", "did", "purpose", "customer", "fields", "decision"):
+        table.add_column(name)
+    for line in found:
+        table.add_row(
+            line["at"],
+            line["subject"]["name"],
+            line["subject"]["role"],
+            line["action"],
+            line["purpose"],
+            line["customer"] or "",
+            ", ".join(line["fields"]),
+            line["decision"] + (f" ({line['reason']})" if line["reason"] else ""),
+        )
+    console().print(table)
