@@ -19,7 +19,7 @@ from msgspec import Struct
 from psycopg.sql import SQL, Identifier
 
 import tallystick
-from tallystick.kernel.grants import GATEWAY, MERCHANT, OWNER, PII, READER, ROLES, read_grants
+from tallystick.kernel.grants import GATEWAY, MERCHANT, OWNER, PII, READER, ROLES, VAULT, read_grants
 from tallystick.kernel.migrations import MigrationRefused, migrate, missing_roles
 from tallystick.ports.database import Statement, Statements
 from tallystick.ports.postgres import create_databases
@@ -29,7 +29,7 @@ SOURCE = Path(tallystick.__file__).parent
 SERVICES = {"gateway": GATEWAY, "merchant": MERCHANT}
 
 # Rooms whose statements run as another role than their service's.
-ROLE_OF_ROOM: dict[str, str] = {}
+ROLE_OF_ROOM = {"gateway/vault": VAULT, "merchant/customers": PII}
 # Rooms of the kernel that one service does not use yet, so that it has not got their tables.
 UNUSED = {"merchant kernel/logins"}
 # What a role may do although no statement of its rooms does it, each with its reason.
@@ -45,7 +45,16 @@ APPEND_ONLY = {
         *("ledger_transaction", "event", "message", "delivery_attempt", "settlement_report", "outcome_resolution"),
         *("payment_method", "audit_entry", "audit_outcome"),
     },
-    "merchant": {"timeline", "audit", "audit_entry", "audit_outcome", "message", "delivery_attempt", "settlement_file"},
+    "merchant": {
+        "pii.access",
+        "timeline",
+        "audit",
+        "audit_entry",
+        "audit_outcome",
+        "message",
+        "delivery_attempt",
+        "settlement_file",
+    },
 }
 # What a reader must not see: (service, table, column); * for all of a table.
 NOT_FOR_READERS = {
@@ -66,6 +75,9 @@ NOT_FOR_READERS = {
     ("merchant", "inbox", "raw"),
     ("merchant", "settlement_upload", "*"),
     ("merchant", "pii.customer", "*"),
+    ("merchant", "pii.subject_key", "*"),
+    ("merchant", "pii.lookup", "*"),
+    ("merchant", "pii.access", "*"),
 }
 
 
@@ -283,19 +295,27 @@ def test_a_service_does_not_get_into_the_other_ones_database(installation: Insta
             installation.connect(service, role)
 
 
-def test_the_merchant_service_puts_personal_data_down_and_cannot_read_them(installation: Installation) -> None:
+def test_who_sells_sees_no_personal_data_and_who_sees_them_sees_no_sale(installation: Installation) -> None:
+    insert = "INSERT INTO pii.customer (merchant_id, customer_id, created_at) VALUES ('mer_1', 'cus_1', '2026-01-01Z')"
     with installation.connect("merchant", MERCHANT) as merchant:
-        insert = (
-            "INSERT INTO pii.customer (merchant_id, customer_id, email, created_at) VALUES ('mer_1', 'cus_1', 'x', $1)"
-        )
-        merchant.execute(insert.replace("$1", "'2026-01-01Z'").encode())
-        refused(merchant, "SELECT email FROM pii.customer")
-        refused(merchant, "UPDATE pii.customer SET email = NULL")
-        refused(merchant, "DELETE FROM pii.customer")
+        refused(merchant, insert)
+        refused(merchant, "SELECT sealed_email FROM pii.customer")
+        refused(merchant, "SELECT mac FROM pii.lookup")
+        refused(merchant, "DELETE FROM pii.access")
     with installation.connect("merchant", PII) as pii:
-        assert pii.execute("SELECT email FROM pii.customer").fetchall() == [("x",)]
+        pii.execute(insert.encode())
         refused(pii, "SELECT amount_minor FROM public.orders")
+        refused(pii, "DELETE FROM pii.access")
         pii.execute("DELETE FROM pii.customer")
+
+
+def test_who_takes_payments_sees_no_stored_card_and_who_has_them_sees_no_payment(installation: Installation) -> None:
+    with installation.connect("gateway", GATEWAY) as gateway:
+        refused(gateway, "SELECT sealed FROM vault.card")
+        refused(gateway, "DELETE FROM vault.card")
+    with installation.connect("gateway", VAULT) as vault:
+        vault.execute("SELECT sealed FROM vault.card")
+        refused(vault, "SELECT amount FROM public.payment_intent")
 
 
 @pytest.mark.parametrize("service", SERVICES)

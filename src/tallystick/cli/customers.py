@@ -105,7 +105,7 @@ def list_accesses(
 ) -> None:
     """List who looked at whose data, what for, and what was decided; the newest first."""
     path = f"/operator/v1/merchants/{quote(merchant, safe='')}/accesses"
-    filters: dict[str, str | int] = {"purpose": "audit"} | ({"customer": customer} if customer else {})
+    filters = {"purpose": "audit"} | ({"customer": customer} if customer else {})
     found = ask("merchant", data_dir, lambda api: api.rows(path, pages=PAGES_MAX, filters=filters, limit=LOG_ROWS))
     if as_json:
         show(True, {"accesses": found})

@@ -79,8 +79,7 @@ def _programs(dsns: Dsns, keys: Mapping[str, str]) -> list[Program]:
     environment = {
         **without_owners(os.environ),
         **keys,
-        DSN_VARIABLES["gateway"]: dsns.gateway,
-        DSN_VARIABLES["merchant"]: dsns.merchant,
+        **dsns.settings(),
     }
     settings: dict[str, GatewaySettings | MerchantSettings] = {
         "gateway": read_gateway(environment),

@@ -28,17 +28,29 @@ TRY_AGAIN_S = 2.0  # when it did not come up
 
 
 class Dsns(Struct, frozen=True):
-    """Where the two databases are, and as whom the services connect; the owners' are empty where one role does
-    everything. Secret where they name a password."""
+    """Where the two databases are, and as whom the services connect, `vault` and `pii` to the schemas of these names;
+    all but the first two are empty where one role does everything. Secret where they name a password."""
 
     gateway: str
     merchant: str
     gateway_owner: str = ""
     merchant_owner: str = ""
+    vault: str = ""
+    pii: str = ""
 
     def places(self) -> "Dsns":
         """Where the databases are, without a role or a password: what stays when those change."""
         return Dsns(_place(self.gateway), _place(self.merchant))
+
+    def settings(self) -> dict[str, str]:
+        """The settings of the services that say as whom they connect."""
+        named = {
+            DSN_VARIABLES["gateway"]: self.gateway,
+            DSN_VARIABLES["merchant"]: self.merchant,
+            "TALLYSTICK_GATEWAY_VAULT_DSN": self.vault,
+            "TALLYSTICK_MERCHANT_PII_DSN": self.pii,
+        }
+        return {name: dsn for name, dsn in named.items() if dsn}
 
     def __repr__(self) -> str:
         return "Dsns()"
@@ -65,7 +77,14 @@ class KeptPostgres:
         await self._in_a_thread(self._start)
         self._watch = asyncio.create_task(self._keep(), name="keep PostgreSQL")
         dsns = self._dsns
-        return Dsns(dsns["gateway"], dsns["merchant"], dsns["gateway-owner"], dsns["merchant-owner"])
+        return Dsns(
+            dsns["gateway"],
+            dsns["merchant"],
+            dsns["gateway-owner"],
+            dsns["merchant-owner"],
+            dsns["vault"],
+            dsns["pii"],
+        )
 
     def dsn_file(self, service: str) -> Path:
         """The file that holds the service's DSN."""

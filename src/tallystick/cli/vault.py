@@ -88,7 +88,7 @@ async def _rewrap(batch: int, dry_run: bool, told: Callable[[int, int], None]) -
     encryption = key_encryption(settings)
     if encryption is None:
         raise CommandRefused("there is no vault: TALLYSTICK_GATEWAY_VAULT_KEY_FILE is not set")
-    database = await open_database(settings.database_dsn, connections_max=2)
+    database = await open_database(settings.vault_dsn or settings.database_dsn, connections_max=2)
     try:
         rewrapping = Rewrapping(database, encryption)
         before = await rewrapping.standing()

@@ -217,12 +217,10 @@ async def _heard(merchant: MerchantSettings, known: Known) -> Known:
 def _environment(dsns: Dsns, ports: tuple[int, int, int], tls: Tls | None) -> dict[str, str]:
     """The settings of all three as environment variables, beside what is there of others' (PATH, …)."""
     settings: dict[str, Any] = {
-        "GATEWAY_DATABASE_DSN": dsns.gateway,
         "GATEWAY_WEBHOOKS_TO_LOOPBACK": "true",
         "GATEWAY_SANDBOX_CLOCK": "true",
         "MERCHANT_SANDBOX_CLOCK": "true",
         "MERCHANT_SHOPS_ON_LOOPBACK": "true",
-        "MERCHANT_DATABASE_DSN": dsns.merchant,
     }
     for name, port in zip(("GATEWAY", "MERCHANT", "SHOP"), ports, strict=True):
         settings[f"{name}_PORT"] = port
@@ -231,7 +229,7 @@ def _environment(dsns: Dsns, ports: tuple[int, int, int], tls: Tls | None) -> di
             settings[f"{name}_TLS_KEY_FILE"] = tls.key_file
             settings[f"{name}_CA_FILE"] = tls.ca_file
     others = {name: value for name, value in os.environ.items() if not name.startswith("TALLYSTICK_")}
-    return others | {f"TALLYSTICK_{name}": str(value) for name, value in settings.items()}
+    return others | dsns.settings() | {f"TALLYSTICK_{name}": str(value) for name, value in settings.items()}
 
 
 def ready_line(known: Known, stack: Stack) -> dict[str, Any]:

@@ -106,13 +106,15 @@ SQL = Statements.beside(__file__)
 # The simulated acquirer knows Stripe's public test numbers only, so a key that everybody knows gives nothing away.
 SIMULATED_FINGERPRINT_KEY = b"of the simulated acquirer of tallystick"
 WIRE_PREFIX = "/v1"
+VAULT_CONNECTIONS = 3  # of one process: cards are kept and opened in batches
 
 log = structlog.get_logger("tallystick.gateway")
 
 
 class Ports(Struct, frozen=True):
     """The outside world as the gateway sees it. `http` is guarded: it delivers to strangers' addresses (RULES §12).
-    Without `encryption` there is no vault: no card is saved, and a number lives no longer than its request."""
+    Without `encryption` there is no vault: no card is saved, and a number lives no longer than its request. `vault` is
+    the gateway's database as the role that has the stored cards, None where one role has all."""
 
     database: Database
     http: Http
@@ -121,9 +123,12 @@ class Ports(Struct, frozen=True):
     entropy: Entropy
     alerts: Alerts = field(default_factory=AppriseAlerts)
     encryption: KeyEncryption | None = None
+    vault: Database | None = None
 
     async def close(self) -> None:
         """Let connections go."""
+        if self.vault is not None:
+            await self.vault.close()
         if isinstance(self.http, Http1Client):
             await self.http.close()
         await self.database.close()
@@ -148,7 +153,18 @@ async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) 
         ca_file=settings.ca_file or None,
     )
     clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
-    return Ports(database, http, SystemNames(), clock, SystemEntropy(), alerts, key_encryption(settings))
+    vault = await _vault_database(settings, secrets)
+    return Ports(database, http, SystemNames(), clock, SystemEntropy(), alerts, key_encryption(settings), vault)
+
+
+async def _vault_database(settings: Settings, secrets: ServiceSecrets) -> Database | None:
+    """The gateway's database as the role that has the stored cards, where that is another one."""
+    if not settings.vault_dsn:
+        return None
+    dsn = secrets.live("vault_dsn", settings.vault_dsn)
+    database = await open_database(dsn, connections_max=VAULT_CONNECTIONS)
+    secrets.watch(dsn, lambda _: database.renew())
+    return database
 
 
 class Behind(Struct, frozen=True):
@@ -173,7 +189,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     idempotency = Idempotency(database)
     reading = Reading(pages_url, clock)
     commits = Commits(database, idempotency, reading, clock, entropy, pages_url=pages_url, woken=deliveries.wake)
-    vault = Vault(database, ports.encryption, entropy) if ports.encryption is not None else None
+    vault = Vault(ports.vault or database, ports.encryption, entropy) if ports.encryption is not None else None
     calling = Calling(FaultyAcquirer(acquirer, faults, clock), clock, entropy, pages_url=pages_url, vault=vault)
     carrying = Carrying(commits, calling, clock)
     inquiries = Inquiries(calling, database)

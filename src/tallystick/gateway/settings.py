@@ -36,6 +36,14 @@ class Settings(Struct, frozen=True, kw_only=True):
             extra={"secret": True},
         ),
     ] = ""
+    vault_dsn: Annotated[
+        str,
+        Meta(
+            description="The gateway's database as the role that has the stored cards; empty: as the service's own "
+            "role. A secret.",
+            extra={"secret": True},
+        ),
+    ] = ""
     database_connections_max: Annotated[
         int, Meta(ge=2, le=100, description="Connections to PostgreSQL of one process.", extra={"unit": "connections"})
     ] = 8

@@ -10,6 +10,8 @@ from typing import Final
 from tallystick.kernel.operators.roles import EVERYBODY, Access, Role, readers, roles
 
 _CASE: Final = "/operator/v1/merchants/{merchant}/cases/{case}"
+_CUSTOMER: Final = "/operator/v1/merchants/{merchant}/customers/{customer}"
+_FEES: Final = "/operator/v1/connections/{connection}/fees"
 
 OPERATORS: Final[Access] = {
     "GET /operator/v1": EVERYBODY,
@@ -18,6 +20,14 @@ OPERATORS: Final[Access] = {
     f"POST {_CASE}/proposals": roles(Role.FINANCE, Role.SUPPORT),
     f"POST {_CASE}/approve": roles(Role.FINANCE),
     f"POST {_CASE}/reject": roles(Role.FINANCE),
+    # The policy decides once more, by role, purpose and fields, and whom it denies stands in the log (RULES §12).
+    f"GET {_CUSTOMER}": roles(Role.SUPPORT, Role.FINANCE, Role.FULFILMENT),
+    f"DELETE {_CUSTOMER}": roles(),
+    "POST /operator/v1/merchants/{merchant}/customers/search": roles(Role.SUPPORT, Role.FINANCE),
+    "GET /operator/v1/merchants/{merchant}/accesses": readers(),
+    f"GET {_FEES}": readers(Role.FINANCE),
+    f"POST {_FEES}": roles(Role.FINANCE),
+    f"DELETE {_FEES}": roles(Role.FINANCE),
     "GET /operator/v1/inbox": readers(Role.SUPPORT),
     "GET /operator/v1/inbox/{connection_id}/{event_id}": readers(Role.SUPPORT),
     "POST /operator/v1/inbox/{connection_id}/{event_id}/run": roles(Role.SUPPORT),

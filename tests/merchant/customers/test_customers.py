@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tallystick.kernel.operators.keys import create_key
+from tallystick.kernel.operators.roles import Role
 from tallystick.merchant.customers import operating
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Statement
@@ -347,7 +348,7 @@ async def test_no_personal_datum_is_in_a_row_a_log_or_an_answer(stage: Any, capl
 
 @pytest.fixture
 async def operator_key(stage: Any) -> str:
-    made = await create_key(stage.database, "ann", at=SystemClock().now(), entropy=SystemEntropy())
+    made = await create_key(stage.database, "ann", role=Role.ADMIN, at=SystemClock().now(), entropy=SystemEntropy())
     return made.key
 
 

@@ -71,7 +71,9 @@ async def test_a_refused_file_is_an_error(stage: Stage, tmp_path: Path) -> None:
 
 
 async def test_fees_are_agreed_by_command(stage: Stage, files: Files) -> None:
-    key = (await create_key(stage.database, "Ada", at=SystemClock().now(), entropy=SystemEntropy())).key
+    key = (
+        await create_key(stage.database, "Ada", role=Role.ADMIN, at=SystemClock().now(), entropy=SystemEntropy())
+    ).key
     about = ("connections", "fees", stage.connection_id)
     status, said = await command(stage, *about, operator=key)
     assert (status, "fees are not looked at" in said) == (0, True), said

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tallystick.kernel.operators.keys import create_key
+from tallystick.kernel.operators.roles import Role
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Statement
 from tallystick.ports.entropy import SystemEntropy
@@ -15,7 +16,7 @@ Stage = Any
 
 
 async def asked(stage: Stage, method: str, fields: Any = None, connection: str = "", **query: str) -> tuple[int, Any]:
-    made = await create_key(stage.database, "Ada", at=SystemClock().now(), entropy=SystemEntropy())
+    made = await create_key(stage.database, "Ada", role=Role.ADMIN, at=SystemClock().now(), entropy=SystemEntropy())
     address = f"{stage.url}/operator/v1/connections/{connection or stage.connection_id}/fees"
     headers = {"Authorization": f"Bearer {made.key}"}
     async with stage.client.request(method, address, json=fields, params=query, headers=headers) as answer:

@@ -29,9 +29,10 @@ GRANT SELECT, INSERT, UPDATE ON simulated_authentication, simulated_operation, s
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_key, dead_letter_alert, fault TO tallystick_gateway;
 GRANT SELECT, INSERT, DELETE ON operator_session TO tallystick_gateway;
 
--- Card numbers, each sealed under a key of its own that only the key-encryption key opens. Nobody else sees this schema.
-GRANT USAGE ON SCHEMA vault TO tallystick_gateway;
-GRANT SELECT, INSERT, UPDATE (due_at, data_key, key_version), DELETE ON vault.card TO tallystick_gateway;
+-- Card numbers, each sealed under a key of its own that only the key-encryption key opens. Nobody else sees this schema, and who
+-- does sees nothing else.
+GRANT USAGE ON SCHEMA vault TO tallystick_vault;
+GRANT SELECT, INSERT, UPDATE (due_at, data_key, key_version), DELETE ON vault.card TO tallystick_vault;
 
 -- Who may come back, and what tells who they are.
 GRANT USAGE ON SCHEMA pii TO tallystick_gateway;

@@ -82,13 +82,14 @@ async def save(
     """
     if not changes and not webhooks:
         return set()
+    in_key_order: list[WebhookRow] = sorted(webhooks, key=_inbox_key)
     rows = await database.rows(
         SQL.save_changes,
         at,
         recordset([order_row(place, change) for place, change in enumerate(changes)]),
         recordset([row for place, change in enumerate(changes) for row in attempt_rows(place, change)]),
         recordset([row for place, change in enumerate(changes) for row in line_rows(place, change)]),
-        recordset(sorted(webhooks, key=_inbox_key)),
+        recordset(in_key_order),
         list(raws),
     )
     return {changes[row["place"]].key for row in rows}

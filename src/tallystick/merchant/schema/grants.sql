@@ -21,17 +21,18 @@ GRANT SELECT, INSERT, UPDATE (state, decided_by, decided_at) ON case_proposal TO
 -- What changes as it goes on, and stays.
 GRANT SELECT, INSERT, UPDATE ON merchant, connection, connection_watch, orders, attempt, inbox, errand, refund, cases,
     reconciliation, mismatch, notification_endpoint, delivery, endpoint_health, redrive, sandbox_clock TO tallystick_merchant;
-GRANT SELECT, INSERT, UPDATE ON fee_contract TO tallystick_merchant;
+GRANT SELECT, INSERT, UPDATE, DELETE ON fee_contract TO tallystick_merchant;
 
 -- What has done its service and goes; of a dry run, the lines that it read.
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_key, dead_letter_alert TO tallystick_merchant;
 GRANT SELECT, INSERT, UPDATE (code), DELETE ON settlement_line TO tallystick_merchant;
 GRANT SELECT, INSERT, DELETE ON settlement_upload, settlement_difference TO tallystick_merchant;
 
--- Personal data: the service puts them down and cannot read them; who reads them connects as tallystick_pii.
-GRANT USAGE ON SCHEMA pii TO tallystick_merchant, tallystick_pii;
-GRANT INSERT ON pii.customer TO tallystick_merchant;
+-- Personal data: who asks the policy connects as tallystick_pii, and sees nothing else. Who looked is never forgotten.
+GRANT USAGE ON SCHEMA pii TO tallystick_pii;
 GRANT SELECT, INSERT, UPDATE, DELETE ON pii.customer TO tallystick_pii;
+GRANT SELECT, INSERT, DELETE ON pii.subject_key, pii.lookup TO tallystick_pii;
+GRANT SELECT, INSERT ON pii.access TO tallystick_pii;
 
 -- People and tools that look. Not for them: keys, signing secrets, stored answers, webhooks as they came, personal data.
 GRANT USAGE ON SCHEMA public TO tallystick_reader;
