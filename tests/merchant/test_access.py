@@ -30,7 +30,7 @@ PUBLIC = {
     "GET /return/{order_id}": "where shoppers come back to; the id is unguessable, and it is no more than a look",
 }
 UNKNOWN_ID = "x_0000000000000000"
-NOUNS = {"orders", "cases", "reconciliations"}
+NOUNS = {"orders", "customers", "cases", "reconciliations"}
 """What stands before an id in the API's routes."""
 
 
@@ -67,7 +67,7 @@ async def ask(stage: Any, route: str, key: str, id: str = UNKNOWN_ID) -> tuple[i
     headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "k", "Content-Type": "application/json"}
     if not key:
         del headers["Authorization"]
-    url = f"{stage.url}{re.sub(r'{[^}]+}', id, path)}"
+    url = f"{stage.url}{re.sub(r'{[^}]+}', id, path)}{'?purpose=data_request' if '/customers/' in path else ''}"
     async with stage.client.request(method, url, headers=headers, data=b"{}", allow_redirects=False) as answer:
         body = await answer.json(content_type=None) if "json" in answer.headers.get("content-type", "") else {}
         return answer.status, body.get("code", "")
@@ -90,7 +90,14 @@ async def test_the_api_refuses_the_id_of_another_merchant(doors: Any, applicatio
     entropy, clock = SystemEntropy(), SystemClock()
     other = await create_merchant(doors.database, clock, entropy, name="Other", return_origins=[])
     _, order = await doors.place()
-    ids = {"orders": order["id"], "cases": await a_case(doors), "reconciliations": await a_run(doors)}
+    _, named = await doors.place(customer={"email": "ada@example.org"})
+    customers = await doors.database.rows(Statement("c", "SELECT customer_id FROM pii.customer"))
+    ids = {
+        "orders": order["id"],
+        "customers": customers[0]["customer_id"],
+        "cases": await a_case(doors),
+        "reconciliations": await a_run(doors),
+    }
     nouns = set()
     for route in sorted(routes_of(application)):
         if "{" not in route or route in PUBLIC:

@@ -31,6 +31,7 @@ async def test_an_order_is_pending_and_leads_to_the_gateways_page(stage: Stage) 
             "payment_intent": None,
             "charges": [],
             "refunds": [],
+            "disputes": [],
         }
     ]
     created, expires = (datetime.fromisoformat(order[name]) for name in ("created_at", "expires_at"))

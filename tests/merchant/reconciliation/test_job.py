@@ -292,7 +292,7 @@ async def test_killed_in_the_middle_of_a_long_file_it_is_finished_by_another(
     books.gateway.raw, books.gateway.manifest = "\n".join([head, *lines, charge, ""]).encode(), None
 
     worker = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, merchant_dsn)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not await books.rows("SELECT 1 FROM reconciliation WHERE lines_read > 0"):  # noqa: ASYNC110 - a process
             await asyncio.sleep(0.02)
     worker.kill()
