@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from tallystick.cli import audit, cases, clock, customers, fee_contracts, inbox, notifications, operators, reconcile
+from tallystick.cli import (
+    audit,
+    cases,
+    clock,
+    customers,
+    fee_contracts,
+    inbox,
+    notifications,
+    operators,
+    reconcile,
+    users,
+)
 from tallystick.cli.failures import CommandFailed, CommandRefused
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, show
@@ -26,6 +37,7 @@ connections = typer.Typer(help="Connections: a merchant's account at a gateway."
 app.add_typer(accounts, name="accounts")
 app.add_typer(connections, name="connections")
 app.add_typer(operators.commands("merchant", _dsn), name="operators")
+app.add_typer(users.commands("merchant", _dsn), name="users")
 app.add_typer(audit.commands("merchant"), name="audit")
 app.add_typer(clock.commands("merchant"), name="clock")
 app.add_typer(inbox.app, name="inbox")

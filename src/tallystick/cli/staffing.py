@@ -32,6 +32,24 @@ async def add_operator_user(dsn: str, name: str, role: Role, password: str) -> s
         return await users.add_user(database, name, password, SystemClock(), SystemEntropy(), role=role)
 
 
+async def list_operator_users(dsn: str) -> list[users.ListedUser]:
+    """The people, by name. Raises DatabaseUnavailable."""
+    async with opened(dsn) as database:
+        return await users.list_users(database)
+
+
+async def set_operator_role(dsn: str, name: str, role: Role) -> None:
+    """A person may do something else from now on. Raises OperatorRefused, DatabaseUnavailable."""
+    async with opened(dsn, "users role", f"{name}, {role}") as database:
+        await users.set_role(database, name, role)
+
+
+async def reset_second_factor(dsn: str, name: str) -> None:
+    """A person has lost the second factor. Raises OperatorRefused, DatabaseUnavailable."""
+    async with opened(dsn, "users reset-totp", name) as database:
+        await users.reset_second_factor(database, name)
+
+
 async def disable_operator_user(dsn: str, name: str) -> None:
     """A person may log in no more. Raises OperatorRefused, DatabaseUnavailable."""
     async with opened(dsn, "users disable", name) as database:

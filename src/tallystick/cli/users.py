@@ -40,6 +40,39 @@ def commands(service: str, dsn: Callable[[], str]) -> typer.Typer:
         added = asyncio.run(add_operator_user(dsn(), name, role, password))
         show(as_json, {"name": added, "role": role}, f"{added}, {role}, may log in at /console.")
 
+    @app.command("list")
+    def list_all(as_json: AsJson = False) -> None:
+        """List the people, also those who may log in no more."""
+        from tallystick.cli.staffing import list_operator_users
+
+        people = asyncio.run(list_operator_users(dsn()))
+        words = (
+            f"{each.role:10}  {each.name}{'  second factor' if each.second_factor else ''}"
+            f"{'  disabled' if each.disabled_at else ''}"
+            for each in people
+        )
+        show(as_json, {"users": people}, *words)
+
+    @app.command("role")
+    def set_role(
+        name: Name,
+        role: Annotated[Role, typer.Option(help="What the person may do from now on.")],
+        as_json: AsJson = False,
+    ) -> None:
+        """Give a person another role; who is logged in by that name logs in anew."""
+        from tallystick.cli.staffing import set_operator_role
+
+        asyncio.run(set_operator_role(dsn(), name, role))
+        show(as_json, {"name": name, "role": role}, f"{name} is {role} from now on.")
+
+    @app.command("reset-totp")
+    def reset_totp(name: Name, as_json: AsJson = False) -> None:
+        """Let a person who has lost the second factor log in without one, and end the sessions of that name."""
+        from tallystick.cli.staffing import reset_second_factor
+
+        asyncio.run(reset_second_factor(dsn(), name))
+        show(as_json, {"name": name, "second_factor": False}, f"{name} logs in without a second factor from now on.")
+
     @app.command("disable")
     def disable(name: Name, as_json: AsJson = False) -> None:
         """Let a person log in no more; who is logged in by that name is out at once."""

@@ -6,6 +6,7 @@ that is not here is for nobody, and a service whose routes and table differ does
 
 from typing import Final
 
+from tallystick.kernel.console.access import PAGES
 from tallystick.kernel.operators.roles import EVERYBODY, Access, Role, readers, roles
 
 OPERATORS: Final[Access] = {
@@ -30,6 +31,15 @@ OPERATORS: Final[Access] = {
     "POST /operator/v1/cases/{case_id}/close": roles(Role.FINANCE),
     "GET /operator/v1/unknown-outcomes": readers(Role.FINANCE, Role.SUPPORT),
     "POST /operator/v1/unknown-outcomes/{object_id}/resolve": roles(Role.FINANCE),
+}
+
+CONSOLE: Final[Access] = {
+    **PAGES,
+    "GET /console/dead-letters": readers(Role.SUPPORT),
+    "GET /console/dead-letters/{delivery_id}": readers(Role.SUPPORT),
+    "POST /console/redrives": roles(Role.SUPPORT),
+    "GET /console/redrives/{redrive_id}": readers(Role.SUPPORT),
+    "POST /console/redrives/{redrive_id}/cancel": roles(Role.SUPPORT),
 }
 
 SANDBOX: Final[Access] = {

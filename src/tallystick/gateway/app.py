@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct, field
 
-from tallystick.gateway.access import OPERATORS, SANDBOX
+from tallystick.gateway.access import CONSOLE, OPERATORS, SANDBOX
 from tallystick.gateway.accounts.authentication import Authenticator
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
 from tallystick.gateway.balance import api as balance_api
@@ -23,9 +23,8 @@ from tallystick.gateway.cases.operating import case_routes
 from tallystick.gateway.checkout import api as checkout_api
 from tallystick.gateway.checkout.commands import Checkout
 from tallystick.gateway.checkout.worker import Expiry
-from tallystick.gateway.console.console import Console
-from tallystick.gateway.console.routes import routes as console_routes
-from tallystick.gateway.console.views import ConsoleViews
+from tallystick.gateway.console.letters import LetterPages
+from tallystick.gateway.console.routes import console_routes, console_views
 from tallystick.gateway.disputes import api as disputes_api
 from tallystick.gateway.disputes.commands import Disputes
 from tallystick.gateway.disputes.worker import Contests
@@ -73,8 +72,11 @@ from tallystick.gateway.webhooks.operating import operator_routes
 from tallystick.gateway.webhooks.worker import backlog_keeper, dispatcher
 from tallystick.kernel.addresses import address_allowed, url_allowed
 from tallystick.kernel.audit.api import audit_routes
+from tallystick.kernel.audit.outcomes import noting_outcomes
 from tallystick.kernel.audit.trail import Trail
 from tallystick.kernel.backoff import schedule_of
+from tallystick.kernel.console.access import ROOT as CONSOLE_ROOT
+from tallystick.kernel.console.console import Console
 from tallystick.kernel.delivery.alerting import Alerter
 from tallystick.kernel.delivery.protocol import Limits
 from tallystick.kernel.delivery.redrive import Redriver, Redrives
@@ -84,7 +86,7 @@ from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.invariants.worker import Invariants
-from tallystick.kernel.logins.users import Logins
+from tallystick.kernel.logins.sessions import Logins
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.proxies import Proxies
@@ -174,6 +176,8 @@ class Behind(Struct, frozen=True):
     letters: DeadLetters
     redrives: Redrives
     logins: Logins
+    trail: Trail
+    proxies: Proxies
     database: Database
     clock: Clock
     entropy: Entropy
@@ -250,9 +254,16 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     money = (expiry, inquirer, contests, settlement, writer)
     purge = [Purge(vault, database, clock)] if vault is not None else []
     workers: tuple[Worker, ...] = (deliveries, *backlogs, *money, completer, reaper, *sandbox, *purge)
-    logins = Logins(database, clock, entropy)
-    pages = web(_pages, settings.origin, Behind(checkout, letters, redrives, logins, database, clock, entropy))
+    behind = _behind(settings, ports, checkout, letters, redrives)
+    pages = noting_outcomes(web(_pages, settings.origin, behind), behind.trail, below=CONSOLE_ROOT)
     return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, database, clock)))
+
+
+def _behind(settings: Settings, ports: Ports, checkout: Checkout, letters: DeadLetters, redrives: Redrives) -> Behind:
+    database, clock, entropy = ports.database, ports.clock, ports.entropy
+    logins, trail = Logins(database, clock, entropy), Trail(database, clock, entropy)
+    proxies = Proxies(settings.trusted_proxies)
+    return Behind(checkout, letters, redrives, logins, trail, proxies, database, clock, entropy)
 
 
 def _dispatcher(settings: Settings, ports: Ports, faults: Faults) -> Dispatcher:
@@ -308,15 +319,13 @@ def _checks(settings: Settings, database: Database, clock: Clock) -> list[Worker
 def _pages(origin: str, behind: Behind) -> Asgi:
     """What browsers and load balancers see."""
     assets, https = read_assets(), origin.startswith("https://")
-    health = Standings(behind.database, behind.clock)
-    console = Console(
-        behind.logins, behind.letters, behind.redrives, health, ConsoleViews(assets), behind.entropy, https
-    )
+    console = Console(CONSOLE, behind.logins, behind.trail, console_views(), behind.entropy, behind.proxies, https)
+    letters = LetterPages(console, behind.letters, behind.redrives, Standings(behind.database, behind.clock))
     answers = Answers(Views(assets), behind.entropy, https)
     pages = Litestar(
         route_handlers=[
             page_routes(Pages(behind.checkout, answers, behind.clock), Bank(behind.checkout, answers), assets),
-            console_routes(console),
+            console_routes(console, letters),
             *_health_routes(behind.database),
         ],
         openapi_config=None,

@@ -1,12 +1,13 @@
-"""Who may do what at the merchant service: every route of its operator API, with its roles (RULES §12).
+"""Who may do what at the merchant service: every route of its operator API and console, with its roles (RULES §12).
 
-This table is looked at in one place before any handler runs (`kernel/operators/api.py`). A route that is not here is
-for nobody, and a service whose routes and table differ does not start to answer. The API under `/v1` knows no roles:
-its key is a merchant's, and a merchant sees what is its own.
+This table is looked at in one place before any handler runs (`kernel/operators/api.py`, `kernel/console`). A route
+that is not here is for nobody, and a service whose routes and table differ does not start to answer. The API under
+`/v1` knows no roles: its key is a merchant's, and a merchant sees what is its own.
 """
 
 from typing import Final
 
+from tallystick.kernel.console.access import PAGES
 from tallystick.kernel.operators.roles import EVERYBODY, Access, Role, readers, roles
 
 _CASE: Final = "/operator/v1/merchants/{merchant}/cases/{case}"
@@ -40,6 +41,8 @@ OPERATORS: Final[Access] = {
     "POST /operator/v1/redrives/{redrive_id}/cancel": roles(Role.SUPPORT, Role.FULFILMENT),
     "GET /operator/v1/endpoints": readers(Role.SUPPORT, Role.FULFILMENT),
 }
+
+CONSOLE: Final[Access] = PAGES
 
 SANDBOX: Final[Access] = {
     "GET /operator/v1/clock": EVERYBODY,

@@ -16,8 +16,11 @@ from msgspec import Struct, field
 
 from tallystick.kernel.addresses import address_allowed, own_address_allowed, url_allowed
 from tallystick.kernel.audit.api import audit_routes
+from tallystick.kernel.audit.outcomes import noting_outcomes
 from tallystick.kernel.audit.trail import Trail
 from tallystick.kernel.batching import QueueFull
+from tallystick.kernel.console.access import ROOT as CONSOLE_ROOT
+from tallystick.kernel.console.console import Console
 from tallystick.kernel.delivery.alerting import Alerter
 from tallystick.kernel.delivery.keeper import Keeper
 from tallystick.kernel.delivery.redrive import Redriver, Redrives
@@ -27,6 +30,7 @@ from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.invariants.worker import Invariants
+from tallystick.kernel.logins.sessions import Logins
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.proxies import Proxies
@@ -36,7 +40,7 @@ from tallystick.kernel.service import Asgi, Direct, Service, Web, Worker, at_fir
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.kernel.vault import ServiceSecrets
 from tallystick.merchant import answers, docs_page, openapi
-from tallystick.merchant.access import OPERATORS, SANDBOX
+from tallystick.merchant.access import CONSOLE, OPERATORS, SANDBOX
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.cases.api import case_routes
 from tallystick.merchant.cases.cases import case_teller
@@ -45,6 +49,7 @@ from tallystick.merchant.cases.proposals import Proposals
 from tallystick.merchant.checkout.canceling import Canceling
 from tallystick.merchant.checkout.commands import Checkout
 from tallystick.merchant.checkout.drafts import Terms
+from tallystick.merchant.console.routes import console_routes, console_views
 from tallystick.merchant.customers.api import customer_routes
 from tallystick.merchant.customers.operating import customer_operations
 from tallystick.merchant.customers.wiring import DECISION, POLICIES, Customers, open_customers
@@ -225,6 +230,9 @@ class Behind(Struct, frozen=True):
     refunds: Refunds
     returning: ReturnPage
     directory: Directory
+    logins: Logins
+    trail: Trail
+    proxies: Proxies
     database: Database
     clock: Clock
     entropy: Entropy
@@ -273,11 +281,11 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     reaper = KeyReaper(keyed.idempotency, clock)
 
     canceling = Canceling(database, clock, keyed, outbox)
-    api = web(
-        _api,
-        settings.origin,
-        Behind(checkout, customers, canceling, refunds, returning, directory, database, clock, entropy),
-    )
+    logins, trail = Logins(database, clock, entropy), Trail(database, clock, entropy)
+    proxies = Proxies(settings.trusted_proxies)
+    shown = (checkout, customers, canceling, refunds, returning, directory)
+    behind = Behind(*shown, logins, trail, proxies, database, clock, entropy)
+    api = noting_outcomes(web(_api, settings.origin, behind), trail, below=CONSOLE_ROOT)
     sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
     operated = [
         *case_operations(database, proposals),
@@ -309,7 +317,9 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
 
 
 def _api(origin: str, behind: Behind) -> Asgi:
-    """The API, the shopper's return page and what describes them."""
+    """The API, the shopper's return page, the operators' pages, and what describes the API."""
+    https = origin.startswith("https://")
+    console = Console(CONSOLE, behind.logins, behind.trail, console_views(), behind.entropy, behind.proxies, https)
     api = Litestar(
         route_handlers=[
             Router(
@@ -323,6 +333,7 @@ def _api(origin: str, behind: Behind) -> Asgi:
                 guards=[authenticate(behind.directory)],
             ),
             *return_routes(behind.returning),
+            console_routes(console),
             *_health_routes(behind.database),
             *_description_routes(origin),
         ],

@@ -1,5 +1,7 @@
 """The operators' pages over HTTP: who gets in, and what a form must carry (RULES §12)."""
 
+import base64
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,7 +12,9 @@ import psycopg
 import pytest
 
 from tallystick.cli.command import run
-from tallystick.kernel.logins.users import SESSION_S, Logins, add_user, csrf_of, disable_user, is_csrf
+from tallystick.kernel.logins.sessions import IDLE_S, SESSION_S, Logins, csrf_of, is_csrf
+from tallystick.kernel.logins.totp import STEP_S, code_at
+from tallystick.kernel.logins.users import add_user, disable_user
 from tallystick.kernel.operators.keys import OperatorRefused
 from tallystick.kernel.operators.roles import Role
 from tallystick.ports.clock import SystemClock
@@ -47,8 +51,8 @@ class Visitor:
             self.cookie = answer.headers["set-cookie"].partition(";")[0]
         return answer
 
-    def log_in(self, name: str = "ada", password: str = PASSWORD) -> Any:
-        return self.post("/console/login", {"name": name, "password": password})
+    def log_in(self, name: str = "ada", password: str = PASSWORD, code: str = "") -> Any:
+        return self.post("/console/login", {"name": name, "password": password, "code": code})
 
     def csrf(self) -> str:
         found = re.search(rb'name="csrf" value="([0-9a-f]{64})"', self.get("/console/dead-letters").body)
@@ -93,9 +97,9 @@ def test_who_is_not_logged_in_is_led_to_the_login(visitor: Visitor, path: str) -
 def test_the_cookie_is_for_our_pages_alone(visitor: Visitor) -> None:
     """Secure, HttpOnly, SameSite=Strict; what is stored is its hash."""
     answer = visitor.log_in()
-    assert (answer.status, answer.headers["location"]) == (303, "/console/dead-letters")
+    assert (answer.status, answer.headers["location"]) == (303, "/console")
     attributes = {part.strip() for part in answer.headers["set-cookie"].split(";")[1:]}
-    assert attributes == {"Max-Age=28800", "Path=/console", "Secure", "HttpOnly", "SameSite=Strict"}
+    assert attributes == {"Max-Age=28800", "Path=/", "Secure", "HttpOnly", "SameSite=Strict"}
     assert visitor.get("/console").status == 200
 
 
@@ -106,7 +110,7 @@ def test_the_cookie_is_for_our_pages_alone(visitor: Visitor) -> None:
 def test_a_wrong_name_or_password_says_neither_which(visitor: Visitor, name: str, password: str) -> None:
     answer = visitor.log_in(name, password)
     assert answer.status == 401
-    assert b"Name or password is wrong." in answer.body
+    assert b"Name, password or code is wrong." in answer.body
     assert "set-cookie" not in answer.headers
 
 
@@ -177,16 +181,23 @@ def test_what_is_shown_is_text(visitor: Visitor) -> None:
 
 
 async def test_a_session_ends(gateway_database: Database) -> None:
+    """After a working day, and before that when nobody was there for half an hour."""
     clock = MovableClock()
     logins = Logins(gateway_database, clock, SystemEntropy())
     assert await add_user(gateway_database, " ada ", PASSWORD, clock, SystemEntropy(), role=Role.ADMIN) == "ada"
     token = await logins.log_in("ada", PASSWORD)
-    assert token is not None
-    clock.ahead_s = SESSION_S - 5
-    assert await logins.operator_of(token) is not None
+    assert isinstance(token, str)
+    for ahead_s in range(0, SESSION_S - 5, IDLE_S - 5):
+        clock.ahead_s = ahead_s
+        assert await logins.session_of(token) is not None
     clock.ahead_s = SESSION_S + 5
-    assert await logins.operator_of(token) is None
-    assert await logins.operator_of("") is None
+    assert await logins.session_of(token) is None
+    assert await logins.session_of("") is None
+
+    token = await logins.log_in("ada", PASSWORD)
+    assert isinstance(token, str)
+    clock.ahead_s += IDLE_S + 5
+    assert await logins.session_of(token) is None
 
 
 async def test_who_may_not_be_added(gateway_database: Database) -> None:
@@ -204,3 +215,140 @@ def test_a_forms_token_is_its_sessions() -> None:
     assert is_csrf("a" * 64, csrf_of("a" * 64))
     assert not is_csrf("a" * 64, csrf_of("b" * 64))
     assert not is_csrf("a" * 64, "\u00e9")
+
+
+def test_a_login_begins_a_session_of_its_own(visitor: Visitor) -> None:
+    """A cookie that was planted before is never the session's; logging in again ends the one before."""
+    visitor.cookie = "tallystick_operator=" + "a" * 64
+    visitor.log_in()
+    first = visitor.cookie
+    assert first != "tallystick_operator=" + "a" * 64
+    visitor.log_in()
+    assert visitor.cookie != first
+    visitor.cookie = first
+    assert visitor.get("/console").status == 303
+
+
+def test_log_out_everywhere_ends_all_sessions(visitor: Visitor, gateway: Any, client: Any) -> None:
+    other = Visitor(client(gateway.url))
+    other.log_in()
+    visitor.log_in()
+    assert visitor.post("/console/account/logout-everywhere", {"csrf": visitor.csrf()}).status == 303
+    assert other.get("/console").status == 303
+
+
+def test_another_role_is_logged_in_anew(visitor: Visitor) -> None:
+    visitor.log_in()
+    assert run(["gateway", "users", "role", "ada", "--role", "finance"]) == 0
+    assert visitor.get("/console/account").status == 303
+    visitor.log_in()
+    assert visitor.get("/console/account").status == 200
+    refused = visitor.get("/console/dead-letters")
+    assert (refused.status, b"does not allow" in refused.body) == (403, True)
+    assert visitor.get("/console").headers["location"] == "/console/account"
+    assert b"/console/dead-letters" not in visitor.get("/console/account").body, "no link to what is not allowed"
+
+
+def code_of(page: bytes, *, steps: int = 0) -> str:
+    """What an authenticator app shows for the secret on the page."""
+    found = re.search(rb"secret=([A-Z2-7]+)", page)
+    assert found is not None
+    return code_at(base64.b32decode(found[1]), int(SystemClock().now().timestamp()) // STEP_S + steps)
+
+
+def csrf_on(page: bytes) -> str:
+    found = re.search(rb'name="csrf" value="([0-9a-f]{64})"', page)
+    assert found is not None
+    return found[1].decode()
+
+
+def with_second_factor(visitor: Visitor) -> bytes:
+    """Logged in, with a second factor; the page that showed its secret."""
+    visitor.log_in()
+    csrf = visitor.csrf()
+    shown = visitor.post("/console/account/second-factor", {"csrf": csrf, "password": PASSWORD})
+    assert shown.status == 200
+    wrong = visitor.post("/console/account/second-factor/confirm", {"csrf": csrf, "code": "000000"})
+    assert wrong.status == 422
+    before = visitor.cookie
+    sent = {"csrf": csrf, "code": code_of(shown.body, steps=-1)}
+    assert visitor.post("/console/account/second-factor/confirm", sent).status == 303
+    assert visitor.cookie != before, "the session is a new one"
+    body: bytes = shown.body
+    return body
+
+
+def test_with_a_second_factor_a_login_needs_its_code_and_each_code_once(visitor: Visitor) -> None:
+    page = with_second_factor(visitor)
+    assert b"on" in visitor.get("/console/account").body
+    assert visitor.log_in().status == 401
+    code = code_of(page)
+    assert visitor.log_in(code="999999" if code != "999999" else "999998").status == 401
+    assert visitor.log_in(code=code_of(page, steps=-1)).status == 401, "used when it was turned on"
+    assert visitor.log_in(code=code).status == 303
+    assert visitor.log_in(code=code).status == 401, "replayed"
+
+
+def test_a_second_factor_is_neither_added_nor_removed_without_the_password(visitor: Visitor) -> None:
+    visitor.log_in()
+    csrf = visitor.csrf()
+    assert visitor.post("/console/account/second-factor", {"csrf": csrf, "password": "wrong one here"}).status == 422
+    page = with_second_factor(visitor)
+    csrf = csrf_on(visitor.get("/console/account").body)
+    again = visitor.post("/console/account/second-factor", {"csrf": csrf, "password": PASSWORD, "code": code_of(page)})
+    assert again.status == 409, "one that is in use is not replaced"
+    gone = {"csrf": csrf, "password": PASSWORD, "code": code_of(page, steps=1)}
+    assert visitor.post("/console/account/second-factor/remove", {**gone, "code": ""}).status == 422
+    assert visitor.post("/console/account/second-factor/remove", gone).status == 303
+    assert visitor.log_in().status == 303
+
+
+def test_who_has_lost_the_second_factor_is_let_in_by_an_administrator(visitor: Visitor) -> None:
+    with_second_factor(visitor)
+    assert run(["gateway", "users", "reset-totp", "ada"]) == 0
+    assert visitor.get("/console/account").status == 303, "whoever is logged in by that name is out"
+    assert visitor.log_in().status == 303
+    assert run(["gateway", "users", "reset-totp", "ada"]) == 2
+
+
+def test_users_are_listed(visitor: Visitor, capsys: pytest.CaptureFixture[str]) -> None:
+    with_second_factor(visitor)
+    assert run(["gateway", "users", "list", "--json"]) == 0
+    [user] = json.loads(capsys.readouterr().out.splitlines()[-1])["users"]
+    assert (user["name"], user["role"], user["second_factor"], user["disabled_at"]) == ("ada", "admin", True, None)
+
+
+def test_too_many_tries_are_told_when_to_come_again(visitor: Visitor) -> None:
+    for _ in range(5):
+        assert visitor.log_in(password="wrong password").status == 401
+    answer = visitor.log_in()
+    assert (answer.status, answer.headers["retry-after"]) == (429, "2")
+    assert b"Too many tries" in answer.body
+
+
+def test_logins_and_acts_of_pages_are_in_the_audit_trail(visitor: Visitor, gateway: Any) -> None:
+    visitor.log_in(password="wrong password")
+    visitor.log_in("nobody")
+    visitor.log_in()
+    visitor.post("/console/redrives", {"csrf": visitor.csrf(), "confirmed": "yes", "endpoint": "we_1"})
+    visitor.post("/console/redrives", {"csrf": "0" * 64, "confirmed": "yes"})
+    with psycopg.connect(gateway.dsn) as connection:
+        rows = connection.execute(
+            "SELECT operator, act, subject, outcome, asked FROM audit_entry e JOIN audit_outcome o ON o.entry = e.id"
+            " WHERE via = 'console' ORDER BY e.id"
+        ).fetchall()
+    assert rows == [
+        ("", "login", "ada", "refused", None),
+        ("", "login", "", "refused", None),
+        ("ada", "login", "", "done", None),
+        ("ada", "POST /console/redrives", "", "done", {"confirmed": "yes", "endpoint": "we_1"}),
+        ("ada", "POST /console/redrives", "", "refused", None),
+    ]
+
+
+def test_the_audit_trail_is_a_page(visitor: Visitor) -> None:
+    visitor.log_in()
+    visitor.post("/console/redrives", {"csrf": visitor.csrf(), "confirmed": "yes", "endpoint": "we_1"})
+    page = visitor.get("/console/audit?act=redrives")
+    assert (page.status, b"POST /console/redrives" in page.body, b"endpoint we_1" in page.body) == (200, True, True)
+    assert visitor.get("/console/audit?since=x").status == 422

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from tallystick.gateway.cards.pan import CardEntry
 from tallystick.gateway.pages import forms, wording
+from tallystick.kernel.forms import FIELDS_MAX, FormUnreadable, read_form
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 GOOD = {"cc-number": "4242 4242 4242 4242", "cc-exp": "12 / 30", "cc-csc": "123", "cc-name": "Ada"}
 
 
 def test_a_form_becomes_a_card() -> None:
-    card = forms.read_card(forms.read_form(urlencode(GOOD).encode()), AT)
+    card = forms.read_card(read_form(urlencode(GOOD).encode()), AT)
     assert isinstance(card, CardEntry)
     assert card.code is not None
     assert (card.number.reveal(), card.exp_month, card.exp_year, card.code.reveal()) == (
@@ -81,17 +82,17 @@ def test_number_and_code_are_not_shown_again() -> None:
     assert forms.entered(GOOD) == forms.Entered("12 / 30", "Ada")
 
 
-@pytest.mark.parametrize("body", [b"\xff\xfe", b"&".join(b"a=1" for _ in range(forms.FIELDS_MAX + 1))])
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"&".join(b"a=1" for _ in range(FIELDS_MAX + 1))])
 def test_what_is_no_form_is_refused(body: bytes) -> None:
-    with pytest.raises(forms.FormUnreadable):
-        forms.read_form(body)
+    with pytest.raises(FormUnreadable):
+        read_form(body)
 
 
 @given(st.binary(max_size=400))
 def test_any_body_is_read_or_refused(body: bytes) -> None:
     try:
-        fields = forms.read_form(body)
-    except forms.FormUnreadable:
+        fields = read_form(body)
+    except FormUnreadable:
         return
     forms.read_card(fields, AT)
     forms.entered(fields)
@@ -99,5 +100,5 @@ def test_any_body_is_read_or_refused(body: bytes) -> None:
 
 @given(st.dictionaries(st.sampled_from([*GOOD, "x"]), st.text(max_size=40)))
 def test_any_content_is_a_card_or_mistakes(fields: dict[str, str]) -> None:
-    card = forms.read_card(forms.read_form(urlencode(fields, errors="replace").encode()), AT)
+    card = forms.read_card(read_form(urlencode(fields, errors="replace").encode()), AT)
     assert isinstance(card, CardEntry) or card

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tallystick.gateway.pages.headers import framing_origins, page_headers
+from tallystick.kernel.page_headers import framing_origins, page_headers
 
 
 def directives(headers: dict[str, str]) -> dict[str, str]:

@@ -1,86 +1,63 @@
-"""The addresses of the operators' pages."""
+"""The addresses of the gateway's own pages for operators, beside those that both services have (`kernel/console`)."""
 
-from litestar import Response, Router, get, post
-from litestar.exceptions import HTTPException
+from pathlib import Path
+from typing import Final
+
+from litestar import Router, get, post
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from tallystick.gateway.console.console import LETTERS, REDRIVES, ROOT, BrowserRequest, Console, Html
-from tallystick.gateway.pages import forms
-from tallystick.gateway.pages.headers import asset_headers
-from tallystick.ports.database import DatabaseError
+from tallystick.gateway.console.letters import LETTERS, REDRIVES, LetterPages
+from tallystick.kernel.console.access import ACCOUNT, ROOT
+from tallystick.kernel.console.console import BrowserRequest, Console, Html
+from tallystick.kernel.console.routes import routes
+from tallystick.kernel.console.views import ConsoleViews, Link
+from tallystick.kernel.operators.roles import may
+
+SERVICE: Final = "gateway"
+FOLDER: Final = Path(__file__).parent / "templates"
 
 
-def routes(console: Console) -> Router:
-    """All of them, with errors as pages."""
+def console_views() -> ConsoleViews:
+    """The templates of the gateway's console."""
+    return ConsoleViews(SERVICE, FOLDER, (Link("Dead letters", LETTERS),))
 
-    @get("/")
-    async def enter(request: BrowserRequest) -> Html:
-        return await console.list_letters(request)
 
-    @get("/login")
-    async def show_login() -> Html:
-        return await console.show_login()
+def console_routes(console: Console, pages: LetterPages) -> Router:
+    """All of them."""
 
-    @post("/login")
-    async def log_in(request: BrowserRequest) -> Html:
-        return await console.log_in(request)
+    async def start(request: BrowserRequest) -> Html:
+        """The dead letters; one's account for those who may not see them."""
+        if may(console.access, f"GET {LETTERS}", request.auth.role):
+            return await pages.list_letters(request)
+        return console.see_other(ACCOUNT)
 
-    @post("/logout")
-    async def log_out(request: BrowserRequest) -> Html:
-        return await console.log_out(request)
+    return routes(console, SERVICE, start, [*_letters(pages), *_redrives(pages)])
 
+
+def _letters(pages: LetterPages) -> list[HTTPRouteHandler]:
     @get(LETTERS.removeprefix(ROOT))
     async def list_letters(request: BrowserRequest) -> Html:
-        return await console.list_letters(request)
+        return await pages.list_letters(request)
 
     @get(f"{LETTERS.removeprefix(ROOT)}/{{delivery_id:str}}")
     async def show_letter(request: BrowserRequest, delivery_id: FromPath[str]) -> Html:
-        return await console.show_letter(request, delivery_id)
+        return await pages.show_letter(request, delivery_id)
 
+    return [list_letters, show_letter]
+
+
+def _redrives(pages: LetterPages) -> list[HTTPRouteHandler]:
     @post(REDRIVES.removeprefix(ROOT))
     async def redrive(request: BrowserRequest) -> Html:
-        return await console.redrive(request)
+        return await pages.redrive(request)
 
     @get(f"{REDRIVES.removeprefix(ROOT)}/{{redrive_id:str}}")
     async def show_redrive(request: BrowserRequest, redrive_id: FromPath[str]) -> Html:
-        return await console.show_redrive(request, redrive_id)
+        return await pages.show_redrive(request, redrive_id)
 
     @post(f"{REDRIVES.removeprefix(ROOT)}/{{redrive_id:str}}/cancel")
     async def cancel(request: BrowserRequest, redrive_id: FromPath[str]) -> Html:
-        return await console.cancel(request, redrive_id)
+        return await pages.cancel(request, redrive_id)
 
-    @get(console.views.style.path.removeprefix(ROOT))
-    async def style() -> Html:
-        headers = asset_headers(https=console.https)
-        return Response(console.views.style.body, media_type=console.views.style.media_type, headers=headers)
-
-    @get("/{elsewhere:path}")
-    async def nothing(elsewhere: FromPath[str]) -> Html:
-        return console.problem(404)
-
-    def database_gone(_request: BrowserRequest, _error: Exception) -> Html:
-        return console.problem(503)
-
-    def refused(_request: BrowserRequest, error: HTTPException) -> Html:
-        return console.problem(error.status_code)
-
-    handlers = [
-        enter,
-        show_login,
-        log_in,
-        log_out,
-        list_letters,
-        show_letter,
-        redrive,
-        show_redrive,
-        cancel,
-        style,
-        nothing,
-    ]
-    return Router(
-        path=ROOT,
-        route_handlers=handlers,
-        exception_handlers={DatabaseError: database_gone, HTTPException: refused},
-        request_max_body_size=forms.BODY_BYTES_MAX,
-        include_in_schema=False,
-    )
+    return [redrive, show_redrive, cancel]

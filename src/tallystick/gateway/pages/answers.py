@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from litestar import Response
 from msgspec import Struct
 
-from tallystick.gateway.pages.headers import page_headers
 from tallystick.gateway.pages.views import Notice, Page, Views
+from tallystick.kernel.page_headers import page_headers
 from tallystick.ports.entropy import Entropy
 
 NONCE_BYTES = 16

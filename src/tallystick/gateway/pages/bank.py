@@ -11,12 +11,12 @@ from litestar import Response
 from msgspec import Struct
 
 from tallystick.gateway.checkout.results import ChallengePage
-from tallystick.gateway.pages import forms
 from tallystick.gateway.pages.answers import Answers
 from tallystick.gateway.pages.locale import locale_of
-from tallystick.gateway.pages.pages import SAME_SITE, BrowserRequest
+from tallystick.gateway.pages.pages import BrowserRequest
 from tallystick.gateway.pages.views import Challenged, Notice, Page
 from tallystick.gateway.stripe_wire.currencies import exponent
+from tallystick.kernel.forms import FORM_MEDIA_TYPE, SAME_SITE, FormUnreadable, read_form
 from tallystick.kernel.money import display
 
 RESULTS = ("succeeded", "failed", "canceled")
@@ -54,11 +54,11 @@ class Bank(Struct, frozen=True):
         """Keep the shopper's answer."""
         if request.headers.get("sec-fetch-site") not in SAME_SITE:
             return self.answers.refused(403)
-        if request.content_type[0] != forms.FORM_MEDIA_TYPE:
+        if request.content_type[0] != FORM_MEDIA_TYPE:
             return self.answers.refused(415)
         try:
-            result = forms.read_form(await request.body()).get("result")
-        except forms.FormUnreadable:
+            result = read_form(await request.body()).get("result")
+        except FormUnreadable:
             return self.answers.refused(400)
         if result not in RESULTS:
             return self.answers.refused(400)

@@ -5,18 +5,14 @@ Number and code go straight from the form into `Pan` and `Cvc`; nothing here kee
 
 import re
 from datetime import datetime
-from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
 from tallystick.gateway.cards.pan import CardEntry, Cvc, Pan, plausible_expiry
 from tallystick.gateway.pages import wording
 
-BODY_BYTES_MAX = 8 * 1024  # a card needs a few hundred bytes
-FIELDS_MAX = 16  # the form has four; extensions of browsers add some
 NAME_CHARACTERS_MAX = 100
 EXPIRY_CHARACTERS_MAX = 12
-FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
 
 _EXPIRY = re.compile(r"([0-9]{1,2})[^0-9]+([0-9]{2}|[0-9]{4})|([0-9]{2})([0-9]{2}|[0-9]{4})|([0-9])([0-9]{2})")
 
@@ -26,23 +22,6 @@ class Entered(Struct, frozen=True):
 
     expiry: str = ""
     name: str = ""
-
-
-class FormUnreadable(ValueError):
-    """The body is not a form, or has far more fields than ours."""
-
-
-def read_form(body: bytes) -> dict[str, str]:
-    """The fields of a form, by name; of a name that comes twice the first. Raises FormUnreadable."""
-    try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="replace")
-    except ValueError:
-        # Not `from`: the cause's text could repeat what was sent.
-        raise FormUnreadable("the body is not a form that this page sends") from None
-    fields: dict[str, str] = {}
-    for name, value in pairs:
-        fields.setdefault(name, value.strip())
-    return fields
 
 
 def entered(fields: dict[str, str]) -> Entered:

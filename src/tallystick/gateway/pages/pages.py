@@ -17,7 +17,6 @@ from tallystick.gateway.cards.pan import CardEntry
 from tallystick.gateway.checkout.results import Challenge, PayResult, SessionPage, TryLater
 from tallystick.gateway.pages import forms, wording
 from tallystick.gateway.pages.answers import Answers
-from tallystick.gateway.pages.headers import framing_origins
 from tallystick.gateway.pages.locale import locale_of
 from tallystick.gateway.pages.presenting import (
     bank_url,
@@ -31,11 +30,12 @@ from tallystick.gateway.pages.presenting import (
     to_bank,
 )
 from tallystick.gateway.pages.views import Notice, Page
+from tallystick.kernel.forms import FORM_MEDIA_TYPE, SAME_SITE, FormUnreadable, read_form
+from tallystick.kernel.page_headers import framing_origins
 from tallystick.ports.clock import Clock
 
 PROCESSING_REFRESH_S = 2  # a bank that answers late mostly answers within seconds
 OUTCOME_SHOWN_S = 1  # long enough to see the tick, short enough not to wait for it
-SAME_SITE = (None, "same-origin", "none")  # Sec-Fetch-Site of what our own pages send; older browsers send none
 
 BrowserRequest = Request[Any, Any, Any]
 Html = Response[bytes]
@@ -84,11 +84,11 @@ class Pages(Struct, frozen=True):
         """Pay with the card in the form; then back to the page, or the form again with its mistakes."""
         if request.headers.get("sec-fetch-site") not in SAME_SITE:
             return self.answers.refused(403)
-        if request.content_type[0] != forms.FORM_MEDIA_TYPE:
+        if request.content_type[0] != FORM_MEDIA_TYPE:
             return self.answers.refused(415)
         try:
-            fields = forms.read_form(await request.body())
-        except forms.FormUnreadable:
+            fields = read_form(await request.body())
+        except FormUnreadable:
             return self.answers.refused(400)
         found = await self._find(place, session_id)
         if found is None:

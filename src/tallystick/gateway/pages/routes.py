@@ -5,11 +5,12 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from tallystick.gateway.pages import forms
-from tallystick.gateway.pages.assets import Asset, Assets
+from tallystick.gateway.pages.assets import Assets
 from tallystick.gateway.pages.bank import Bank
-from tallystick.gateway.pages.headers import asset_headers
 from tallystick.gateway.pages.pages import EMBEDDED, HOSTED, BrowserRequest, Html, Pages, Place
+from tallystick.kernel.assets import Asset
+from tallystick.kernel.forms import BODY_BYTES_MAX
+from tallystick.kernel.page_headers import asset_headers
 from tallystick.ports.database import DatabaseError
 
 
@@ -35,7 +36,7 @@ def routes(pages: Pages, bank: Bank, assets: Assets) -> Router:
         path="/",
         route_handlers=handlers,
         exception_handlers={DatabaseError: database_gone, HTTPException: refused},
-        request_max_body_size=forms.BODY_BYTES_MAX,
+        request_max_body_size=BODY_BYTES_MAX,
         include_in_schema=False,
     )
 

@@ -18,7 +18,7 @@ GRANT INSERT ON outcome_resolution TO tallystick_gateway;
 GRANT SELECT, INSERT, UPDATE (payout) ON settlement_line, balance_release TO tallystick_gateway;
 GRANT SELECT, INSERT, UPDATE (status) ON payout TO tallystick_gateway;
 GRANT SELECT, INSERT, UPDATE (revoked_at) ON api_key, operator_key TO tallystick_gateway;
-GRANT SELECT, INSERT, UPDATE (disabled_at) ON operator_user TO tallystick_gateway;
+GRANT SELECT, INSERT, UPDATE (role, disabled_at) ON operator_user TO tallystick_gateway;
 
 -- What changes as it goes on, and stays.
 GRANT SELECT, INSERT, UPDATE ON account, payment_intent, checkout_session, charge, acquirer_request, refund, dispute, cases,
@@ -27,7 +27,9 @@ GRANT SELECT, INSERT, UPDATE ON simulated_authentication, simulated_operation, s
 
 -- What has done its service and goes.
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_key, dead_letter_alert, fault TO tallystick_gateway;
-GRANT SELECT, INSERT, DELETE ON operator_session TO tallystick_gateway;
+GRANT SELECT, INSERT, UPDATE (seen_at), DELETE ON operator_session TO tallystick_gateway;
+GRANT SELECT, INSERT, UPDATE, DELETE ON operator_second_factor, login_failure TO tallystick_gateway;
+GRANT SELECT, INSERT, UPDATE (seen_at) ON operator_place TO tallystick_gateway;
 
 -- Card numbers, each sealed under a key of its own that only the key-encryption key opens. Nobody else sees this schema, and who
 -- does sees nothing else.

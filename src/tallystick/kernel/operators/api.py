@@ -18,6 +18,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.handlers.base import BaseRouteHandler
 from msgspec import Struct
 
+from tallystick.kernel.audit.outcomes import begin, noting_outcomes
 from tallystick.kernel.audit.trail import Act, Trail
 from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.operators.keys import Operator, operator_of
@@ -39,14 +40,13 @@ from tallystick.kernel.operators.problems import (
 from tallystick.kernel.operators.roles import Access, Role, may, route
 from tallystick.kernel.proxies import Proxies
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable, SerializationFailed
+from tallystick.ports.database import Database, DatabaseUnavailable, SerializationFailed
 from tallystick.ports.entropy import Entropy
 
 log = logging.getLogger(__name__)
 
 PREFIX: Final = "/operator/v1"
 BODY_BYTES_MAX: Final = 64 * 1024  # a list of some hundred ids; nothing that operators send is larger
-ENTRY: Final = "tallystick.audit_entry"  # in the scope of a request that the audit trail keeps
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 Call = Request[Operator, Any, Any]
@@ -99,7 +99,7 @@ def operator_api(
     )
     here = {route(method, each.path_format) for each in api.routes for method in each.methods - {"OPTIONS"}}
     assert here == access.keys(), f"routes and roles differ: {sorted(here ^ access.keys())}"
-    return _with_outcomes(cast(Asgi, api), trail)
+    return noting_outcomes(cast(Asgi, api), trail)
 
 
 async def _admit(
@@ -124,7 +124,7 @@ async def _admit(
     if not allowed:
         await trail.note(act, NotAllowed.status)
         raise NotAllowed
-    cast(dict[str, Any], request.scope)[ENTRY] = await trail.begin(act)
+    await begin(cast(MutableMapping[str, Any], request.scope), trail, act)
 
 
 async def _asked(request: Request[Operator, Any, Any]) -> dict[str, object] | None:
@@ -135,23 +135,6 @@ async def _asked(request: Request[Operator, Any, Any]) -> dict[str, object] | No
         return msgspec.json.decode(await request.body(), type=dict[str, object])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def _with_outcomes(api: Asgi, trail: Trail) -> Asgi:
-    """The application, noting how acts end before the caller learns it."""
-
-    async def application(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        async def noted(message: Any) -> None:
-            if message["type"] == "http.response.start" and (entry := scope.get(ENTRY)) is not None:
-                try:
-                    await trail.end(entry, message["status"])
-                except DatabaseError as error:  # it was done all the same; an entry without an outcome says: look
-                    log.error("the outcome of %s is not noted: %s", entry, type(error).__name__)
-            await send(message)
-
-        await api(scope, receive, noted)
-
-    return application
 
 
 def answer(value: Any, status: int = 200) -> Response[bytes]:

@@ -16,6 +16,7 @@ GRANT INSERT ON delivery_attempt, audit TO tallystick_merchant;
 -- Written once, but for the column that says what became of the row.
 GRANT SELECT, INSERT ON api_key TO tallystick_merchant;
 GRANT SELECT, INSERT, UPDATE (revoked_at) ON operator_key TO tallystick_merchant;
+GRANT SELECT, INSERT, UPDATE (role, disabled_at) ON operator_user TO tallystick_merchant;
 GRANT SELECT, INSERT, UPDATE (state, decided_by, decided_at) ON case_proposal TO tallystick_merchant;
 
 -- What changes as it goes on, and stays.
@@ -26,6 +27,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON fee_contract TO tallystick_merchant;
 -- What has done its service and goes; of a dry run, the lines that it read.
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_key, dead_letter_alert TO tallystick_merchant;
 GRANT SELECT, INSERT, UPDATE (code), DELETE ON settlement_line TO tallystick_merchant;
+GRANT SELECT, INSERT, UPDATE (seen_at), DELETE ON operator_session TO tallystick_merchant;
+GRANT SELECT, INSERT, UPDATE, DELETE ON operator_second_factor, login_failure TO tallystick_merchant;
+GRANT SELECT, INSERT, UPDATE (seen_at) ON operator_place TO tallystick_merchant;
 GRANT SELECT, INSERT, DELETE ON settlement_upload, settlement_difference TO tallystick_merchant;
 
 -- Personal data: who asks the policy connects as tallystick_pii, and sees nothing else. Who looked is never forgotten.

@@ -1,4 +1,4 @@
-"""The headers of every page that a shopper's browser gets from the gateway (RULES §9). Pure."""
+"""The headers of every page of both services, and of what a page loads (RULES §9). Pure."""
 
 import re
 from collections.abc import Sequence

@@ -1,0 +1,22 @@
+"""The pages for operators that both services have, and which roles they are for (RULES §12). Pure."""
+
+from typing import Final
+
+from tallystick.kernel.operators.roles import EVERYBODY, Access, readers
+
+ROOT: Final = "/console"
+LOGIN: Final = f"{ROOT}/login"
+ACCOUNT: Final = f"{ROOT}/account"
+AUDIT: Final = f"{ROOT}/audit"
+
+PAGES: Final[Access] = {
+    "GET /console": EVERYBODY,
+    f"POST {ROOT}/logout": EVERYBODY,
+    f"GET {ACCOUNT}": EVERYBODY,
+    f"POST {ACCOUNT}/logout-everywhere": EVERYBODY,
+    f"POST {ACCOUNT}/second-factor": EVERYBODY,
+    f"POST {ACCOUNT}/second-factor/confirm": EVERYBODY,
+    f"POST {ACCOUNT}/second-factor/remove": EVERYBODY,
+    f"GET {AUDIT}": readers(),
+}
+"""Which roles the pages are for that both services have."""
