@@ -2,15 +2,13 @@
 out.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
-from litestar import Litestar, Request, Response, Router, get
-from litestar.exceptions import HTTPException
+from litestar import Litestar, Response, Router, get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct, field
 
@@ -18,7 +16,6 @@ from tallystick.kernel.addresses import address_allowed, own_address_allowed, ur
 from tallystick.kernel.audit.api import audit_routes
 from tallystick.kernel.audit.outcomes import noting_outcomes
 from tallystick.kernel.audit.trail import Trail
-from tallystick.kernel.batching import QueueFull
 from tallystick.kernel.console.access import ROOT as CONSOLE_ROOT
 from tallystick.kernel.console.console import Console
 from tallystick.kernel.delivery.alerting import Alerter
@@ -28,7 +25,6 @@ from tallystick.kernel.delivery.standing import Standings
 from tallystick.kernel.delivery.worker import Dispatcher
 from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.idempotency.worker import KeyReaper
-from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.invariants.worker import Invariants
 from tallystick.kernel.logins.sessions import Logins
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
@@ -55,13 +51,6 @@ from tallystick.merchant.customers.operating import customer_operations
 from tallystick.merchant.customers.wiring import DECISION, POLICIES, Customers, open_customers
 from tallystick.merchant.errors import (
     DatabaseDown,
-    Internal,
-    Malformed,
-    MethodNotAllowed,
-    NotFound,
-    Overloaded,
-    Problem,
-    TooLarge,
 )
 from tallystick.merchant.expiry.sweeping import Sweeper
 from tallystick.merchant.expiry.worker import AttemptWorker
@@ -91,6 +80,7 @@ from tallystick.merchant.reconciliation.resolving import Resolver
 from tallystick.merchant.reconciliation.salvaging import Salvager
 from tallystick.merchant.reconciliation.taking import Taker
 from tallystick.merchant.refunds.commands import Refunds
+from tallystick.merchant.refusals import RETRY_AFTER_S, exception_handlers
 from tallystick.merchant.requests import BODY_BYTES_MAX, authenticate
 from tallystick.merchant.resuming import Resuming
 from tallystick.merchant.returning.api import ReturnPage, return_routes
@@ -100,8 +90,6 @@ from tallystick.ports.clock import Clock, SandboxClock, SystemClock
 from tallystick.ports.database import (
     Database,
     DatabaseError,
-    DatabaseUnavailable,
-    SerializationFailed,
     Statements,
     open_database,
 )
@@ -118,10 +106,9 @@ from tallystick.ports.policy import OpaPolicy, Policy, PolicyInvalid, RegoPolicy
 from tallystick.ports.secrets import Secrets
 
 SQL = Statements.beside(__file__)
-log = logging.getLogger(__name__)
 
 PERSONAL_CONNECTIONS = 2  # for personal data under a role of their own: one batch in flight, and people who read
-RETRY_AFTER_S = 2  # for calls that find the database away or the queues full
+
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -339,7 +326,7 @@ def _api(origin: str, behind: Behind) -> Asgi:
         ],
         openapi_config=None,
         request_max_body_size=BODY_BYTES_MAX,
-        exception_handlers=_exception_handlers(behind),
+        exception_handlers=exception_handlers(behind.clock, behind.entropy),
         logging_config=None,
     )
     return cast(Asgi, api)
@@ -419,36 +406,3 @@ def _description(origin: str) -> tuple[bytes, str]:
     """What the API's description and its page are: the same for every service that a process builds."""
     document = openapi.document(origin)
     return msgspec.json.encode(document), docs_page.render(document)
-
-
-def _exception_handlers(behind: Behind) -> dict[Any, Callable[[Request[Any, Any, Any], Any], Response[bytes]]]:
-    """Every error leaves as a problem (RFC 9457); what nobody foresaw gets a reference and a log line."""
-
-    def unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-        reference = new_id("err", behind.clock.now(), behind.entropy)
-        log.error("%s %s failed, reference %s", request.method, request.url.path, reference, exc_info=error)
-        return answers.problem(Internal(reference=reference))
-
-    return {
-        Problem: lambda _, problem: answers.problem(problem),
-        HTTPException: lambda request, error: (
-            unforeseen(request, error) if error.status_code >= 500 else answers.problem(_of_framework(error))
-        ),
-        DatabaseUnavailable: lambda _, error: answers.problem(DatabaseDown(retry_after_s=RETRY_AFTER_S)),
-        SerializationFailed: lambda _, error: answers.problem(Overloaded(retry_after_s=RETRY_AFTER_S)),
-        QueueFull: lambda _, error: answers.problem(Overloaded(retry_after_s=RETRY_AFTER_S)),
-        Exception: unforeseen,
-    }
-
-
-def _of_framework(error: HTTPException) -> Problem:
-    """The framework's own refusals in our words."""
-    match error.status_code:
-        case 404:
-            return NotFound()
-        case 405:
-            return MethodNotAllowed(more_headers=error.headers)
-        case 413:
-            return TooLarge(f"A body has at most {BODY_BYTES_MAX} bytes.")
-        case _:
-            return Malformed(error.detail)
