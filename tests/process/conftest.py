@@ -1,6 +1,7 @@
 """Real processes: started as a user starts them, looked at from outside."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -67,16 +68,21 @@ class Processes:
         self._http = http
 
     @asynccontextmanager
-    async def running(self, *arguments: str, environment: dict[str, str] | None = None) -> AsyncIterator[Running]:
-        """`tallystick` with these arguments and no other settings, killed at the end if it still runs."""
+    async def running(
+        self, *arguments: str, environment: dict[str, str] | None = None, log: Path | None = None
+    ) -> AsyncIterator[Running]:
+        """`tallystick` with these arguments and no other settings, killed at the end if it still runs. `log` is the
+        file to which it writes what it says; a pipe, where there is none, is not for one that says much."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TALLYSTICK_")}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tallystick", *arguments),
-            env=inherited | (environment or {}),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        with contextlib.ExitStack() as opened:
+            said = opened.enter_context(log.open("ab")) if log is not None else asyncio.subprocess.PIPE
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tallystick", *arguments),
+                env=inherited | (environment or {}),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+            )
         try:
             yield Running(process)
         finally:
