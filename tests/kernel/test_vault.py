@@ -9,6 +9,7 @@ import pytest
 from msgspec import Meta, Struct
 
 from tallystick.gateway import settings as gateway_settings
+from tallystick.gateway.vault.encryption import key_encryption
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.kernel.vault import (
     LiveSetting,
@@ -158,3 +159,19 @@ async def test_a_file_that_is_gone_leaves_the_last_value_in_use(
     assert await setting.now() == await setting.again() == "second"
     assert "last known in use" in caplog.text
     assert "second" not in caplog.text
+
+
+async def test_a_key_of_transit_wraps_data_keys_by_the_same_identity(openbao: Any, tmp_path: Path) -> None:
+    openbao.ask("POST", "transit/keys/wiring", {})
+    openbao.policy("x", "update transit/encrypt/wiring", "update transit/decrypt/wiring")
+    ids = openbao.approle("x", "x", token_ttl="1h")
+    told = {"URL": openbao.url, "ROLE_ID": ids["role_id"], "SECRET_ID": ids["secret_id"], "TRANSIT_KEY": "wiring"}
+    environ = {f"TALLYSTICK_GATEWAY_VAULT_{name}": value for name, value in told.items()}
+    async with opened_secrets(gateway_settings.PREFIX, environ) as secrets:
+        encryption = key_encryption(gateway_settings.Settings(database_dsn="postgresql:///x"), secrets)
+        assert encryption is not None
+        assert await encryption.unwrap(await encryption.wrap([b"k" * 32])) == [b"k" * 32]
+        with pytest.raises(SettingsRefused, match="not both"):
+            key_encryption(
+                gateway_settings.Settings(database_dsn="postgresql:///x", vault_key_file=str(tmp_path)), secrets
+            )

@@ -12,7 +12,9 @@ from tallystick.cli.failures import CommandRefused
 from tallystick.cli.showing import AsJson, console, show
 
 if TYPE_CHECKING:
+    from tallystick.gateway.settings import Settings
     from tallystick.gateway.vault.rewrapping import Standing
+    from tallystick.ports.key_encryption import KeyEncryption
 
 KeyFile = Annotated[Path, typer.Argument(help="The key file: TALLYSTICK_GATEWAY_VAULT_KEY_FILE.", show_default=False)]
 
@@ -78,16 +80,25 @@ def rewrap(
 
 
 async def _rewrap(batch: int, dry_run: bool, told: Callable[[int, int], None]) -> tuple["Standing", int, int]:
-    from tallystick.gateway.settings import read
+    from tallystick.gateway.settings import PREFIX, Settings, read
     from tallystick.gateway.vault.encryption import key_encryption
+    from tallystick.kernel.vault import opened_secrets
+
+    async with opened_secrets(PREFIX, os.environ) as secrets:
+        settings = read(os.environ, await secrets.of_settings(Settings))
+        encryption = key_encryption(settings, secrets)
+        if encryption is None:
+            raise CommandRefused(f"no cards are kept: neither {PREFIX}VAULT_KEY_FILE nor …_VAULT_TRANSIT_KEY is set")
+        return await _rewrapped(settings, encryption, batch, dry_run, told)
+
+
+async def _rewrapped(
+    settings: "Settings", encryption: "KeyEncryption", batch: int, dry_run: bool, told: Callable[[int, int], None]
+) -> tuple["Standing", int, int]:
     from tallystick.gateway.vault.rewrapping import BEGINNING, Rewrapping
     from tallystick.ports.database import open_database
     from tallystick.ports.key_encryption import KeyEncryptionError
 
-    settings = read(os.environ)
-    encryption = key_encryption(settings)
-    if encryption is None:
-        raise CommandRefused("there is no vault: TALLYSTICK_GATEWAY_VAULT_KEY_FILE is not set")
     database = await open_database(settings.vault_dsn or settings.database_dsn, connections_max=2)
     try:
         rewrapping = Rewrapping(database, encryption)

@@ -156,7 +156,8 @@ async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) 
     )
     clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
     vault = await _vault_database(settings, secrets)
-    return Ports(database, http, SystemNames(), clock, SystemEntropy(), alerts, key_encryption(settings), vault)
+    encryption = key_encryption(settings, secrets)
+    return Ports(database, http, SystemNames(), clock, SystemEntropy(), alerts, encryption, vault)
 
 
 async def _vault_database(settings: Settings, secrets: ServiceSecrets) -> Database | None:

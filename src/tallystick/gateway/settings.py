@@ -97,6 +97,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             pattern=r"^([!-~]{32,})?$",
             description="What card fingerprints are keyed with: 32 random characters or more. Another one makes other "
             "fingerprints; empty: a key that everybody knows, for public test numbers only. A secret.",
+            extra={"secret": True},
         ),
     ] = ""
     card_retention_s: Annotated[

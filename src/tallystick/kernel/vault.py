@@ -21,6 +21,7 @@ from tallystick.ports.secrets import AnySecrets, KeptSecrets, SecretMissing, Sec
 
 if TYPE_CHECKING:  # much code, which is loaded where a Vault is used
     from tallystick.ports.http import Http
+    from tallystick.ports.key_encryption import KeyEncryption
     from tallystick.ports.vault import Credential, Login, Vault
     from tallystick.ports.vault_secrets import VaultSecrets
 
@@ -70,6 +71,15 @@ class VaultSettings(Struct, frozen=True, kw_only=True):
     kv_mount: Annotated[str, Meta(min_length=1, description="Where the key-value store, version 2, is mounted.")] = (
         "secret"
     )
+    transit_mount: Annotated[str, Meta(min_length=1, description="Where the transit engine is mounted.")] = "transit"
+    transit_key: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_.-]*$",
+            description="The transit key that wraps the data keys of stored cards (gateway) or of people (merchant), "
+            "instead of a key file; empty: none.",
+        ),
+    ] = ""
     poll_s: Annotated[
         float,
         Meta(
@@ -174,10 +184,18 @@ class Watch:
 
 
 class ServiceSecrets:
-    """All that a service reads secrets by. Settings that lie in Vault are read once here, by `of_settings`."""
+    """All that a service reads secrets by. Settings that lie in Vault are read once here, by `of_settings`. `transit`
+    wraps data keys, where the service is told of a key there."""
 
-    def __init__(self, prefix: str, environ: Mapping[str, str], vault: "VaultSecrets | None" = None) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        environ: Mapping[str, str],
+        vault: "VaultSecrets | None" = None,
+        transit: "KeyEncryption | None" = None,
+    ) -> None:
         self.secrets = AnySecrets(vault)
+        self.transit = transit
         self._watched: list[Watch] = []
         self._prefix = prefix
         self._environ = environ
@@ -227,7 +245,7 @@ async def opened_secrets(prefix: str, environ: Mapping[str, str]) -> AsyncIterat
         vault = open_vault(prefix, environ, settings, http)
         await _logged_in(vault, settings, vault_prefix(prefix))
         kept = VaultSecrets(vault, SystemClock(), mount=settings.kv_mount, poll_s=settings.poll_s)
-        yield ServiceSecrets(prefix, environ, kept)
+        yield ServiceSecrets(prefix, environ, kept, _transit(vault, settings))
     finally:
         await http.close()
 
@@ -268,6 +286,13 @@ def _in_a_loop_of_its_own(work: Callable[[], Awaitable[dict[str, str]]]) -> dict
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(lambda: asyncio.run(run())).result()
+
+
+def _transit(vault: "Vault", settings: VaultSettings) -> "KeyEncryption | None":
+    from tallystick.ports.vault_transit import TransitKeyEncryption
+
+    key = settings.transit_key
+    return TransitKeyEncryption(vault, key, mount=settings.transit_mount) if key else None
 
 
 async def _logged_in(vault: "Vault", settings: VaultSettings, prefix: str) -> None:

@@ -151,8 +151,8 @@ async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) 
         alerts = AppriseAlerts(settings.alert_targets.split())
     except TargetInvalid as invalid:
         raise SettingsRefused(f"{PREFIX}ALERT_TARGETS: {invalid}") from None
-    key_encryption, policy_http, policy = _for_personal_data(settings)
     secrets = secrets or ServiceSecrets(PREFIX, {})
+    key_encryption, policy_http, policy = _for_personal_data(settings, secrets)
     dsn = secrets.live("database_dsn", settings.database_dsn)
     database = await open_database(dsn, connections_max=settings.database_connections_max)
     secrets.watch(dsn, lambda _: database.renew())
@@ -190,9 +190,13 @@ async def _personal_database(settings: Settings, secrets: ServiceSecrets) -> Dat
     return database
 
 
-def _for_personal_data(settings: Settings) -> tuple[KeyEncryption | None, Http | None, Policy]:
+def _for_personal_data(settings: Settings, secrets: ServiceSecrets) -> tuple[KeyEncryption | None, Http | None, Policy]:
     """What wraps people's keys, and who decides about their data. Raises SettingsRefused."""
-    encryption = None
+    encryption = secrets.transit
+    if encryption is not None and settings.pii_key_file:
+        raise SettingsRefused(f"{PREFIX}PII_KEY_FILE and {PREFIX}VAULT_TRANSIT_KEY: set one of them, not both")
+    if encryption is not None and not settings.pii_index_key:
+        raise SettingsRefused(f"{PREFIX}PII_INDEX_KEY is not set, and personal data need it beside their keys")
     if settings.pii_key_file:
         try:
             read_key_file(Path(settings.pii_key_file))
