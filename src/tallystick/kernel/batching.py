@@ -1,8 +1,8 @@
 """Natural batching: while one commit is in flight, what arrives forms the next batch (DESIGN §2.2).
 
-No timer and no added latency when idle: the first item starts a batch at the loop's next turn, so whatever arrived in
-the same turn shares it. A batch that fails as a whole is split until the culprit is alone, so one bad item never fails
-its neighbours.
+No timer: a batch is made up two turns of the loop after its first item came, so that what comes with it shares it, and
+what callers bring who have just been answered. When idle, a turn is some microseconds. A batch that fails as a whole is
+split until the culprit is alone, so one bad item never fails its neighbours.
 """
 
 import asyncio
@@ -85,7 +85,7 @@ class Batcher(Generic[Item, Result]):
 
     async def _run(self) -> None:
         try:
-            while batch := self._take():
+            while batch := await self._gather():
                 await self._settle(batch)
                 if len(self._running) > 1 and not self._enough():
                     break  # the batch that is in flight beside this one takes them along when it is done
@@ -93,6 +93,13 @@ class Batcher(Generic[Item, Result]):
             # In the same turn in which nothing was found waiting, not by a done callback one turn later: an item that
             # came in between would see a batch in flight and wait for it for ever.
             self._running.discard(asyncio.current_task())
+
+    async def _gather(self) -> list[tuple[Item, "asyncio.Future[Result]"]]:
+        """The next batch, once the loop has looked at its sockets again: without that many batches had one to four items,
+        and each batch has its price.
+        """
+        await asyncio.sleep(0)
+        return self._take()
 
     def _take(self) -> list[tuple[Item, "asyncio.Future[Result]"]]:
         batch: list[tuple[Item, asyncio.Future[Result]]] = []
