@@ -184,6 +184,21 @@ class Behind(Struct, frozen=True):
     entropy: Entropy
 
 
+class Operated(Struct, frozen=True):
+    """What stands behind the operators' API. `sandbox` is None where time is nobody's to move."""
+
+    letters: DeadLetters
+    redrives: Redrives
+    faults: Faults
+    settlement: Settlement
+    resolving: Resolving
+    sandbox: SandboxTime | None
+    proxies: Proxies
+    database: Database
+    clock: Clock
+    entropy: Entropy
+
+
 def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service:
     """The whole gateway over these ports."""
     database, clock, entropy = ports.database, ports.clock, ports.entropy
@@ -241,20 +256,23 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     completion = Completion(carrying, inquiries, idempotency, database, clock, entropy)
     completer = Completer(idempotency, completion.resume, clock)
     reaper = KeyReaper(idempotency, clock)
-    sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
-    operated = [
-        *operator_routes(database, letters, redrives, clock, entropy),
-        *fault_routes(faults),
-        *settlement_routes(settlement, database, clock),
-        *case_routes(Cases(database, clock)),
-        *unknown_outcome_routes(Resolving(carrying, calling, database, clock, entropy)),
-    ]
-    operators = at_first_call(lambda: _operator_api(settings, ports, operated, sandbox))
+    sandbox = SandboxTime(database, clock, SQL.pending) if isinstance(clock, SandboxClock) else None
+    resolving, proxies = Resolving(carrying, calling, database, clock, entropy), Proxies(settings.trusted_proxies)
+    operated = Operated(letters, redrives, faults, settlement, resolving, sandbox, proxies, database, clock, entropy)
+    operators = at_first_call(lambda: web(_operators, settings.origin, operated))
     backlogs = (keeper, redriver, alerter, case_teller(database, ports.alerts, clock))
     writer = ReportWriter(database, clock, entropy, deliveries.wake, pages_url=pages_url)
     money = (expiry, inquirer, contests, settlement, writer)
     purge = [Purge(vault, database, clock)] if vault is not None else []
-    workers: tuple[Worker, ...] = (deliveries, *backlogs, *money, completer, reaper, *sandbox, *purge)
+    workers: tuple[Worker, ...] = (
+        deliveries,
+        *backlogs,
+        *money,
+        completer,
+        reaper,
+        *([sandbox] if sandbox else []),
+        *purge,
+    )
     behind = _behind(settings, ports, checkout, letters, redrives)
     pages = noting_outcomes(web(_pages, settings.origin, behind), behind.trail, below=CONSOLE_ROOT)
     return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, database, clock)))
@@ -296,25 +314,27 @@ def _settlement(ports: Ports, faults: Faults, woken: Callable[[], None]) -> Sett
     return Settlement(Closing(database, clock, entropy), arrivals, faults, database, clock, woken)
 
 
-def _operator_api(
-    settings: Settings, ports: Ports, operated: list[HTTPRouteHandler], sandbox: list[SandboxTime]
-) -> Asgi:
-    """What operators call; with the routes that both services have."""
-    database, clock, entropy = ports.database, ports.clock, ports.entropy
-    handlers = [
-        *operated,
-        *audit_routes(Trail(database, clock, entropy)),
-        *(route for time in sandbox for route in clock_routes(time)),
-    ]
-    access = {**OPERATORS, **SANDBOX} if sandbox else OPERATORS
-    proxies = Proxies(settings.trusted_proxies)
-    return operator_api("gateway", access, handlers, database, clock, entropy, proxies)
-
-
 def _checks(settings: Settings, database: Database, clock: Clock) -> list[Worker]:
     """What looks whether everything is true that must always be."""
     every_s = settings.invariants_every_s
     return [Invariants(database, clock, RULES, OWNERS, every_s=every_s)] if every_s else []
+
+
+def _operators(_origin: str, operated: Operated) -> Asgi:
+    """What operators call."""
+    database, clock, entropy = operated.database, operated.clock, operated.entropy
+    sandbox = [operated.sandbox] if isinstance(operated.sandbox, SandboxTime) else []
+    handlers = [
+        *operator_routes(database, operated.letters, operated.redrives, clock, entropy),
+        *fault_routes(operated.faults),
+        *settlement_routes(operated.settlement, database, clock),
+        *case_routes(Cases(database, clock)),
+        *unknown_outcome_routes(operated.resolving),
+        *audit_routes(Trail(database, clock, entropy)),
+        *(route for time in sandbox for route in clock_routes(time)),
+    ]
+    access = {**OPERATORS, **SANDBOX} if sandbox else OPERATORS
+    return operator_api("gateway", access, handlers, database, clock, entropy, operated.proxies)
 
 
 def _pages(origin: str, behind: Behind) -> Asgi:

@@ -46,6 +46,7 @@ from tallystick.merchant.checkout.canceling import Canceling
 from tallystick.merchant.checkout.commands import Checkout
 from tallystick.merchant.checkout.drafts import Terms
 from tallystick.merchant.console.routes import console_routes, console_views
+from tallystick.merchant.customers.access import Access
 from tallystick.merchant.customers.api import customer_routes
 from tallystick.merchant.customers.operating import customer_operations
 from tallystick.merchant.customers.wiring import DECISION, POLICIES, Customers, open_customers
@@ -229,6 +230,21 @@ class Behind(Struct, frozen=True):
     entropy: Entropy
 
 
+class Operated(Struct, frozen=True):
+    """What stands behind the operators' API. `sandbox` is None where time is nobody's to move."""
+
+    proposals: Proposals
+    access: Access
+    inbox: InboxWorker
+    letters: DeadLetters
+    redrives: Redrives
+    sandbox: SandboxTime | None
+    proxies: Proxies
+    database: Database
+    clock: Clock
+    entropy: Entropy
+
+
 def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service:
     """The whole service over these ports."""
     database, clock, entropy = ports.database, ports.clock, ports.entropy
@@ -277,15 +293,11 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     shown = (checkout, customers, canceling, refunds, returning, directory)
     behind = Behind(*shown, logins, trail, proxies, database, clock, entropy)
     api = noting_outcomes(web(_api, settings.origin, behind), trail, below=CONSOLE_ROOT)
-    sandbox = [SandboxTime(database, clock, SQL.pending)] if isinstance(clock, SandboxClock) else []
-    operated = [
-        *case_operations(database, proposals),
-        *contract_routes(database, clock, entropy),
-        *customer_operations(customers.access),
-        *inbox_routes(database, inbox, clock),
-        *letter_routes(letters, redrives, Standings(database, clock)),
-    ]
-    operators = at_first_call(lambda: _operator_api(settings, ports, operated, sandbox))
+    sandbox = SandboxTime(database, clock, SQL.pending) if isinstance(clock, SandboxClock) else None
+    operated = Operated(
+        proposals, customers.access, inbox, letters, redrives, sandbox, proxies, database, clock, entropy
+    )
+    operators = at_first_call(lambda: web(_operators, settings.origin, operated))
     every_s = settings.invariants_every_s
     invariants = [Invariants(database, clock, RULES, OWNERS, every_s=every_s)] if every_s else []
     workers: tuple[Worker, ...] = (
@@ -301,7 +313,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         reaper,
         *customers.workers,
         *invariants,
-        *sandbox,
+        *([sandbox] if sandbox else []),
     )
     direct = Direct(PATH_PREFIX.encode(), webhooks.begin)
     return Service(_mounted(api, operators, webhooks), workers, direct)
@@ -336,19 +348,21 @@ def _api(origin: str, behind: Behind) -> Asgi:
     return cast(Asgi, api)
 
 
-def _operator_api(
-    settings: Settings, ports: Ports, operated: list[HTTPRouteHandler], sandbox: list[SandboxTime]
-) -> Asgi:
+def _operators(_origin: str, operated: Operated) -> Asgi:
     """What operators call; with the routes that both services have."""
-    database, clock, entropy = ports.database, ports.clock, ports.entropy
+    database, clock, entropy = operated.database, operated.clock, operated.entropy
+    sandbox = [operated.sandbox] if isinstance(operated.sandbox, SandboxTime) else []
     handlers = [
-        *operated,
+        *case_operations(database, operated.proposals),
+        *contract_routes(database, clock, entropy),
+        *customer_operations(operated.access),
+        *inbox_routes(database, operated.inbox, clock),
+        *letter_routes(operated.letters, operated.redrives, Standings(database, clock)),
         *audit_routes(Trail(database, clock, entropy)),
         *(route for time in sandbox for route in clock_routes(time)),
     ]
     access = {**OPERATORS, **SANDBOX} if sandbox else OPERATORS
-    proxies = Proxies(settings.trusted_proxies)
-    return operator_api("merchant", access, handlers, database, clock, entropy, proxies)
+    return operator_api("merchant", access, handlers, database, clock, entropy, operated.proxies)
 
 
 def _reconciling(ports: Ports, directory: Directory, outbox: Outbox) -> tuple[Reconciler, Proposals]:
