@@ -53,17 +53,64 @@ class SynchronousConnection:
         self._prepared: dict[str, _Prepared] = {}
         self._values = Transformer(self._connection)
 
-    def run(self, statement: Statement, parameters: Sequence[Any]) -> tuple[Sequence[Record], int]:
-        """The rows of `statement`, and how many it gave or touched. Raises DatabaseError."""
+    def run(
+        self,
+        statement: Statement,
+        parameters: Sequence[Any],
+        *,
+        before: Sequence[bytes] = (),
+        after: Sequence[bytes] = (),
+    ) -> tuple[Sequence[Record], int]:
+        """The rows of `statement`, and how many it gave or touched. The commands `before` and `after` it (BEGIN, say)
+        go with it in one message; those after it are not run if it fails. Raises DatabaseError."""
         with psycopg_errors():
             prepared = self._prepared.get(statement.text) or self._prepare(statement)
             values: list[Any] = [None if value is None else text_of(value) for value in parameters]
-            result = self._server.exec_prepared(prepared.name, values)
-            if result.status == ExecStatus.TUPLES_OK:
-                return self._records(prepared, result), result.ntuples
-            if result.status != ExecStatus.COMMAND_OK:
-                raise self._error(result)
-            return (), result.command_tuples or 0
+            if not before and not after:
+                return self._read(prepared, self._server.exec_prepared(prepared.name, values))
+            self._server.enter_pipeline_mode()
+            for command in before:
+                self._server.send_query_params(command, None)
+            self._server.send_query_prepared(prepared.name, values)
+            for command in after:
+                self._server.send_query_params(command, None)
+            results = self._piped()
+            failed = next((each for each in results if each.status == ExecStatus.FATAL_ERROR), None)
+            if failed is not None:
+                raise self._error(failed)
+            return self._read(prepared, results[len(before)])
+
+    def run_together(self, asked: Sequence[tuple[Statement, Sequence[Any]]]) -> list[Sequence[Record]]:
+        """The rows of statements that only read, sent in one message. Raises DatabaseError."""
+        with psycopg_errors():
+            prepared = [self._prepared.get(statement.text) or self._prepare(statement) for statement, _ in asked]
+            self._server.enter_pipeline_mode()
+            for each, (_, parameters) in zip(prepared, asked, strict=True):
+                values: list[Any] = [None if value is None else text_of(value) for value in parameters]
+                self._server.send_query_prepared(each.name, values)
+            results = self._piped()
+            return [self._read(each, result)[0] for each, result in zip(prepared, results, strict=True)]
+
+    def _piped(self) -> list[PGresult]:
+        """The results of what was sent since the pipeline was entered, one for each; leaves it."""
+        self._server.pipeline_sync()
+        results: list[PGresult] = []
+        while True:
+            result = self._server.get_result()
+            if result is None:
+                continue  # the end of one statement's results
+            if result.status == ExecStatus.PIPELINE_SYNC:
+                break
+            results.append(result)
+        self._server.exit_pipeline_mode()
+        return results
+
+    def _read(self, prepared: _Prepared, result: PGresult) -> tuple[Sequence[Record], int]:
+        if result.status == ExecStatus.TUPLES_OK:
+            return self._records(prepared, result), result.ntuples
+        if result.status != ExecStatus.COMMAND_OK:
+            raise self._error(result)
+        return (), result.command_tuples or 0
 
     def _prepare(self, statement: Statement) -> _Prepared:
         prepared = _Prepared(b"s%d" % len(self._prepared))

@@ -22,7 +22,7 @@ from tallystick.ports.database import (
 )
 from tallystick.ports.synchronous import SynchronousConnection
 from tallystick.simulation.nodes import LOOK
-from tallystick.simulation.order import any_order, tables_of
+from tallystick.simulation.order import any_order, only_reads, tables_of, tells_of_all_it_writes, written_by
 
 if TYPE_CHECKING:
     from tallystick.simulation.nodes import Node
@@ -33,6 +33,14 @@ LOCK_WAIT_MAX_S: Final = 30.0  # as the production port's statement timeout
 IDLE_IN_TRANSACTION_S: Final = 30.0  # as the production port's setting: a stopped process does not hold locks for ever
 LATENCY_SHARE: Final = 0.35
 LATENCY_S: Final = (0.0001, 0.006)
+_TABLES: Final = Statement(
+    "tables",
+    """
+SELECT t.table_name::text AS name
+  FROM information_schema.tables t
+ WHERE t.table_type = 'BASE TABLE' AND t.table_schema NOT IN ('pg_catalog', 'information_schema')
+ ORDER BY 1""",
+)
 SETTINGS: Final = SESSION_SETTINGS | {
     "lock_timeout": "1",
     "synchronous_commit": "off",
@@ -52,7 +60,7 @@ class Session:
         self.in_transaction = False
         self.lost = False
         self.number = 0  # of its transaction
-        self.touched: set[str] = set()  # by its transaction, so far: words of statements, among which are the tables
+        self.touched: set[str] = set()  # tables that its transaction has written so far
 
 
 class VirtualServer:
@@ -62,6 +70,7 @@ class VirtualServer:
         self.name = name
         self._dsn = dsn
         self.control = SynchronousConnection(dsn, SETTINGS | {"lock_timeout": "10000"})
+        self.tables = frozenset(row["name"] for row in self.control.run(_TABLES, ())[0])
         self._idle: list[tuple[int, Session]] = []  # a heap: the first ones have most statements planned already
         self._made = 0
         self.world: World
@@ -115,19 +124,25 @@ class VirtualServer:
         del self.open[session]
         self.waiting.discard(session)
         if commit:
-            self.touched(session, told=True)
+            self.world.commits += 1
+            self.tell(session)
         waiting, self._ended = self._ended, []
         for future in waiting:
             if not future.done():
                 future.set_result(None)
 
-    def touched(self, session: Session, *, told: bool) -> None:
-        """What a session has done is there now. `told` where that is worth to be looked at soon."""
+    def wrote(self, session: Session, statement: Statement, rows: int) -> None:
+        """A session has run a statement that may write."""
+        if rows or not tells_of_all_it_writes(statement):
+            session.touched |= self.tables & written_by(statement)
+        if not session.in_transaction:
+            self.world.commits += rows > 0
+            self.tell(session)
+
+    def tell(self, session: Session) -> None:
+        """What a session has written is there now."""
         self.world.idling.touched(self.name, session.touched)
         session.touched.clear()
-        if told:
-            self.world.commits += 1
-            self.world.idling.changed(self.name)
 
     def lose(self, session: Session) -> None:
         """The connection breaks: the server rolls back."""
@@ -216,9 +231,13 @@ class VirtualDatabase:
 
     async def _alone(self, statement: Statement, parameters: tuple[Any, ...]) -> tuple[Sequence[Record], int]:
         """One statement with a commit of its own."""
+        if self._known_in_vain(statement, parameters):
+            await self._node.awake()
+            if not self._server.down:
+                return (), 0
         session = await self._take()
         try:
-            fault = self._world.faults.commit() if not _only_reads(statement) else None
+            fault = self._world.faults.commit() if not only_reads(statement) else None
             if fault in ("crash_before_commit", "commit_unknown_undone"):
                 self._strike(fault, statement.name)
             result = await self.run(session, statement, parameters)
@@ -227,6 +246,16 @@ class VirtualDatabase:
             return result
         finally:
             self._give_back(session)
+
+    def _known_in_vain(self, statement: Statement, parameters: tuple[Any, ...]) -> bool:
+        """Whether somebody asks for what is known not to be there."""
+        if not only_reads(statement):
+            return False
+        idling, server, look = self._world.idling, self._server, LOOK.get()
+        tables = server.tables & tables_of(statement)
+        if look is not None:
+            look.at(tables, self._world.loop.now_s, idling.version(server.name))
+        return idling.known_in_vain(server.name, statement, tables, parameters)
 
     async def _commit(self, session: Session) -> None:
         await self._pace()
@@ -247,23 +276,27 @@ class VirtualDatabase:
         await self._pace()
         self._check(session)
         fault = self._world.faults.statement()
-        if fault == "serialization_failure" and _only_reads(statement):
+        look = LOOK.get()
+        if look is not None:
+            tables = self._server.tables & tables_of(statement)
+            look.at(tables, self._world.loop.now_s, self._world.idling.version(self._server.name))
+            look.rows += 1  # a look that fails is none that found nothing
+        if fault == "serialization_failure" and only_reads(statement):
             fault = None  # what takes no lock is in nobody's way
         if fault is not None and fault != "crash_after_statement":
             if fault == "connection_lost":
                 self._server.lose(session)
             self._strike(fault, statement.name)
         records, touched = await self._send(session, statement, parameters)
-        if not _only_reads(statement):
-            session.touched |= tables_of(statement)  # a WITH may have touched rows and given none
-            if not session.in_transaction:
-                self._server.touched(session, told=touched > 0)
+        if not only_reads(statement):
+            self._server.wrote(session, statement, touched)
         world = self._world
         world.statements += 1
         world.trace("sql", self._node.name, statement.name, str(touched))
-        if (look := LOOK.get()) is not None:
-            look.tables |= tables_of(statement)
-            look.rows += touched
+        if look is not None:
+            look.rows += touched - 1
+        if not touched and not session.in_transaction:
+            world.idling.in_vain(self._server.name, statement, parameters)
         if fault is not None:
             self._strike(fault, statement.name)
         await self._node.awake()
@@ -276,6 +309,7 @@ class VirtualDatabase:
         await self._pace()
         self._check(session)
         touched = await session.connection.copy(statement, blocks)
+        self._server.wrote(session, statement, touched)
         self._world.trace("sql", self._node.name, statement.name, str(touched))
         return touched
 
@@ -366,7 +400,3 @@ class VirtualTransaction:
 
     async def copy(self, statement: Statement, blocks: AsyncIterable[bytes]) -> int:
         return await self._database.copy(self._session, statement, blocks)
-
-
-def _only_reads(statement: Statement) -> bool:
-    return statement.text.lstrip().startswith("SELECT") and " FOR " not in statement.text

@@ -23,13 +23,26 @@ TASKS_PRUNED_AT: Final = 256
 
 
 class Look:
-    """What a worker found since it slept last: words of its statements, and the rows that they gave or touched."""
+    """What a worker found since it slept last: the tables of its statements, and the rows that they gave or touched.
+    `began_s` and `version`: the time, and which commits it may have seen, as it began."""
 
-    __slots__ = ("rows", "tables")
+    __slots__ = ("began_s", "rows", "tables", "version")
 
     def __init__(self) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """It sleeps; the next look is another one."""
         self.tables: set[str] = set()
         self.rows = 0
+        self.began_s = 0.0
+        self.version = 0
+
+    def at(self, tables: frozenset[str], now_s: float, version: int) -> None:
+        """It looks into these tables."""
+        if not self.tables:
+            self.began_s, self.version = now_s, version
+        self.tables |= tables
 
 
 class Node:

@@ -1,4 +1,7 @@
-"""What a statement leaves open, the simulation decides by the seed: rows without ORDER BY come in any order."""
+"""What the simulation reads out of a statement's text: whether it orders its rows, what it reads and what it writes.
+
+What a statement leaves open, the simulation decides by the seed: rows without ORDER BY come in any order.
+"""
 
 import random
 import re
@@ -8,6 +11,12 @@ from functools import cache
 from tallystick.ports.database import Record, Statement
 
 _PARENTHESES = re.compile(r"\([^()]*\)")
+_WORDS = re.compile(r"[a-z_]+")
+_READ = re.compile(r"(?:\b(?:FROM|JOIN|INTO|UPDATE|USING|ONLY|COPY)\s+|[,(]\s*)([a-z_]+)\b(?!\s*[.(])")
+_LOCKS = re.compile(r"\sFOR\s+(NO\s+KEY\s+UPDATE|UPDATE|KEY\s+SHARE|SHARE)\b")
+_WRITTEN = re.compile(
+    r"(?:\bINSERT\s+INTO|(?<!\bFOR\s)(?<!\bKEY\s)(?<!\bDO\s)\bUPDATE|\bDELETE\s+FROM|\bCOPY)\s+([a-z_]+)"
+)
 
 
 def any_order(statement: Statement, records: Sequence[Record], chance: random.Random) -> Sequence[Record]:
@@ -31,6 +40,31 @@ def _orders(statement: Statement) -> bool:
 
 
 @cache
+def words_of(text: str) -> frozenset[str]:
+    """The words of a text of SQL that are not keywords."""
+    return frozenset(_WORDS.findall(text))
+
+
+@cache
 def tables_of(statement: Statement) -> frozenset[str]:
-    """The words of a statement, among which are the tables that it reads."""
-    return frozenset(re.findall(r"[a-z_]+", statement.text))
+    """Names of a statement, among which are all tables that it reads or writes. What follows a dot is a column, even
+    where a table has the same name; what stands in a list may be either."""
+    return frozenset(_READ.findall(statement.text))
+
+
+@cache
+def written_by(statement: Statement) -> frozenset[str]:
+    """The tables that a statement writes."""
+    return frozenset(_WRITTEN.findall(statement.text))
+
+
+@cache
+def only_reads(statement: Statement) -> bool:
+    """Whether a statement neither writes nor locks: it is in nobody's way."""
+    return not written_by(statement) and not _LOCKS.search(statement.text)
+
+
+@cache
+def tells_of_all_it_writes(statement: Statement) -> bool:
+    """Whether a statement that gave and touched no row has written none: one with a WITH may have."""
+    return not re.search(r"\bWITH\b", statement.text)

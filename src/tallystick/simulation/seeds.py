@@ -17,7 +17,7 @@ from tallystick.simulation.acts import Acts
 from tallystick.simulation.audit import audit
 from tallystick.simulation.auditor import Auditor
 from tallystick.simulation.database import VirtualServer
-from tallystick.simulation.idling import DueTimes
+from tallystick.simulation.due import DueTimes
 from tallystick.simulation.installation import Installation, Shop
 from tallystick.simulation.loop import Stalled, VirtualLoop
 from tallystick.simulation.nodes import NODE, Node

@@ -10,8 +10,9 @@ from typing import Any, Final
 from msgspec import Struct
 
 from tallystick.simulation.database import VirtualServer
+from tallystick.simulation.due import DueTimes
 from tallystick.simulation.faults import Faults
-from tallystick.simulation.idling import DueTimes, Idling
+from tallystick.simulation.idling import Idling
 from tallystick.simulation.loop import VirtualLoop
 from tallystick.simulation.network import Network
 from tallystick.simulation.nodes import NODE, Node
@@ -97,8 +98,7 @@ class World:
     def skew(self, node: Node, skew_s: float) -> None:
         """Put a process's clock wrong, or right again."""
         node.skew_s = skew_s
-        if node.service in self.servers:
-            self.idling.changed(node.service)
+        self.idling.clock_put(node)
 
     def trace(self, *parts: str) -> None:
         """Add to what two runs of one seed must have in common."""
