@@ -95,8 +95,8 @@ class Batcher(Generic[Item, Result]):
             self._running.discard(asyncio.current_task())
 
     async def _gather(self) -> list[tuple[Item, "asyncio.Future[Result]"]]:
-        """The next batch, once the loop has looked at its sockets again: without that many batches had one to four items,
-        and each batch has its price.
+        """The next batch, once the loop has looked at its sockets again: without that many batches had one to four
+        items, and each batch has its price.
         """
         await asyncio.sleep(0)
         return self._take()
