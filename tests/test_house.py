@@ -38,6 +38,7 @@ PURE = {
     "tallystick.gateway.webhooks.event_types",
     "tallystick.kernel.addresses",
     "tallystick.kernel.backoff",
+    "tallystick.kernel.card_numbers",
     "tallystick.kernel.columns",
     "tallystick.kernel.console.access",
     "tallystick.kernel.delivery.health",

@@ -10,6 +10,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from tallystick.ports.telemetry import MASKED, REMOVED, Scrubber, configure_logging, passes_luhn
 
@@ -83,9 +84,11 @@ def test_any_card_number_anywhere_is_removed(middle: int, around: str, separator
     digits = next(body + check for check in "0123456789" if passes_luhn(body + check))
     grouped = separator.join(digits[place : place + 4] for place in range(0, 16, 4))
     around = "".join(character for character in around if not character.isdigit() and character not in " -")
+    before = REGISTRY.get_sample_value("tallystick_scrubber_hits_total") or 0
     scrubber = Scrubber()
     assert grouped not in scrubber.scrub(f"{around}{grouped}{around}")
     assert scrubber.hits == 1
+    assert REGISTRY.get_sample_value("tallystick_scrubber_hits_total") == before + 1
 
 
 def test_every_road_is_scrubbed(lines: io.StringIO) -> None:

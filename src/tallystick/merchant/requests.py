@@ -9,6 +9,7 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
+from tallystick.kernel.card_numbers import without_card_numbers
 from tallystick.kernel.idempotency import KeyInvalid, parse_key
 from tallystick.merchant.accounts.directory import Directory, Merchant
 from tallystick.merchant.errors import (
@@ -84,5 +85,5 @@ def query(request: Call, type: type[Type]) -> Type:
 
 def _field_error(error: msgspec.ValidationError, whole: str) -> FieldError:
     """msgspec says "… - at `$.line_items[0].amount`" or "Object contains unknown field `x`"."""
-    message, _, path = str(error).partition(" - at `")
+    message, _, path = without_card_numbers(str(error)).partition(" - at `")
     return FieldError(re.sub(r"^\$\.?", "", path.rstrip("`")) or whole, message)

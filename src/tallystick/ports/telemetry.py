@@ -43,6 +43,12 @@ _SECRETS = frozenset(  # names of values
 )
 
 
+SCRUBBER_HITS = Counter(
+    "tallystick_scrubber_hits",
+    "Card numbers that the scrubber took out of log lines. Whatever wanted to log them is to be mended at once.",
+)
+
+
 class Scrubber:
     """A structlog processor that removes card numbers and secrets from all it is given, and counts card numbers."""
 
@@ -80,6 +86,7 @@ class Scrubber:
             last = _card_from(groups, first)
             if last is not None:
                 self.hits += 1
+                SCRUBBER_HITS.inc()
                 kept += run[at : groups[first].start()] + REMOVED
                 at, first = groups[last].end(), last
             first += 1

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from tallystick.gateway.cards.pan import CardEntry, Cvc, Pan, plausible_expiry
 from tallystick.gateway.pages import wording
+from tallystick.kernel.card_numbers import could_hold_one
 
 NAME_CHARACTERS_MAX = 100
 EXPIRY_CHARACTERS_MAX = 12
@@ -25,8 +26,12 @@ class Entered(Struct, frozen=True):
 
 
 def entered(fields: dict[str, str]) -> Entered:
-    """The fields that the page may show again."""
-    return Entered(fields.get("cc-exp", "")[:EXPIRY_CHARACTERS_MAX], fields.get("cc-name", "")[:NAME_CHARACTERS_MAX])
+    """The fields that the page may show again; not what was typed into the wrong one."""
+    expiry, name = (fields.get(field, "") for field in ("cc-exp", "cc-name"))
+    return Entered(
+        "" if could_hold_one(expiry) else expiry[:EXPIRY_CHARACTERS_MAX],
+        "" if could_hold_one(name) else name[:NAME_CHARACTERS_MAX],
+    )
 
 
 def read_card(fields: dict[str, str], at: datetime) -> CardEntry | dict[str, str]:

@@ -17,17 +17,15 @@
 decline, a refusal that depends on state); after any other error the corrected call executes under the same key.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
 
 from tallystick.gateway.stripe_wire.call import Reply
+from tallystick.kernel.card_numbers import could_hold_one
 
 MESSAGE_VALUE_CHARACTERS_MAX = 64  # of a sent value that a message repeats
-
-_CARD_LIKE = re.compile(r"(?:[0-9][ -]?){13}")
 
 
 class WireError(Exception):
@@ -241,6 +239,6 @@ def card_declined(
 def shown(value: object, characters_max: int = MESSAGE_VALUE_CHARACTERS_MAX) -> str:
     """A sent value as a message may repeat it: short, printable, never a run of digits that could be a card number."""
     text = str(value)
-    if _CARD_LIKE.search(text):
+    if could_hold_one(text):
         return "…"
     return "".join(character if character.isprintable() else "?" for character in text[:characters_max])

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from tallystick.kernel.audit.outcomes import begin, noting_outcomes
 from tallystick.kernel.audit.trail import Act, Trail
+from tallystick.kernel.card_numbers import without_card_numbers
 from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.operators.keys import Operator, operator_of
 from tallystick.kernel.operators.problems import (
@@ -171,7 +172,7 @@ def query(request: Call, type: type[Type]) -> Type:
 
 def _field_error(error: msgspec.ValidationError, whole: str) -> FieldError:
     """msgspec says "… - at `$.types[0]`" or "Object contains unknown field `x`"."""
-    message, _, path = str(error).partition(" - at `")
+    message, _, path = without_card_numbers(str(error)).partition(" - at `")
     return FieldError(re.sub(r"^\$\.?", "", path.rstrip("`")) or whole, message)
 
 
