@@ -504,6 +504,15 @@ def node() -> str:
     return found or _cannot_be_had("NODE TESTS SKIPPED: no Node.js with npm here; `apt-get install nodejs npm`")
 
 
+@pytest.fixture(scope="session")
+def debians_postgres() -> Path:
+    """The folder of the programs of Debian's PostgreSQL, which knows TLS. Skips where there is none; fails in CI."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if not found:
+        _cannot_be_had("DATABASE TLS TESTS SKIPPED: no PostgreSQL of Debian's here; `apt-get install postgresql`")
+    return found[-1].parent
+
+
 def _playwrights_chromium() -> str | None:
     browsers = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright")
     return next((str(path) for path in sorted(browsers.glob("chromium-*/chrome-linux*/chrome"))), None)

@@ -41,6 +41,7 @@ PURE = {
     "tallystick.kernel.card_numbers",
     "tallystick.kernel.columns",
     "tallystick.kernel.console.access",
+    "tallystick.kernel.database_address",
     "tallystick.kernel.delivery.health",
     "tallystick.kernel.delivery.pacing",
     "tallystick.kernel.delivery.protocol",
@@ -73,7 +74,8 @@ PURE = {
 TYPES = {"tallystick.kernel.outcomes", "tallystick.ports.http", "tallystick.merchant.gateways.port"}
 PURE_LIBRARIES = set(
     "__future__ base64 binascii collections copy dataclasses datetime decimal email enum fractions functools hashlib "
-    "hmac ipaddress itertools json math operator re string struct types typing babel iso4217 msgspec".split()
+    "hmac ipaddress itertools json math operator re string struct types typing urllib.parse babel iso4217 "
+    "msgspec".split()
 )
 
 # What reaches the outside world, and is therefore to be had through a port only.
@@ -87,7 +89,6 @@ OUTSIDE_CALLS = set(
     "asyncio.create_subprocess_exec asyncio.create_subprocess_shell".split()
 )
 OUTSIDE_ALLOWED = {
-    "tallystick.cli.serving ssl": "tells the server with which certificate it serves",
     "tallystick.cli.serving socket": "names the type of the sockets that the server is given",
     "tallystick.cli.supervisor asyncio.create_subprocess_exec": "starts the services of one machine as processes",
     "tallystick.demo.addresses socket": "looks which ports are free before the services are told to take them",

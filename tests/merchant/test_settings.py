@@ -59,7 +59,7 @@ def test_what_cannot_be_meant_is_refused_with_its_name(given: dict[str, str], sa
 
 
 def test_settings_show_no_secret() -> None:
-    settings = read({f"{PREFIX}DATABASE_DSN": "postgresql://merchant:hunter2@db/x"})
+    settings = read({f"{PREFIX}DATABASE_DSN": "postgresql://merchant:hunter2@db/x?sslmode=verify-full"})
     assert "hunter2" not in repr(settings)
 
 

@@ -31,9 +31,10 @@ def explain(error: Exception) -> tuple[int, str] | None:
     from tallystick.ports.database import DatabaseUnavailable
     from tallystick.ports.postgres import PostgresError
     from tallystick.ports.secrets import SecretMissing
+    from tallystick.ports.tls import CertificateRefused
 
-    refused = (SettingsRefused, NotSecure, SecretMissing, GatewayError, MerchantAccountRefused, OperatorRefused)
-    cannot_be = (CommandRefused, *refused)
+    refused = (SettingsRefused, SecretMissing, GatewayError, MerchantAccountRefused, OperatorRefused)
+    cannot_be = (CommandRefused, NotSecure, CertificateRefused, *refused)
     did_not_work = (CommandFailed, CannotListen, NotStarted, MigrationRefused, PostgresError, ServiceApiError)
     if isinstance(error, cannot_be):
         return CANNOT_BE, str(error)

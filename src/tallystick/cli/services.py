@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tallystick.cli.serving import Address, check_secure, serve, work
+from tallystick.kernel.database_address import is_verified
 from tallystick.kernel.vault import ServiceSecrets, opened_secrets
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.postgres_roles import may_change_tables
@@ -39,7 +40,7 @@ async def _serve_gateway(settings: "GatewaySettings", secrets: ServiceSecrets, w
 
     ports = await app.open_ports(settings, secrets)
     configure_logging("gateway", ports.clock, level=settings.log_level)
-    await _tell_of_too_much_power(settings.database_dsn)
+    await _tell_what_is_weak(settings.database_dsn)
     try:
         service = app.build(settings, ports)
         workers = [worker.run for worker in (*secrets.workers, *service.workers)]
@@ -68,7 +69,7 @@ async def _serve_merchant(settings: "MerchantSettings", secrets: ServiceSecrets,
 
     ports = await app.open_ports(settings, secrets)
     configure_logging("merchant", ports.clock, level=settings.log_level)
-    await _tell_of_too_much_power(settings.database_dsn)
+    await _tell_what_is_weak(settings.database_dsn)
     try:
         service = app.build(settings, ports)
         workers = [worker.run for worker in (*secrets.workers, *service.workers)]
@@ -80,7 +81,9 @@ async def _serve_merchant(settings: "MerchantSettings", secrets: ServiceSecrets,
         await ports.close()
 
 
-async def _tell_of_too_much_power(dsn: str) -> None:
-    """An installation with one role for everything works, and is told what it lacks. RULES §12."""
+async def _tell_what_is_weak(dsn: str) -> None:
+    """One role for everything, or a database that is not verified: it works, and is told what it lacks. RULES §12."""
+    if not is_verified(dsn):
+        log.warning("database_not_verified", why="sslmode is weaker than verify-full", see="docs/tls.md")
     if await asyncio.to_thread(may_change_tables, dsn):
         log.warning("database_role_too_powerful", why="it may change and drop tables", see="docs/database-roles.md")

@@ -2,7 +2,8 @@
 
 Both sides end together. On SIGTERM or SIGINT the HTTP side stops taking connections and finishes what it has, then the
 workers are cancelled (whatever they still had to do is a row with a due time, DESIGN §2.7). A worker that fails ends
-the process with an error: what supervises it starts it anew.
+the process with an error: what supervises it starts it anew. A certificate whose files have changed is taken up within
+seconds, or at once on SIGHUP; open connections go on with the old one.
 """
 
 import asyncio
@@ -12,7 +13,6 @@ import ipaddress
 import logging
 import signal
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -25,12 +25,15 @@ from msgspec import Struct
 from tallystick.cli.direct_protocol import DirectProtocol
 from tallystick.cli.http_protocol import LimitedProtocol
 from tallystick.kernel.service import Direct
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.tls import LOOK_EVERY_S, CertificateRefused, ServedCertificate
 
 BACKLOG_CONNECTIONS = 2048  # the kernel holds that many while the loop is busy; its own limit (somaxconn) may be less
 KEEP_ALIVE_S = (
     75  # longer than the clients' own, so that they close idle connections and no request meets a closing one
 )
 GRACE_S = 8  # for open requests after SIGTERM; a supervisor kills after ten
+STRICT_TRANSPORT_SECURITY = (b"strict-transport-security", b"max-age=63072000")  # two years
 YOUNG_OBJECTS = 10_000  # made before Python looks for rings among them: a batch's worth; its own 700 is one request's
 
 
@@ -81,18 +84,19 @@ def is_loopback(host: str) -> bool:
 async def serve(application: Any, address: Address, workers: Sequence[Worker], *, direct: Direct | None = None) -> None:
     """Serve `application`, and what `direct` takes past it, and run `workers` until SIGTERM or SIGINT.
 
-    Raises NotSecure, CannotListen, and what a worker raises.
+    Raises NotSecure, CannotListen, CertificateRefused, and what a worker raises.
     """
     check_secure(address)
-    server = _Server(_config(application, address, direct))
-    with stopping_on_signals() as stop:
+    certificate = ServedCertificate(address.tls_cert_file, address.tls_key_file) if address.tls_cert_file else None
+    server = _Server(_config(application if certificate is None else strict(application), address, direct, certificate))
+    with stopping_on_signals() as stop, _renewing(certificate) as renewals:
         logging.getLogger("uvicorn.error").setLevel(
             logging.ERROR
         )  # what it does is said here; strangers' nonsense is no news
         scheme = "https" if address.tls_cert_file else "http"
         settle_memory()
         log.info("serving", url=f"{scheme}://{address.host}:{address.port}", workers=len(workers))
-        running = [asyncio.create_task(_run(worker)) for worker in workers]
+        running = [asyncio.create_task(_run(worker)) for worker in (*workers, *renewals)]
         serving = asyncio.create_task(server.serve())
         await _first_of([*running, serving], stop)
         server.should_exit = True
@@ -134,6 +138,54 @@ def stopping_on_signals() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
+@contextlib.contextmanager
+def _renewing(certificate: ServedCertificate | None) -> Iterator[list[Worker]]:
+    """The worker that takes up a changed certificate, and SIGHUP that makes it look at once while the block lasts."""
+    if certificate is None:
+        yield []
+        return
+    look = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, look.set)
+    try:
+        yield [partial(_renew, certificate, look)]
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+async def _renew(certificate: ServedCertificate, look: asyncio.Event) -> None:
+    while True:
+        waiting = [asyncio.create_task(look.wait()), asyncio.create_task(SystemClock().sleep(LOOK_EVERY_S))]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+        look.clear()
+        try:
+            if await asyncio.to_thread(certificate.take_up):
+                log.info("certificate_taken_up")
+        except CertificateRefused as refused:
+            log.error("certificate_refused", why=str(refused), serving="the one before")
+
+
+def strict(application: Any) -> Any:
+    """`application` whose answers, every one, tell browsers to come back by HTTPS alone. RULES §9, §12."""
+    name = STRICT_TRANSPORT_SECURITY[0]
+
+    async def strictly(scope: Any, receive: Any, send: Any) -> None:
+        async def told(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                if all(header[0].lower() != name for header in headers):
+                    message = {**message, "headers": [*headers, STRICT_TRANSPORT_SECURITY]}
+            await send(message)
+
+        await application(scope, receive, told)
+
+    return strictly
+
+
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine on uvloop."""
     uvloop.run(main)
@@ -169,14 +221,14 @@ def http_protocol(direct: Direct | None) -> Any:
     return LimitedProtocol if direct is None else partial(DirectProtocol, direct=direct)
 
 
-def _config(application: Any, address: Address, direct: Direct | None) -> uvicorn.Config:
+def _config(
+    application: Any, address: Address, direct: Direct | None, certificate: ServedCertificate | None
+) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         host=address.host,
         port=address.port,
-        ssl_certfile=address.tls_cert_file or None,
-        ssl_keyfile=address.tls_key_file or None,
-        ssl_version=ssl.PROTOCOL_TLS_SERVER,
+        ssl_context_factory=(lambda *_: certificate.context) if certificate is not None else None,
         loop="none",
         http=http_protocol(direct),
         ws="none",

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from tallystick.gateway.accounts.origins import is_loopback, origin_of
 from tallystick.kernel.backoff import schedule_of
+from tallystick.kernel.database_address import refusal_of
 from tallystick.kernel.delivery.protocol import RATE_PER_S
 from tallystick.kernel.proxies import Proxies, ProxiesInvalid
 from tallystick.kernel.settings import SettingsRefused, load
@@ -174,6 +175,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "info"
 
     def __post_init__(self) -> None:
+        for name, dsn in (("DATABASE_DSN", self.database_dsn), ("OWNER_DSN", self.owner_dsn)):
+            if (refusal := refusal_of(dsn)) is not None:
+                raise SettingsRefused(f"{PREFIX}{name}: {refusal}")
         try:
             Proxies(self.trusted_proxies)
         except ProxiesInvalid as invalid:

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
+from tallystick.kernel.database_address import refusal_of
 from tallystick.kernel.proxies import Proxies, ProxiesInvalid
 from tallystick.kernel.settings import SettingsRefused, load
 from tallystick.kernel.vault import vault_values
@@ -147,6 +148,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "info"
 
     def __post_init__(self) -> None:
+        for name, dsn in (("DATABASE_DSN", self.database_dsn), ("OWNER_DSN", self.owner_dsn)):
+            if (refusal := refusal_of(dsn)) is not None:
+                raise SettingsRefused(f"{PREFIX}{name}: {refusal}")
         try:
             Proxies(self.trusted_proxies)
         except ProxiesInvalid as invalid:

@@ -1,0 +1,64 @@
+"""A database on another machine is spoken to by verified TLS, unless somebody wrote down otherwise. RULES §12."""
+
+import pytest
+
+from tallystick.gateway.settings import read as read_gateway
+from tallystick.kernel.database_address import is_verified, leaves_the_machine, refusal_of
+from tallystick.kernel.settings import SettingsRefused
+from tallystick.merchant.settings import read as read_merchant
+
+HERE = [
+    "postgresql://gateway@/tallystick?host=/run/postgresql",
+    "postgresql:///tallystick",
+    "postgresql://gateway:word@localhost/tallystick",
+    "postgres://gateway@127.0.0.1:5433/tallystick",
+    "postgresql://gateway@[::1]:5432/tallystick",
+    "postgresql://gateway@127.0.0.1:5432,localhost:5433/tallystick",
+]
+ELSEWHERE = [
+    "postgresql://gateway:word@db.example/tallystick",
+    "postgres://gateway@db:5432/tallystick",
+    "postgresql://10.0.0.5/tallystick",
+    "postgresql://gateway@[2001:4860::1]:5432/tallystick",
+    "postgresql://gateway@127.0.0.1,db.example/tallystick",
+    "postgresql:///tallystick?host=db.example",
+    "postgresql://localhost/tallystick?host=db.example&sslmode=",
+    "postgresql://gateway@db.example/tallystick?sslmode=nonsense",
+]
+
+
+@pytest.mark.parametrize("dsn", HERE)
+def test_what_stays_on_this_machine_needs_nothing(dsn: str) -> None:
+    assert not leaves_the_machine(dsn)
+    assert refusal_of(dsn) is None
+    assert is_verified(dsn)
+
+
+@pytest.mark.parametrize("dsn", ELSEWHERE)
+def test_a_database_elsewhere_is_not_reached_by_postgresqls_own_default(dsn: str) -> None:
+    refusal = refusal_of(dsn)
+    assert refusal is not None
+    assert "word" not in refusal
+    assert "db.example" not in refusal
+    assert not is_verified(dsn)
+
+
+@pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require", "verify-ca"])
+def test_a_weaker_mode_is_the_operators_choice_and_is_told_of(mode: str) -> None:
+    dsn = f"postgresql://gateway@db.example/tallystick?sslmode={mode}"
+    assert refusal_of(dsn) is None
+    assert not is_verified(dsn)
+
+
+def test_verified_is_what_is_wanted() -> None:
+    assert is_verified("postgresql://gateway@db.example/tallystick?sslrootcert=/ca.pem&sslmode=verify-full")
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_DSN", "OWNER_DSN"])
+def test_both_services_refuse_to_start_without(variable: str) -> None:
+    for name, read in (("GATEWAY", read_gateway), ("MERCHANT", read_merchant)):
+        prefix = f"TALLYSTICK_{name}_"
+        given = {f"{prefix}DATABASE_DSN": HERE[0], f"{prefix}{variable}": ELSEWHERE[0]}
+        with pytest.raises(SettingsRefused, match=f"{prefix}{variable}: .*verify-full") as refused:
+            read(given)
+        assert "word" not in str(refused.value)
