@@ -15,7 +15,7 @@ PARALLEL := --numprocesses logical --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --require-hashes -r
 
-.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos bench browser lock upgrade-dump clean
+.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos bench browser audit sbom lock upgrade-dump clean
 
 help:
 	@echo "make demo    take payments: PostgreSQL, gateway, merchant, a shop and a dozen shoppers (ARGS='--help' tells more)"
@@ -27,6 +27,8 @@ help:
 	@echo "make mutants plant some forty bugs, one at a time: the simulation or a test must notice each"
 	@echo "make chaos   five minutes of kill -9 and a bad network, then the audit"
 	@echo "make bench   measure, beside the same job written in other ways"
+	@echo "make audit   look for known weaknesses in what a running Tallystick is made of"
+	@echo "make sbom    write build/sbom.json: what a Tallystick is made of (CycloneDX)"
 	@echo "make format  let ruff sort imports and lay out the code"
 	@echo "make lock    pin the newest versions that requirements/*.in allow"
 
@@ -67,6 +69,15 @@ chaos: .venv/.dev
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks $(ARGS)
 
+audit: .venv/.audit
+	$(BIN)/python scripts/audit.py
+
+sbom: .venv/.audit
+	@mkdir -p build
+	@.venv/audit/bin/cyclonedx-py requirements requirements/runtime.txt --pyproject pyproject.toml --output-reproducible \
+		--output-format JSON --output-file build/sbom.json 2>/dev/null
+	@echo "build/sbom.json"
+
 browser: .venv/.dev
 	@scripts/browser
 
@@ -93,6 +104,12 @@ upgrade-dump: .venv/.dev
 	@$(INSTALL) requirements/opa.txt --no-deps --ignore-requires-python || echo "no OPA engine for this machine: its tests are skipped"
 	@touch $@
 
+# What looks at dependencies has an environment of its own.
+.venv/.audit: requirements/audit.txt | .venv/bin/python
+	@$(BIN)/python -m venv .venv/audit
+	@.venv/audit/bin/python -m pip --disable-pip-version-check --quiet --no-input install --require-hashes -r requirements/audit.txt
+	@touch $@
+
 .venv/.bench: requirements/bench.txt .venv/.runtime
 	$(INSTALL) requirements/bench.txt
 	@touch $@
@@ -102,7 +119,7 @@ upgrade-dump: .venv/.dev
 COMPILE := ../$(BIN)/pip-compile --quiet --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	--no-emit-options --strip-extras --generate-hashes --allow-unsafe $(UPGRADE)
 lock: .venv/.dev
-	cd requirements && for lock in build runtime dev bench; do \
+	cd requirements && for lock in build runtime dev bench audit; do \
 		PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= $(COMPILE) --output-file $$lock.txt $$lock.in || exit 1; done
 
 clean:

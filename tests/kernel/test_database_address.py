@@ -1,5 +1,8 @@
 """A database on another machine is spoken to by verified TLS, unless somebody wrote down otherwise. RULES §12."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import pytest
 
 from tallystick.gateway.settings import read as read_gateway
@@ -54,10 +57,15 @@ def test_verified_is_what_is_wanted() -> None:
     assert is_verified("postgresql://gateway@db.example/tallystick?sslrootcert=/ca.pem&sslmode=verify-full")
 
 
-@pytest.mark.parametrize("variable", ["DATABASE_DSN", "OWNER_DSN"])
-def test_both_services_refuse_to_start_without(variable: str) -> None:
-    for name, read in (("GATEWAY", read_gateway), ("MERCHANT", read_merchant)):
-        prefix = f"TALLYSTICK_{name}_"
+@pytest.mark.parametrize(
+    ("name", "read"), [("GATEWAY", read_gateway), ("MERCHANT", read_merchant)], ids=["gateway", "merchant"]
+)
+def test_a_service_refuses_to_start_without(name: str, read: Callable[[Mapping[str, str]], Any]) -> None:
+    """Whatever setting holds the DSN: a new one cannot be forgotten."""
+    prefix = f"TALLYSTICK_{name}_"
+    variables = [each.upper() for each in read({f"{prefix}DATABASE_DSN": HERE[0]}).__struct_fields__ if "dsn" in each]
+    assert len(variables) >= 3
+    for variable in variables:
         given = {f"{prefix}DATABASE_DSN": HERE[0], f"{prefix}{variable}": ELSEWHERE[0]}
         with pytest.raises(SettingsRefused, match=f"{prefix}{variable}: .*verify-full") as refused:
             read(given)

@@ -148,9 +148,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "info"
 
     def __post_init__(self) -> None:
-        for name, dsn in (("DATABASE_DSN", self.database_dsn), ("OWNER_DSN", self.owner_dsn)):
-            if (refusal := refusal_of(dsn)) is not None:
-                raise SettingsRefused(f"{PREFIX}{name}: {refusal}")
+        for name in ("database_dsn", "owner_dsn", "pii_dsn"):
+            if (refusal := refusal_of(getattr(self, name))) is not None:
+                raise SettingsRefused(f"{PREFIX}{name.upper()}: {refusal}")
         try:
             Proxies(self.trusted_proxies)
         except ProxiesInvalid as invalid:
