@@ -16,8 +16,8 @@ INTRODUCTION = """\
 Every setting of both services. Each is read from the environment; or, for secrets, from the file that the variable
 with `_FILE` at its end names, or from the secret in Vault that the one with `_VAULT` at its end names (`path#field`);
 or from the TOML file that `…_SETTINGS_FILE` names, under its short name. A setting that cannot be used is named at the
-start, and its value is never shown. [Secrets](secrets.md) shows how to keep them in files or in Vault, and how to
-rotate them.
+start, and its value is never shown; `tallystick doctor` looks at all of them and says what to do about each that is
+wrong. [Secrets](secrets.md) shows how to keep them in files or in Vault, and how to rotate them.
 """
 
 VAULT = """

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tallystick.gateway.settings import Settings as GatewaySettings
+from tallystick.kernel.settings import describe
+from tallystick.kernel.vault import VaultSettings
+from tallystick.merchant.settings import Settings as MerchantSettings
+
 ROOT = Path(__file__).parent.parent
 PAGES = [
     ROOT / "README.md",
@@ -61,3 +66,12 @@ def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
 def test_the_settings_page_lists_every_setting_as_it_is() -> None:
     written = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert written == runpy.run_path(str(ROOT / "scripts" / "settings_page.py"))["page"]()
+
+
+@pytest.mark.parametrize("kind", [GatewaySettings, MerchantSettings, VaultSettings])
+def test_every_setting_that_is_called_a_secret_is_treated_as_one(kind: type) -> None:
+    """The doctor looks where those lie that are marked."""
+    settings = describe(kind, "")
+    assert [each.field for each in settings if each.secret] == [
+        each.field for each in settings if "A secret." in each.sentence
+    ]

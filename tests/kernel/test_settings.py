@@ -1,17 +1,18 @@
 """Settings come from the environment, from files that it names, and from one TOML file; errors name the setting."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 from msgspec import Meta, Struct
 
-from tallystick.kernel.settings import Setting, SettingsRefused, describe, load, vault_references
+from tallystick.kernel.settings import Setting, SettingsRefused, describe, faults_of, load, vault_references
 
 
 class Example(Struct, frozen=True, kw_only=True):
     dsn: Annotated[str, Meta(min_length=1, description="Where.")]
     size: Annotated[int, Meta(ge=1, le=9, description="How many.", extra={"unit": "pieces"})] = 3
+    shape: Annotated[Literal["round", "square"], Meta(description="Of which shape.")] = "round"
 
 
 def test_the_environment_comes_before_files_and_files_before_defaults(tmp_path: Path) -> None:
@@ -44,10 +45,17 @@ def test_an_error_names_the_setting(environ: dict[str, str], says: str) -> None:
         load(Example, "X_", environ)
 
 
-def test_an_error_never_shows_a_value() -> None:
-    with pytest.raises(SettingsRefused) as refused:
-        load(Example, "X_", {"X_DSN": "a", "X_SIZE": "s3cret"})
+@pytest.mark.parametrize("variable", ["X_SIZE", "X_SHAPE"])
+def test_an_error_never_shows_a_value(variable: str) -> None:
+    with pytest.raises(SettingsRefused, match=variable) as refused:
+        load(Example, "X_", {"X_DSN": "a", variable: "s3cret"})
     assert "s3cret" not in str(refused.value)
+
+
+def test_all_that_is_wrong_can_be_told_at_once() -> None:
+    wrong = faults_of(Example, "X_", {"X_SIZE": "many", "X_SHAPE": "flat"})
+    assert [fault.split()[0] for fault in wrong] == ["X_DSN", "X_SIZE:", "X_SHAPE:"]
+    assert faults_of(Example, "X_", {"X_DSN": "a"}) == []
 
 
 @pytest.mark.parametrize("text", ["dsn = ", 'dsn = "a"\nsise = 4\n'])
@@ -63,6 +71,7 @@ def test_every_setting_can_be_listed() -> None:
     assert describe(Example, "X_") == [
         Setting("X_DSN", "dsn", None, "", "Where."),
         Setting("X_SIZE", "size", "3", "pieces", "How many."),
+        Setting("X_SHAPE", "shape", "round", "", "Of which shape."),
     ]
 
 

@@ -63,6 +63,11 @@ async def test_the_line_of_a_demo_that_stays(processes: Any, tmp_path: Path) -> 
             assert not line["gateway"]["url"].endswith(f":{base}"), "that port is in use"
             assert {oct(_mode(Path(line["ca_file"]))), oct(_mode(tmp_path / "demo.json"))} == {"0o600"}
             order = await _an_order(line)
+            looked_at = await processes.json("doctor", "--data-dir", str(tmp_path))
+            said = [finding for finding in looked_at["findings"] if finding["state"] != "good"]
+            assert looked_at["healthy"], said
+            assert said == [], "the demo is as the documentation wants it"
+            assert {finding["check"] for finding in looked_at["findings"]} >= {"certificate", "peer", "clock", "role"}
             await _gateway_comes_back(processes, demo, line)
             await _database_comes_back(processes, line, tmp_path)
             below = demo.descendants()

@@ -6,6 +6,7 @@ import typer
 
 from tallystick import __version__
 from tallystick.cli import database, demo, gateway, merchant, order, serve, simulate
+from tallystick.cli.doctor import command as doctor
 from tallystick.cli.failures import STOPPED, explain
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app.add_typer(database.app, name="database")
 app.add_typer(order.app, name="order")
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 app.command("simulate")(simulate.simulate)
 
 

@@ -48,20 +48,32 @@ def load(
     lie in Vault (`vault_references`). Raises SettingsRefused."""
     given = _from_file(kind, prefix, environ.get(f"{prefix}SETTINGS_FILE"))
     for field in msgspec.structs.fields(kind):
-        variable = f"{prefix}{field.name.upper()}"
-        reference = reference_of(prefix, environ, field.name) or ""
-        scheme, _, place = reference.partition(":")
-        if scheme == "env":
-            given[field.name] = environ[place]
-        elif scheme == "file":
-            given[field.name] = _read(f"{variable}_FILE", place).rstrip("\r\n")
-        elif scheme == "vault":
-            if reference not in (secrets or {}):
-                raise SettingsRefused(f"{variable}_VAULT: Vault was not asked for it; is {prefix}VAULT_URL set?")
-            given[field.name] = (secrets or {})[reference]
-        if field.name not in given and field.required:
-            raise SettingsRefused(f"{variable} is not set, and it has no default")
+        _find(field, prefix, environ, secrets or {}, given)
     return _convert(kind, prefix, given)
+
+
+def faults_of(
+    kind: type[Struct], prefix: str, environ: Mapping[str, str], secrets: Mapping[str, str] | None = None
+) -> list[str]:
+    """Everything for which `load` would refuse, one sentence each. What does not fit its neighbours is told where
+    nothing else is wrong."""
+    faults = []
+    try:
+        given = _from_file(kind, prefix, environ.get(f"{prefix}SETTINGS_FILE"))
+    except SettingsRefused as refused:
+        faults, given = [str(refused)], {}
+    for field in msgspec.structs.fields(kind):
+        try:
+            _find(field, prefix, environ, secrets or {}, given)
+            _value(field, prefix, given)
+        except SettingsRefused as refused:
+            faults.append(str(refused))
+    if not faults:
+        try:
+            _convert(kind, prefix, given)
+        except SettingsRefused as refused:
+            faults.append(str(refused))
+    return faults
 
 
 def reference_of(prefix: str, environ: Mapping[str, str], field: str) -> str | None:
@@ -91,6 +103,40 @@ def describe(kind: type[Struct], prefix: str) -> list[Setting]:
     """Every setting with its variable, default, unit and sentence, in the order of the struct."""
     hints = get_type_hints(kind, include_extras=True)
     return [_describe(field, hints[field.name], prefix) for field in msgspec.structs.fields(kind)]
+
+
+def _find(
+    field: msgspec.structs.FieldInfo,
+    prefix: str,
+    environ: Mapping[str, str],
+    secrets: Mapping[str, str],
+    given: dict[str, Any],
+) -> None:
+    """Put what is said of a field outside the settings file into `given`. Raises SettingsRefused."""
+    variable = f"{prefix}{field.name.upper()}"
+    reference = reference_of(prefix, environ, field.name) or ""
+    scheme, _, place = reference.partition(":")
+    if scheme == "env":
+        given[field.name] = environ[place]
+    elif scheme == "file":
+        given[field.name] = _read(f"{variable}_FILE", place).rstrip("\r\n")
+    elif scheme == "vault":
+        if reference not in secrets:
+            raise SettingsRefused(f"{variable}_VAULT: Vault was not asked for it; is {prefix}VAULT_URL set?")
+        given[field.name] = secrets[reference]
+    if field.name not in given and field.required:
+        raise SettingsRefused(f"{variable} is not set, and it has no default")
+
+
+def _value(field: msgspec.structs.FieldInfo, prefix: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The field with its value in its type, or nothing where it has its default. Raises SettingsRefused."""
+    if field.name not in given:
+        return {}
+    try:
+        return {field.name: msgspec.convert(given[field.name], field.type, strict=False)}
+    except msgspec.ValidationError as error:
+        says = str(error).replace(repr(given[field.name]), "it is none that there is")  # of choices it shows the value
+        raise SettingsRefused(f"{prefix}{field.name.upper()}: {says}") from None
 
 
 def _describe(field: msgspec.structs.FieldInfo, hint: Any, prefix: str) -> Setting:
@@ -133,13 +179,9 @@ def _read(variable: str, path: str) -> str:
 
 def _convert(kind: type[Settings], prefix: str, given: Mapping[str, Any]) -> Settings:
     """One field after the other, so that an error can name its variable."""
-    values = {}
+    values: dict[str, Any] = {}
     for field in msgspec.structs.fields(kind):
-        if field.name in given:
-            try:
-                values[field.name] = msgspec.convert(given[field.name], field.type, strict=False)
-            except msgspec.ValidationError as error:
-                raise SettingsRefused(f"{prefix}{field.name.upper()}: {error}") from None
+        values |= _value(field, prefix, given)
     try:
         return kind(**values)
     except ValueError as error:

@@ -4,8 +4,10 @@ else's, its administrator does the same by hand (docs/database-roles.md).
 
 import contextlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import psycopg
+from msgspec import Struct
 from psycopg import sql
 
 # Whatever stands in the database and is not the server's own, each with the command that gives it away.
@@ -65,3 +67,29 @@ def give_database(dsn: str, owner: str) -> None:
         connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(owner)))
         for kind, thing in connection.execute(_NOT_YET_THE_OWNERS, {"owner": owner}).fetchall():
             connection.execute(f"ALTER {kind} {thing} OWNER TO {sql.Identifier(owner).as_string()}".encode())
+
+
+class Seen(Struct, frozen=True):
+    """A server as a role finds it. `encrypted` is whether the connection is."""
+
+    version: int
+    role: str
+    superuser: bool
+    at: datetime
+    encrypted: bool
+
+
+_SEEN = b"""
+SELECT current_user::text, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), clock_timestamp(),
+       COALESCE((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)
+"""
+
+
+def look_at(dsn: str) -> Seen | None:
+    """What the role of `dsn` finds; None where it cannot connect."""
+    try:
+        with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as connection:
+            [(role, superuser, at, encrypted)] = connection.execute(_SEEN).fetchall()
+            return Seen(connection.info.server_version, role, superuser, at.astimezone(UTC), encrypted)
+    except psycopg.Error:  # its text may repeat what the DSN says
+        return None

@@ -1,0 +1,266 @@
+"""The doctor finds what is planted, says what to do about it in a sentence, and shows no secret."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from cryptography import x509
+
+from tallystick.cli.command import run
+from tallystick.cli.doctor.certificates import check_certificate, covers
+from tallystick.cli.doctor.databases import check_clock, check_password
+from tallystick.cli.doctor.examining import examine
+from tallystick.cli.doctor.findings import Finding, Notes, healthy
+from tallystick.merchant.accounts.commands import add_connection, create_merchant
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.database import Database
+from tallystick.ports.entropy import SystemEntropy
+
+NOW = datetime.now(UTC)
+GATEWAY, MERCHANT = "TALLYSTICK_GATEWAY_", "TALLYSTICK_MERCHANT_"
+
+
+def bad(findings: list[Finding]) -> dict[str, str]:
+    """What is bad, and what it says."""
+    return {finding.subject: finding.says for finding in findings if finding.state == "bad"}
+
+
+def states(findings: list[Finding], check: str) -> set[str]:
+    return {finding.state for finding in findings if finding.check == check}
+
+
+async def test_a_good_installation_has_no_faults(gateway_dsn: str) -> None:
+    found = await examine("gateway", {f"{GATEWAY}DATABASE_DSN": gateway_dsn, f"{GATEWAY}PORT": "1"})
+    assert healthy(found), bad(found)
+    assert {finding.check for finding in found} >= {"setting", "secret", "database", "role", "clock", "peer"}
+    assert states(found, "database") == {"good"}
+
+
+async def test_every_wrong_setting_is_told_at_once_and_no_value_of_any(gateway_dsn: str) -> None:
+    wrong = {
+        f"{GATEWAY}DATABASE_DSN": gateway_dsn,
+        f"{GATEWAY}PORT": "s3cretnumber",
+        f"{GATEWAY}ACQUIRER": "s3cretbank",
+        f"{GATEWAY}WEBHOOK_SCHEDUL_S": "1,2",
+    }
+    found = await examine("gateway", wrong)
+    assert bad(found).keys() == {f"{GATEWAY}PORT", f"{GATEWAY}ACQUIRER"}
+    [unknown] = [finding for finding in found if finding.subject == f"{GATEWAY}WEBHOOK_SCHEDUL_S"]
+    assert unknown.do == f"Did you mean {GATEWAY}WEBHOOK_SCHEDULE_S?"
+    assert "s3cret" not in repr(found)
+
+
+async def test_settings_that_do_not_fit_each_other(gateway_dsn: str) -> None:
+    found = await examine("gateway", {f"{GATEWAY}DATABASE_DSN": gateway_dsn, f"{GATEWAY}HOST": "0.0.0.0"})
+    assert "loopback" in bad(found)[f"{GATEWAY}HOST"]
+
+
+async def test_a_setting_that_is_given_twice_is_told(gateway_dsn: str, tmp_path: Path) -> None:
+    file = a_file(tmp_path / "dsn", gateway_dsn)
+    twice = {f"{GATEWAY}DATABASE_DSN": gateway_dsn, f"{GATEWAY}DATABASE_DSN_FILE": file, f"{GATEWAY}PORT": "1"}
+    found = await examine("gateway", twice)
+    assert any("hides" in finding.says for finding in found)
+
+
+def a_file(path: Path, text: str, mode: int = 0o600) -> str:
+    path.write_text(text)
+    path.chmod(mode)
+    return str(path)
+
+
+@pytest.mark.parametrize(("mode", "state"), [(0o600, "good"), (0o400, "good"), (0o640, "bad"), (0o604, "bad")])
+async def test_a_secret_file_is_for_its_owner_alone(gateway_dsn: str, tmp_path: Path, mode: int, state: str) -> None:
+    file = a_file(tmp_path / "dsn", gateway_dsn, mode)
+    found = await examine("gateway", {f"{GATEWAY}DATABASE_DSN_FILE": file, f"{GATEWAY}PORT": "1"})
+    assert states(found, "secret") == {state}
+
+
+async def test_a_key_file_that_is_damaged_or_open_is_told(gateway_dsn: str, tmp_path: Path) -> None:
+    environ = {f"{GATEWAY}DATABASE_DSN": gateway_dsn, f"{GATEWAY}PORT": "1"}
+    for text, mode in (("v1 nonsense\n", 0o600), ("v1 " + "A" * 43 + "=\n", 0o644)):
+        file = a_file(tmp_path / "keys", text, mode)
+        found = await examine("gateway", {**environ, f"{GATEWAY}VAULT_KEY_FILE": file})
+        assert f"{GATEWAY}VAULT_KEY_FILE" in bad(found)
+
+
+async def test_no_database_an_empty_one_and_one_of_the_other_service(empty_dsn: str, merchant_dsn: str) -> None:
+    for dsn in ("postgresql://nobody:s3cret-password@127.0.0.1:1/nothing", empty_dsn, merchant_dsn):
+        found = await examine("gateway", {f"{GATEWAY}DATABASE_DSN": dsn, f"{GATEWAY}PORT": "1"})
+        assert f"{GATEWAY}DATABASE_DSN" in bad(found)
+        assert all(finding.do for finding in found if finding.state in ("bad", "warning"))
+        assert "s3cret" not in repr(found)
+
+
+def test_a_short_password_is_told() -> None:
+    notes = Notes("gateway")
+    check_password(notes, "DSN", "postgresql://gateway:short@db/gateway")
+    check_password(notes, "DSN", "postgresql://gateway:long-and-random-1234@db/gateway")
+    check_password(notes, "DSN", "postgresql://gateway@db/gateway")
+    assert [finding.state for finding in notes.findings] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("skew_s", "state"), [(0.5, "good"), (-1.9, "good"), (5.0, "warning"), (-31.0, "bad"), (600.0, "bad")]
+)
+def test_clocks_that_differ(skew_s: float, state: str) -> None:
+    notes = Notes("gateway")
+    check_clock(notes, "the database's clock", timedelta(seconds=skew_s))
+    assert [finding.state for finding in notes.findings] == [state]
+
+
+@pytest.fixture
+def certified(tmp_path: Path) -> Callable[..., Any]:
+    """What is found of a certificate: `certified(host="pay.example", at=…, key=…)`."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("pay.example", "*.shop.example", "127.0.0.1")
+
+    def check(host: str = "pay.example", at: datetime = NOW, key: Any = None, chain: Any = None) -> list[Finding]:
+        notes = Notes("gateway")
+        cert, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
+        blobs = chain or [*issued.cert_chain_pems, authority.cert_pem]
+        cert.write_bytes(b"".join(blob.bytes() for blob in blobs))
+        a_file(key_file, (key or issued).private_key_pem.bytes().decode())
+        check_certificate(notes, GATEWAY, str(cert), str(key_file), host, at)
+        return notes.findings
+
+    return check
+
+
+def test_a_good_certificate(certified: Any) -> None:
+    assert {finding.state for finding in certified()} == {"good"}
+
+
+def test_a_certificate_that_is_over_or_not_yet_or_soon(certified: Any) -> None:
+    subject = f"{GATEWAY}TLS_CERT_FILE"
+    issued = trustme.CA().issue_cert("pay.example")
+    ends = x509.load_pem_x509_certificate(issued.cert_chain_pems[0].bytes()).not_valid_after_utc
+    assert "expired" in bad(certified(at=ends + timedelta(days=400)))[subject]
+    assert "not valid before" in bad(certified(at=datetime(1999, 1, 1, tzinfo=UTC)))[subject]
+    assert any(finding.state == "warning" for finding in certified(at=ends - timedelta(days=5)))
+
+
+def test_a_certificate_for_another_host_with_another_key_or_a_broken_chain(certified: Any) -> None:
+    subject = f"{GATEWAY}TLS_CERT_FILE"
+    assert "not for other.example" in bad(certified(host="other.example"))[subject]
+    stranger = trustme.CA()
+    other = stranger.issue_cert("pay.example")
+    assert f"{GATEWAY}TLS_KEY_FILE" in bad(certified(key=other))
+    broken = [trustme.CA().issue_cert("pay.example").cert_chain_pems[0], stranger.cert_pem]
+    assert "chain is broken" in bad(certified(chain=broken))[subject]
+
+
+@pytest.mark.parametrize(
+    ("host", "is_for"),
+    [
+        ("pay.example", True),
+        ("PAY.example", True),
+        ("a.shop.example", True),
+        ("shop.example", False),
+        ("a.b.shop.example", False),
+        ("127.0.0.1", True),
+        ("127.0.0.2", False),
+    ],
+)
+def test_for_which_hosts_a_certificate_is(host: str, is_for: bool) -> None:
+    issued = trustme.CA().issue_cert("pay.example", "*.shop.example", "127.0.0.1")
+    certificate = x509.load_pem_x509_certificate(issued.cert_chain_pems[0].bytes())
+    assert covers(certificate, host) is is_for
+
+
+async def test_what_connections_need_is_read_as_the_service_reads_it(
+    merchant_database: Database, merchant_dsn: str, tmp_path: Path, run_gateway: Any
+) -> None:
+    with run_gateway() as gateway:
+        made = await create_merchant(merchant_database, SystemClock(), SystemEntropy(), name="Hazel", return_origins=[])
+        keys = [a_file(tmp_path / "sk", "sk_test_0"), a_file(tmp_path / "whsec", "nonsense", 0o644)]
+        connection = await add_connection(
+            merchant_database,
+            SystemClock(),
+            SystemEntropy(),
+            merchant_id=made.merchant_id,
+            url=gateway.url,
+            secret_key_ref=f"file:{keys[0]}",
+            webhook_secret_refs=[f"file:{keys[1]}", "vault:hazel#whsec", f"file:{tmp_path}/none"],
+        )
+        found = await examine("merchant", {f"{MERCHANT}DATABASE_DSN": merchant_dsn, f"{MERCHANT}PORT": "1"})
+    said = [finding.says for finding in found if finding.subject == f"{connection} webhook secret"]
+    assert any("others may read" in says for says in said)
+    assert any("told of none" in says for says in said)
+    assert any("cannot be read" in says for says in said)
+    assert [finding.state for finding in found if finding.subject == f"{connection} secret key"] == ["good"]
+    peers = [finding for finding in found if finding.subject == f"the gateway {gateway.url}"]
+    assert [finding.state for finding in peers] == ["good"]
+    assert any(finding.subject == f"the clock of the gateway {gateway.url}" for finding in found)
+
+
+async def test_a_gateway_that_does_not_answer_is_a_fault(merchant_database: Database, merchant_dsn: str) -> None:
+    made = await create_merchant(merchant_database, SystemClock(), SystemEntropy(), name="Hazel", return_origins=[])
+    await add_connection(
+        merchant_database,
+        SystemClock(),
+        SystemEntropy(),
+        merchant_id=made.merchant_id,
+        url="http://127.0.0.1:1",
+        secret_key_ref="env:NOT_SET",
+        webhook_secret_refs=["env:NOT_SET"],
+    )
+    found = await examine("merchant", {f"{MERCHANT}DATABASE_DSN": merchant_dsn, f"{MERCHANT}PORT": "1"})
+    assert "connection_refused" in bad(found)["the gateway http://127.0.0.1:1"]
+
+
+async def test_vault_sealed_is_told_and_what_lies_there_is_looked_at(openbao: Any, gateway_dsn: str) -> None:
+    openbao.policy("doctor", "read secret/data/doctor/*")
+    ids = openbao.approle("doctor", "doctor", token_ttl="1h")
+    openbao.put("doctor/database", dsn=gateway_dsn)
+    environ = {
+        f"{GATEWAY}PORT": "1",
+        f"{GATEWAY}VAULT_URL": openbao.url,
+        f"{GATEWAY}VAULT_ROLE_ID": ids["role_id"],
+        f"{GATEWAY}VAULT_SECRET_ID": ids["secret_id"],
+        f"{GATEWAY}VAULT_START_WAIT_S": "0",
+        f"{GATEWAY}VAULT_TRANSIT_KEY": "not-permitted",
+        f"{GATEWAY}DATABASE_DSN_VAULT": "doctor/database#dsn",
+    }
+    found = await examine("gateway", environ)
+    assert bad(found).keys() == {f"{GATEWAY}VAULT_TRANSIT_KEY"}
+    assert states(found, "database") == {"good"}
+    found = await examine("gateway", {**environ, f"{GATEWAY}DATABASE_DSN_VAULT": "doctor/none#dsn"})
+    assert "nothing there" in bad(found)[f"{GATEWAY}DATABASE_DSN_VAULT"]
+    openbao.seal()
+    assert "sealed" in bad(await examine("gateway", environ))[f"{GATEWAY}VAULT_URL"]
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], None]:
+    """Only these settings stand in the environment."""
+    for name in [name for name in os.environ if name.startswith("TALLYSTICK_")]:
+        monkeypatch.delenv(name)
+
+    def give(environ: Mapping[str, str]) -> None:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+
+    return give
+
+
+def test_the_command_ends_with_1_for_faults_and_0_without(
+    alone: Any, gateway_dsn: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone({f"{GATEWAY}DATABASE_DSN": gateway_dsn, f"{GATEWAY}PORT": "1"})
+    assert run(["doctor", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["healthy"] is True
+    assert {finding["service"] for finding in told["findings"]} == {"gateway"}
+    alone({f"{GATEWAY}PORT": "no number"})
+    assert run(["doctor"]) == 1
+    assert f"{GATEWAY}PORT" in capsys.readouterr().out
+
+
+def test_the_command_says_where_to_find_an_installation(alone: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor"]) == 2
+    assert "--data-dir" in capsys.readouterr().err
