@@ -44,6 +44,10 @@ UNREACHABLE: Final = Ruling(False, "policy_unreachable")
 UNCLEAR: Final = Ruling(False, "policy_unclear")
 
 
+Sources = tuple[tuple[str, str], ...]
+_ENGINES = threading.local()
+
+
 class PolicyInvalid(Exception):
     """The rules cannot be used. Says which file and why."""
 
@@ -59,13 +63,13 @@ class Policy(Protocol):
 class RegoPolicy:
     """Rules decided in this process. `decision` is the rule's path, such as `pii/access`.
 
-    An engine belongs to the thread that made it, so every thread has its own.
+    An engine belongs to the thread that made it, and must end there too: so every thread has its own, one for all
+    policies of the same text, and keeps it.
     """
 
     def __init__(self, sources: Mapping[str, str], decision: str) -> None:
-        self._sources = dict(sources)
+        self._sources = tuple(sources.items())
         self._rule = "data." + decision.replace("/", ".")
-        self._engines = threading.local()
         try:
             self._engine().eval_rule(self._rule)  # a rule that is not there is told now, not at the first question
         except RuntimeError as error:
@@ -87,13 +91,14 @@ class RegoPolicy:
         return GRANTED if answer is True else DENIED
 
     def _engine(self) -> Any:
-        engine = getattr(self._engines, "engine", None)
+        engines: dict[Sources, Any] = _ENGINES.__dict__.setdefault("by_sources", {})
+        engine = engines.get(self._sources)
         if engine is None:
             engine = regorus.Engine()
-            for name, source in self._sources.items():
+            for name, source in self._sources:
                 engine.add_policy(name, source)
             engine.set_input_json("{}")
-            self._engines.engine = engine
+            engines[self._sources] = engine
         return engine
 
 

@@ -420,6 +420,7 @@ async def test_operators_search_erase_and_see_who_looked(
     _, log = await as_operator(stage, operator_key, "GET", "/accesses?purpose=audit&limit=2")
     assert [(line["action"], line["decision"]) for line in log["data"]] == [("audit", "denied"), ("audit", "granted")]
     assert log["next_cursor"]
+    assert hits(await dump(stage.database)) == [], "nor does the audit trail say who was searched for"
 
 
 async def test_an_operators_role_is_what_the_policy_goes_by(stage: Any) -> None:
