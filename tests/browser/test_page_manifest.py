@@ -89,6 +89,40 @@ async def test_the_banks_page_is_what_the_manifest_says(open_page: Any, https_ga
     assert await received(other, page.url) == expected("bank", "")
 
 
+async def test_the_banks_page_of_an_embedded_page_is_what_the_manifest_says(
+    open_page: Any, https_gateway: Any, shop: Any, fill_card: Any
+) -> None:
+    session = await https_gateway.embedded_session()
+    page = await open_page(ignore_https_errors=True)
+    await page.goto(f"{https_gateway.url}/embed/{session.id}")
+    await fill_card(page, "4000002500003155")
+    await page.get_by_role("button", name="Pay").click()
+    await page.wait_for_url("**/acs/**")
+    other = await page.context.new_page()
+    assert await received(other, page.url) == expected("bank_of_an_embedded_page", shop.origin)
+
+
+async def test_the_way_to_the_bank_has_the_headers_of_the_page_and_no_script(
+    open_page: Any, https_gateway: Any, fill_card: Any
+) -> None:
+    session = await https_gateway.session()
+    page = await open_page(ignore_https_errors=True)
+    await page.goto(session.url)
+    await fill_card(page, "4000002500003155")
+    await page.get_by_role("button", name="Pay").click()
+    await page.wait_for_url("**/acs/**")
+    between = await page.request.get(f"{https_gateway.url}/pay/{session.id}/challenge")
+    wanted = expected("hosted", "")["headers"]
+    got = {name: re.sub(r"nonce-[^']+", "nonce-{nonce}", value) for name, value in between.headers.items()}
+    assert {name: value for name, value in got.items() if name not in TRANSPORT} == wanted
+    assert "<script" not in await between.text()
+
+
+async def test_the_operators_pages_are_what_the_manifest_says(open_page: Any, https_gateway: Any) -> None:
+    page = await open_page(ignore_https_errors=True)
+    assert await received(page, f"{https_gateway.url}/console/login") == expected("console", "")
+
+
 async def test_the_embed_script_is_what_the_manifest_says(open_page: Any, https_gateway: Any) -> None:
     page = await open_page(ignore_https_errors=True)
     script = MANIFEST["for_merchants_pages"]

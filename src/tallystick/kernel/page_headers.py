@@ -1,5 +1,7 @@
 """The headers of every page of both services, and of what a page loads (RULES §9). Pure."""
 
+import base64
+import hashlib
 import re
 from collections.abc import Sequence
 
@@ -35,6 +37,21 @@ def page_headers(nonce: str, *, ancestors: Sequence[str], https: bool) -> dict[s
     if https:
         headers["Strict-Transport-Security"] = STRICT_TRANSPORT_SECURITY
     return headers
+
+
+def document_headers(style: str) -> dict[str, str]:
+    """The headers of a page without script, form and picture, whose style stands in it: only a style with exactly this
+    text is taken. Browsers heed that they are to insist on HTTPS only where they came by it."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'" if style else "default-src 'none'"
+    return {
+        "Content-Security-Policy": f"{policy}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        "Permissions-Policy": PERMISSIONS_POLICY,
+        "Strict-Transport-Security": STRICT_TRANSPORT_SECURITY,
+    }
 
 
 def asset_headers(*, https: bool, shared: bool = False) -> dict[str, str]:

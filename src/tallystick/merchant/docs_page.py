@@ -1,12 +1,12 @@
 """The API's description as a page to browse: `/docs`. Pure. One document, its style inside, no script at all."""
 
-import base64
-import hashlib
 from collections.abc import Iterator
 from html import escape
 from typing import Any, Final
 
 import msgspec
+
+from tallystick.kernel.page_headers import document_headers
 
 Json = dict[str, Any]
 
@@ -28,16 +28,7 @@ table{border-collapse:collapse;width:100%;font-size:.93em}th,td{text-align:left;
 border-top:1px solid var(--rule)}th{color:var(--soft);font-weight:600}.soft{color:var(--soft)}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 """
-_STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-
-HEADERS: Final = {
-    "Content-Security-Policy": (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+HEADERS: Final = document_headers(STYLE)
 
 
 def render(document: Json) -> str:

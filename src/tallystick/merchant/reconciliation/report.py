@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from tallystick.kernel.money import exponent, format_decimal
+from tallystick.kernel.page_headers import document_headers
 from tallystick.merchant.reconciliation.view import MismatchView, RunView
 
 WORDS: MappingProxyType[str, str] = MappingProxyType(
@@ -58,11 +59,7 @@ STYLE: Final = (
     "border-bottom:1px solid #ddd;vertical-align:top}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}"
     ".bad{color:#a11}"
 )
-HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
-}
+HEADERS: Final = document_headers(STYLE)
 
 
 def page(run: RunView, mismatches: Sequence[MismatchView], *, more: bool) -> str:

@@ -1,13 +1,12 @@
 """The return page: what it shows for an order, and where it sends the shopper. Pure. Plain HTML, no script at all."""
 
-import base64
-import hashlib
 from html import escape
 from typing import Final
 
 from msgspec import Struct
 
 from tallystick.kernel.money import display, exponent
+from tallystick.kernel.page_headers import document_headers
 from tallystick.merchant.orders.state import OrderState
 from tallystick.merchant.orders.view import OrderView
 
@@ -32,19 +31,7 @@ color:var(--on-accent);text-decoration:none;font-weight:600}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 small{display:block;margin-top:2rem;padding-top:1rem;border-top:1px solid var(--rule);color:var(--soft)}
 """
-_STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-
-HEADERS: Final = {
-    "Content-Security-Policy": (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
-    "Strict-Transport-Security": "max-age=31536000",
-}
+HEADERS: Final = document_headers(STYLE)
 
 
 class Visit(Struct, frozen=True):
