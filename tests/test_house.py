@@ -23,6 +23,7 @@ PURE = {
     "tallystick.gateway.access",
     "tallystick.gateway.balance.payout",
     "tallystick.gateway.balance.transactions",
+    "tallystick.gateway.card_testing.limits",
     "tallystick.gateway.cards.brands",
     "tallystick.gateway.cards.pan",
     "tallystick.gateway.cards.retention",
@@ -323,6 +324,76 @@ def test_no_notes_to_self_and_no_paths_of_a_machine() -> None:
                     continue
                 found = words.search(path.read_text(encoding="utf-8"))
                 assert found is None, f"{path.relative_to(ROOT)}: {found.group() if found else ''}"
+
+
+# Secrets
+
+SECRET_NAMES = re.compile(r"(^|_)(signature|mac|hmac|digest|secret|token|csrf|password|passwd|hexdigest|totp)s?($|_)")
+COMPARED_PLAINLY: dict[str, str] = {}
+
+
+@pytest.mark.parametrize("module", every_module(), ids=repr)
+def test_secrets_are_compared_in_constant_time(module: Module) -> None:
+    """`==` stops at the first character that differs, and so tells how many were right. RULES §12."""
+    found = [f"{module.name} {what}" for what in compares_secrets(module)]
+    for each in found:
+        assert each in COMPARED_PLAINLY, f"{each}: compare it with hmac.compare_digest"
+
+
+def compares_secrets(module: Module) -> Iterator[str]:
+    """Comparisons by value of what bears the name of a secret, but for those with something written in the source."""
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.Compare):
+            continue
+        for operator, left, right in zip(node.ops, [node.left, *node.comparators], node.comparators, strict=False):
+            sides = (left, right)
+            by_value = isinstance(operator, ast.Eq | ast.NotEq) and not any(written(side) for side in sides)
+            if by_value and any(SECRET_NAMES.search(name_of(side)) for side in sides):
+                yield ast.unparse(node)
+
+
+def written(node: ast.expr) -> bool:
+    """A literal, or a constant's name: nothing that somebody sent or keeps."""
+    return isinstance(node, ast.Constant | ast.Tuple | ast.List | ast.Set) or name_of(node).isupper()
+
+
+def name_of(node: ast.expr) -> str:
+    """What a value is called: `row["token_hash"]`, `self.secret`, `mac.hexdigest()`, `token.encode()`."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(attr=name):
+            return name
+        case ast.Subscript(slice=ast.Constant(value=str() as name)):
+            return name
+        case ast.Call(func=ast.Attribute(value=inner, attr="encode" | "decode" | "strip" | "lower" | "hex")):
+            return name_of(inner)
+        case ast.Call(func=called):
+            return name_of(called)
+    return ""
+
+
+def test_every_plain_comparison_is_needed() -> None:
+    needed = {f"{module.name} {what}" for module in every_module() for what in compares_secrets(module)}
+    assert set(COMPARED_PLAINLY) <= needed
+    assert all(COMPARED_PLAINLY.values())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "sent == signature",
+        "row['secret'] != given",
+        "mac(a) == b",
+        "h.hexdigest() == sent",
+        "self._token == token",
+        "token.encode() == x",
+    ],
+)
+def test_a_plain_comparison_is_noticed(source: str) -> None:
+    module = Module.__new__(Module)
+    module.tree = ast.parse(source)
+    assert list(compares_secrets(module))
 
 
 # Statements
