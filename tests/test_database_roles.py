@@ -64,6 +64,7 @@ NOT_FOR_READERS = {
     ("gateway", "operator_session", "*"),
     ("gateway", "operator_second_factor", "*"),
     ("gateway", "login_failure", "*"),
+    ("gateway", "payment_tries", "*"),
     ("gateway", "operator_place", "*"),
     ("merchant", "operator_user", "*"),
     ("merchant", "operator_session", "*"),

@@ -14,6 +14,8 @@ from tallystick.gateway.access import CONSOLE, OPERATORS, SANDBOX
 from tallystick.gateway.accounts.authentication import Authenticator
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
 from tallystick.gateway.balance import api as balance_api
+from tallystick.gateway.card_testing.guard import CardTesting, Forgetting
+from tallystick.gateway.card_testing.limits import Limits as TestingLimits
 from tallystick.gateway.cards import api as cards_api
 from tallystick.gateway.cards.commands import Cards
 from tallystick.gateway.cards.typed import TypedCards
@@ -89,7 +91,9 @@ from tallystick.kernel.invariants.worker import Invariants
 from tallystick.kernel.logins.sessions import Logins
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
+from tallystick.kernel.page_headers import document_headers
 from tallystick.kernel.proxies import Proxies
+from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.service import Asgi, Service, Web, Worker, at_first_call, built_anew
@@ -179,6 +183,7 @@ class Behind(Struct, frozen=True):
     logins: Logins
     trail: Trail
     proxies: Proxies
+    rates: Rates
     database: Database
     clock: Clock
     entropy: Entropy
@@ -194,6 +199,7 @@ class Operated(Struct, frozen=True):
     resolving: Resolving
     sandbox: SandboxTime | None
     proxies: Proxies
+    rates: Rates
     database: Database
     clock: Clock
     entropy: Entropy
@@ -213,7 +219,8 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     calling = Calling(FaultyAcquirer(acquirer, faults, clock), clock, entropy, pages_url=pages_url, vault=vault)
     carrying = Carrying(commits, calling, clock)
     inquiries = Inquiries(calling, database)
-    payments = Payments(carrying, inquiries, acquirer, database, clock, entropy)
+    guard, rates = _card_testing(settings, ports), _rates(settings)
+    payments = Payments(carrying, inquiries, acquirer, database, clock, entropy, guard)
     refunds = Refunds(carrying, inquiries, database, clock, entropy)
     checkout = Checkout(
         carrying,
@@ -224,6 +231,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         pages_url=pages_url,
         ttl_min_s=settings.session_ttl_min_s,
         typed=TypedCards(acquirer, vault, entropy, retention_s=settings.card_retention_s),
+        guard=guard,
     )
     cards = Cards(database, idempotency, acquirer, clock, entropy)
     endpoints = Endpoints(
@@ -243,7 +251,8 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         *webhooks_api.routes(endpoints, reads),
     ]
     keyed = Keyed(idempotency, database, clock)
-    wire = Wire(Routes(routes), Authenticator(database, clock), keyed, faults, clock, entropy)
+    proxies = Proxies(settings.trusted_proxies)
+    wire = Wire(Routes(routes), Authenticator(database, clock), keyed, faults, clock, entropy, rates, proxies)
 
     keeper = backlog_keeper(database, clock)
     letters = DeadLetters(database)
@@ -257,22 +266,18 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     completer = Completer(idempotency, completion.resume, clock)
     reaper = KeyReaper(idempotency, clock)
     sandbox = SandboxTime(database, clock, SQL.pending) if isinstance(clock, SandboxClock) else None
-    resolving, proxies = Resolving(carrying, calling, database, clock, entropy), Proxies(settings.trusted_proxies)
-    operated = Operated(letters, redrives, faults, settlement, resolving, sandbox, proxies, database, clock, entropy)
+    resolving = Resolving(carrying, calling, database, clock, entropy)
+    outside = (proxies, rates, database, clock, entropy)
+    operated = Operated(letters, redrives, faults, settlement, resolving, sandbox, *outside)
     operators = at_first_call(lambda: web(_operators, settings.origin, operated))
     backlogs = (keeper, redriver, alerter, case_teller(database, ports.alerts, clock))
     writer = ReportWriter(database, clock, entropy, deliveries.wake, pages_url=pages_url)
     money = (expiry, inquirer, contests, settlement, writer)
-    purge = [Purge(vault, database, clock)] if vault is not None else []
-    workers: tuple[Worker, ...] = (
-        deliveries,
-        *backlogs,
-        *money,
-        completer,
-        reaper,
-        *([sandbox] if sandbox else []),
-        *purge,
-    )
+    purge: list[Worker] = [Forgetting(database, clock)]
+    if vault is not None:
+        purge.append(Purge(vault, database, clock))
+    moved = [sandbox] if sandbox else []
+    workers: tuple[Worker, ...] = (deliveries, *backlogs, *money, completer, reaper, *moved, *purge)
     behind = _behind(settings, ports, checkout, letters, redrives)
     pages = noting_outcomes(web(_pages, settings.origin, behind), behind.trail, below=CONSOLE_ROOT)
     return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, database, clock)))
@@ -282,7 +287,7 @@ def _behind(settings: Settings, ports: Ports, checkout: Checkout, letters: DeadL
     database, clock, entropy = ports.database, ports.clock, ports.entropy
     logins, trail = Logins(database, clock, entropy), Trail(database, clock, entropy)
     proxies = Proxies(settings.trusted_proxies)
-    return Behind(checkout, letters, redrives, logins, trail, proxies, database, clock, entropy)
+    return Behind(checkout, letters, redrives, logins, trail, proxies, _rates(settings), database, clock, entropy)
 
 
 def _dispatcher(settings: Settings, ports: Ports, faults: Faults) -> Dispatcher:
@@ -314,6 +319,26 @@ def _settlement(ports: Ports, faults: Faults, woken: Callable[[], None]) -> Sett
     return Settlement(Closing(database, clock, entropy), arrivals, faults, database, clock, woken)
 
 
+def _rates(settings: Settings) -> Rates:
+    return Rates(
+        calls_per_key=settings.calls_per_key_max,
+        pages_per_address=settings.pages_per_address_max,
+        refusals_per_address=settings.refusals_per_address_max,
+    )
+
+
+def _card_testing(settings: Settings, ports: Ports) -> CardTesting:
+    limits = TestingLimits(
+        card_tries=settings.card_tries_max,
+        card_declines=settings.card_declines_max,
+        address_tries=settings.address_tries_max,
+        address_declines=settings.address_declines_max,
+        session_declines=settings.session_declines_max,
+        cards_of_test_mode=settings.card_limits_in_test_mode,
+    )
+    return CardTesting(ports.database, ports.clock, limits)
+
+
 def _checks(settings: Settings, database: Database, clock: Clock) -> list[Worker]:
     """What looks whether everything is true that must always be."""
     every_s = settings.invariants_every_s
@@ -334,7 +359,7 @@ def _operators(_origin: str, operated: Operated) -> Asgi:
         *(route for time in sandbox for route in clock_routes(time)),
     ]
     access = {**OPERATORS, **SANDBOX} if sandbox else OPERATORS
-    return operator_api("gateway", access, handlers, database, clock, entropy, operated.proxies)
+    return operator_api("gateway", access, handlers, database, clock, entropy, operated.proxies, operated.rates)
 
 
 def _pages(origin: str, behind: Behind) -> Asgi:
@@ -343,9 +368,10 @@ def _pages(origin: str, behind: Behind) -> Asgi:
     console = Console(CONSOLE, behind.logins, behind.trail, console_views(), behind.entropy, behind.proxies, https)
     letters = LetterPages(console, behind.letters, behind.redrives, Standings(behind.database, behind.clock))
     answers = Answers(Views(assets), behind.entropy, https)
+    pages_of_sessions = Pages(behind.checkout, answers, behind.clock, behind.proxies)
     pages = Litestar(
         route_handlers=[
-            page_routes(Pages(behind.checkout, answers, behind.clock), Bank(behind.checkout, answers), assets),
+            page_routes(pages_of_sessions, Bank(behind.checkout, answers), assets, behind.rates),
             console_routes(console, letters),
             *_health_routes(behind.database),
         ],
@@ -398,4 +424,4 @@ def _broken(_request: Request[Any, Any, Any], error: Exception) -> Response[byte
 
 
 def _plain(status: int, body: bytes) -> Response[bytes]:
-    return Response(body, status_code=status, media_type="text/plain")
+    return Response(body, status_code=status, media_type="text/plain", headers=document_headers(""))

@@ -161,6 +161,82 @@ class Settings(Struct, frozen=True, kw_only=True):
             extra={"unit": "addresses, separated by commas"},
         ),
     ] = ""
+    card_tries_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000000,
+            description="How often one card may be tried at one account within an hour; 0: no limit. Live mode.",
+            extra={"unit": "tries"},
+        ),
+    ] = 60
+    card_declines_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000000,
+            description="After how many declines within an hour a card is not tried any more; 0: no limit. Live mode.",
+            extra={"unit": "declines"},
+        ),
+    ] = 15
+    address_tries_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000000,
+            description="How often shoppers of one address may try to pay at one account within an hour; 0: no limit.",
+            extra={"unit": "tries"},
+        ),
+    ] = 300
+    address_declines_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000000,
+            description="After how many declines within an hour shoppers of an address must wait; 0: no limit.",
+            extra={"unit": "declines"},
+        ),
+    ] = 60
+    session_declines_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000000,
+            description="After how many declines a checkout session takes no card any more; 0: no limit.",
+            extra={"unit": "declines"},
+        ),
+    ] = 20
+    card_limits_in_test_mode: Annotated[
+        bool,
+        Meta(description="Whether cards are counted in test mode too, where everybody has the same few."),
+    ] = False
+    pages_per_address_max: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1000000,
+            description="Payment pages that one address may ask one process for; 0: no limit.",
+            extra={"unit": "pages per second"},
+        ),
+    ] = 100
+    calls_per_key_max: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1000000,
+            description="Calls with one API key that one process answers; 0: no limit.",
+            extra={"unit": "calls per second"},
+        ),
+    ] = 10_000
+    refusals_per_address_max: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1000000,
+            description="Keys that open nothing, from one address, until the next are not looked at; 0: no limit.",
+            extra={"unit": "refusals per second"},
+        ),
+    ] = 20
     invariants_every_s: Annotated[
         int,
         Meta(

@@ -6,10 +6,12 @@ one address for each trusted hop, up to the first one that is not a proxy of our
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
 UNKNOWN: Final = "unknown"
+REMEMBERED_MAX: Final = 4096  # addresses whose forms are remembered: to read one takes as long as to answer a webhook
 HOPS_MAX: Final = 20  # of a header that is longer only the end is read
 NETWORK_BITS_V6: Final = 64  # one household or server has all addresses of such a network
 
@@ -55,6 +57,7 @@ class Proxies:
         return any(parsed in network for network in self._networks if network.version == parsed.version)
 
 
+@lru_cache(maxsize=REMEMBERED_MAX)
 def crowd(address: str) -> str | None:
     """What limits are counted by: the address, of IPv6 its network of 64 bits. None for this machine itself and where
     nothing is known: there sits a proxy that was not declared, and everybody would share one limit."""
@@ -68,6 +71,7 @@ def crowd(address: str) -> str | None:
     return address
 
 
+@lru_cache(maxsize=REMEMBERED_MAX)
 def _plain(text: str) -> str:
     """An address in its one form; v4-mapped ones as IPv4, a port behind an IPv4 address is left out."""
     host, colon, _port = text.partition(":")

@@ -30,6 +30,7 @@ from tallystick.kernel.logins.sessions import Logins
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.proxies import Proxies
+from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.service import Asgi, Direct, Service, Web, Worker, at_first_call, built_anew
@@ -225,6 +226,7 @@ class Behind(Struct, frozen=True):
     logins: Logins
     trail: Trail
     proxies: Proxies
+    rates: Rates
     database: Database
     clock: Clock
     entropy: Entropy
@@ -240,6 +242,7 @@ class Operated(Struct, frozen=True):
     redrives: Redrives
     sandbox: SandboxTime | None
     proxies: Proxies
+    rates: Rates
     database: Database
     clock: Clock
     entropy: Entropy
@@ -289,13 +292,13 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
 
     canceling = Canceling(database, clock, keyed, outbox)
     logins, trail = Logins(database, clock, entropy), Trail(database, clock, entropy)
-    proxies = Proxies(settings.trusted_proxies)
+    proxies, rates = Proxies(settings.trusted_proxies), _rates(settings)
     shown = (checkout, customers, canceling, refunds, returning, directory)
-    behind = Behind(*shown, logins, trail, proxies, database, clock, entropy)
+    behind = Behind(*shown, logins, trail, proxies, rates, database, clock, entropy)
     api = noting_outcomes(web(_api, settings.origin, behind), trail, below=CONSOLE_ROOT)
     sandbox = SandboxTime(database, clock, SQL.pending) if isinstance(clock, SandboxClock) else None
     operated = Operated(
-        proposals, customers.access, inbox, letters, redrives, sandbox, proxies, database, clock, entropy
+        proposals, customers.access, inbox, letters, redrives, sandbox, proxies, rates, database, clock, entropy
     )
     operators = at_first_call(lambda: web(_operators, settings.origin, operated))
     every_s = settings.invariants_every_s
@@ -333,7 +336,7 @@ def _api(origin: str, behind: Behind) -> Asgi:
                     *case_routes(behind.database),
                     *reconciliation_routes(behind.database, behind.clock, behind.entropy),
                 ],
-                guards=[authenticate(behind.directory)],
+                guards=[authenticate(behind.directory, behind.rates, behind.proxies, behind.clock)],
             ),
             *return_routes(behind.returning),
             console_routes(console),
@@ -362,7 +365,11 @@ def _operators(_origin: str, operated: Operated) -> Asgi:
         *(route for time in sandbox for route in clock_routes(time)),
     ]
     access = {**OPERATORS, **SANDBOX} if sandbox else OPERATORS
-    return operator_api("merchant", access, handlers, database, clock, entropy, operated.proxies)
+    return operator_api("merchant", access, handlers, database, clock, entropy, operated.proxies, operated.rates)
+
+
+def _rates(settings: Settings) -> Rates:
+    return Rates(calls_per_key=settings.calls_per_key_max, refusals_per_address=settings.refusals_per_address_max)
 
 
 def _reconciling(ports: Ports, directory: Directory, outbox: Outbox) -> tuple[Reconciler, Proposals]:

@@ -19,6 +19,7 @@ Problem
   NotChargeable             422  the gateway's wire cannot carry this amount or currency
   GatewayRefused            422  the gateway said no; the order is FAILED
   PersonalDataUnreadable    500  what is stored of a person cannot be opened
+  TooMany                   429  one key calls too quickly, or an address shows keys that open nothing
   Internal                  500  a fault of ours, with a reference for the logs
   GatewayMisconfigured      502  the gateway refuses our credentials or address
   GatewayUnreachable        503  nothing happened there; the same call resumes
@@ -202,6 +203,13 @@ class FieldsRefused(Problem):
     """Readable, and not what the route takes."""
 
     status, code, title = 422, "fields_refused", "The request is not what this address takes"
+
+
+class TooMany(Problem):
+    """One key calls too quickly, or an address shows keys that open nothing."""
+
+    status, code, title = 429, "too_many", "Too many requests came too quickly"
+    default_detail = "Nothing was executed. Wait as long as Retry-After says, then repeat the call."
 
 
 class KeyUsedOtherwise(Problem):

@@ -11,6 +11,8 @@ from litestar.handlers.base import BaseRouteHandler
 
 from tallystick.kernel.card_numbers import without_card_numbers
 from tallystick.kernel.idempotency import KeyInvalid, parse_key
+from tallystick.kernel.proxies import Proxies
+from tallystick.kernel.rates import Rates
 from tallystick.merchant.accounts.directory import Directory, Merchant
 from tallystick.merchant.errors import (
     FieldError,
@@ -19,8 +21,10 @@ from tallystick.merchant.errors import (
     IdempotencyKeyRefused,
     Malformed,
     MediaTypeRefused,
+    TooMany,
     Unauthenticated,
 )
+from tallystick.ports.clock import Clock
 
 BODY_BYTES_MAX = 64 * 1024  # the largest order that can be described; a hundred lines are a third of it
 
@@ -29,14 +33,21 @@ Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitab
 Type = TypeVar("Type")
 
 
-def authenticate(directory: Directory) -> Guard:
-    """A guard that lets in who holds an API key, and notes the merchant as `request.auth`. Raises Unauthenticated."""
+def authenticate(directory: Directory, rates: Rates, proxies: Proxies, clock: Clock) -> Guard:
+    """A guard that lets in who holds an API key, and notes the merchant as `request.auth`. Raises Unauthenticated and
+    TooMany."""
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        address, at_s = proxies.client(connection.scope), clock.monotonic_s()
+        if rates.stranger(address, at_s):
+            raise TooMany(retry_after_s=rates.refusals.retry_after_s)
         scheme, _, api_key = connection.headers.get("authorization", "").partition(" ")
         merchant = await directory.merchant_of_key(api_key.strip()) if scheme.lower() == "bearer" else None
         if merchant is None:
+            rates.refused(address, at_s)
             raise Unauthenticated
+        if rates.keys.exceeded(hash(api_key), at_s):
+            raise TooMany(retry_after_s=rates.keys.retry_after_s)
         connection.scope["auth"] = merchant
 
     return guard

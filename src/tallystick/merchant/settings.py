@@ -134,6 +134,24 @@ class Settings(Struct, frozen=True, kw_only=True):
             extra={"unit": "addresses, separated by commas"},
         ),
     ] = ""
+    calls_per_key_max: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1000000,
+            description="Calls with one API key that one process answers; 0: no limit.",
+            extra={"unit": "calls per second"},
+        ),
+    ] = 10_000
+    refusals_per_address_max: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1000000,
+            description="Keys that open nothing, from one address, until the next are not looked at; 0: no limit.",
+            extra={"unit": "refusals per second"},
+        ),
+    ] = 20
     invariants_every_s: Annotated[
         int,
         Meta(

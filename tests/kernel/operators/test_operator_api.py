@@ -125,6 +125,17 @@ async def test_a_name_that_is_none_is_refused(gateway_database: Database, name: 
         await create_key(gateway_database, name, role=Role.ADMIN, at=SystemClock().now(), entropy=SystemEntropy())
 
 
+def test_who_could_do_everything_before_there_were_roles_still_can(gateway: Any, client: Any) -> None:
+    """Rows of before, and of processes of the version before, say nothing of a role: they are administrators."""
+    key = "opk_0123456789abcdef01234567"
+    with psycopg.connect(gateway.dsn) as connection:
+        connection.execute(
+            "INSERT INTO operator_key (key_hash, name, hint, created_at) VALUES (%s, 'ada', '', '2026-01-01Z')",
+            (hashlib.sha256(key.encode()).digest(),),
+        )
+    assert client(gateway.url, key).get(PATH).json["role"] == "admin"
+
+
 async def test_several_keys_live_at_once(gateway_database: Database) -> None:
     """So that one can be replaced without a gap."""
     made = [

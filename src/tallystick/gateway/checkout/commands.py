@@ -5,9 +5,12 @@ from typing import Any
 
 import msgspec
 from msgspec import convert
+from msgspec.structs import replace
 
 from tallystick.gateway.acquirers.port import Acquirer, Authentication, AuthenticationState, CardRefused
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
+from tallystick.gateway.card_testing.guard import CardTesting, Try
+from tallystick.gateway.card_testing.limits import WINDOW_S
 from tallystick.gateway.cards.pan import CardEntry
 from tallystick.gateway.cards.typed import TypedCards
 from tallystick.gateway.checkout.opening import TTL_MIN_S, opened_session, session_key
@@ -21,6 +24,7 @@ from tallystick.gateway.checkout.results import (
     PayResult,
     Processing,
     SessionPage,
+    TooMany,
     TryLater,
 )
 from tallystick.gateway.checkout.session import CheckoutSession
@@ -59,6 +63,7 @@ class Checkout:
         pages_url: str,
         ttl_min_s: int = TTL_MIN_S,
         typed: TypedCards | None = None,
+        guard: CardTesting | None = None,
     ) -> None:
         self._carrying = carrying
         self._acquirer = acquirer
@@ -67,6 +72,7 @@ class Checkout:
         self._entropy = entropy
         self._pages_url = pages_url
         self._ttl_min_s = ttl_min_s
+        self._guard = guard
         self._typed = typed or TypedCards(acquirer, None, entropy)
         self._pages: Batcher[Key, SessionPage | None] = Batcher(self._find_pages)
 
@@ -83,8 +89,9 @@ class Checkout:
         owner = session_key(session_id)
         return await self._pages.submit((*owner, session_id)) if owner is not None else None
 
-    async def pay(self, session_id: str, card: CardEntry) -> PayResult:
-        """Pay with the card that the shopper typed. Sent twice, it pays once: the second finds the first under way."""
+    async def pay(self, session_id: str, card: CardEntry, *, address: str | None = None) -> PayResult:
+        """Pay with the card that the shopper at `address` typed. Sent twice, it pays once: the second finds the first
+        under way."""
         found = await self.page(session_id)
         at = self._clock.now()
         if found is None or (found.session.status == "open" and found.session.expires_at <= at):
@@ -94,12 +101,30 @@ class Checkout:
         intent = found.intent
         if intent.livemode and self._acquirer.simulated:
             return NotOpen(found.session.status)
+        wait_s = await self._must_wait(found, Try(intent.account_id, intent.livemode, address=address))
+        if wait_s:
+            return TooMany(wait_s)
         method = await self._typed.method(card, intent, at)
         if not isinstance(method, PaymentMethod):
             return method
+        tried = Try(intent.account_id, intent.livemode, method.fingerprint)
+        wait_s = await self._must_wait(found, tried)
+        if wait_s:
+            return TooMany(wait_s)
         charge_id = owned_id("ch", intent.account_id, at, self._entropy)
         work = Work(key=_key_of(intent), tell=lambda _: inputs.Confirm(charge_id=charge_id, method=method))
-        return _pay_result(await self._carrying.carry(work, card))
+        paid = _pay_result(await self._carrying.carry(work, card))
+        if isinstance(paid, Declined) and self._guard is not None:
+            await self._guard.declined(replace(tried, address=address))
+        return paid
+
+    async def _must_wait(self, found: SessionPage, tried: Try) -> int:
+        """Count a try; how many seconds to wait where there were too many, else 0."""
+        if self._guard is None:
+            return 0
+        if self._guard.session_closed(found.session.decline_count):
+            return WINDOW_S
+        return await self._guard.admit(tried)
 
     async def challenge(self, charge_id: str) -> ChallengePage | None:
         """What the simulated bank's page shows; None where no 3DS challenge of that charge was begun."""

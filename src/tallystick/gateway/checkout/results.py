@@ -61,4 +61,10 @@ class TryLater(Struct, frozen=True):
     """The card cannot be kept for the way over its bank just now; nothing was charged."""
 
 
-PayResult = Paid | Declined | Challenge | CardRefused | Processing | NotOpen | TryLater
+class TooMany(Struct, frozen=True):
+    """Too many tries, of this card, from this address or in this session; nothing was sent to a bank (card testing)."""
+
+    retry_after_s: int
+
+
+PayResult = Paid | Declined | Challenge | CardRefused | Processing | NotOpen | TryLater | TooMany

@@ -27,11 +27,19 @@ class Answers(Struct, frozen=True):
         """A fresh nonce for one page."""
         return base64.b64encode(self.entropy.token_bytes(NONCE_BYTES)).decode()
 
-    def html(self, body: bytes, nonce: str, *, ancestors: Sequence[str] = (), status: int = 200) -> Response[bytes]:
+    def html(
+        self,
+        body: bytes,
+        nonce: str,
+        *,
+        ancestors: Sequence[str] = (),
+        status: int = 200,
+        retry_after_s: int | None = None,
+    ) -> Response[bytes]:
         """A page; `ancestors` are the origins that may frame it."""
         headers = page_headers(nonce, ancestors=ancestors, https=self.https)
-        if status == 503:
-            headers["Retry-After"] = str(RETRY_AFTER_S)
+        if status == 503 or retry_after_s is not None:
+            headers["Retry-After"] = str(retry_after_s or RETRY_AFTER_S)
         return Response(body, status_code=status, media_type=HTML, headers=headers)
 
     def see_other(self, location: str) -> Response[bytes]:
@@ -43,7 +51,8 @@ class Answers(Struct, frozen=True):
         """The page for a request that no page of ours sends, or that cannot be served now. No script, no session."""
         notice = REFUSALS.get(status, REFUSALS[400])
         page = Page(title=notice.heading, status="stopped", path="", nonce=self.nonce(), test=False)
-        return self.html(self.views.notice(page, notice), page.nonce, status=status)
+        wait_s = RETRY_AFTER_S if status == 429 else None
+        return self.html(self.views.notice(page, notice), page.nonce, status=status, retry_after_s=wait_s)
 
 
 _START_AGAIN = "Nothing was charged here. Please go back to the shop and start again."
@@ -58,6 +67,11 @@ REFUSALS = {
     ),
     413: Notice(sign="stopped", heading="That was more than a card", text=_START_AGAIN),
     415: Notice(sign="stopped", heading="We could not read that", text=_START_AGAIN),
+    429: Notice(
+        sign="stopped",
+        heading="That was too fast",
+        text="Please wait a moment, then reload this page. However often you try, you cannot be charged twice.",
+    ),
     503: Notice(
         sign="stopped",
         heading="We cannot reach our records",

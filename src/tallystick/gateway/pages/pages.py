@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from tallystick.gateway.acquirers.port import CardRefused
 from tallystick.gateway.cards.pan import CardEntry
-from tallystick.gateway.checkout.results import Challenge, PayResult, SessionPage, TryLater
+from tallystick.gateway.checkout.results import Challenge, PayResult, SessionPage, TooMany, TryLater
 from tallystick.gateway.pages import forms, wording
 from tallystick.gateway.pages.answers import Answers
 from tallystick.gateway.pages.locale import locale_of
@@ -32,6 +32,7 @@ from tallystick.gateway.pages.presenting import (
 from tallystick.gateway.pages.views import Notice, Page
 from tallystick.kernel.forms import FORM_MEDIA_TYPE, SAME_SITE, FormUnreadable, read_form
 from tallystick.kernel.page_headers import framing_origins
+from tallystick.kernel.proxies import Proxies
 from tallystick.ports.clock import Clock
 
 PROCESSING_REFRESH_S = 2  # a bank that answers late mostly answers within seconds
@@ -46,7 +47,7 @@ class Checkout(Protocol):
 
     async def page(self, session_id: str) -> SessionPage | None: ...
 
-    async def pay(self, session_id: str, card: CardEntry) -> PayResult: ...
+    async def pay(self, session_id: str, card: CardEntry, *, address: str | None = None) -> PayResult: ...
 
     async def finish_challenge(self, session_id: str) -> None: ...
 
@@ -72,6 +73,7 @@ class Pages(Struct, frozen=True):
     checkout: Checkout
     answers: Answers
     clock: Clock
+    proxies: Proxies
 
     async def show(self, place: Place, request: BrowserRequest, session_id: str) -> Html:
         """The page as the session stands."""
@@ -96,7 +98,7 @@ class Pages(Struct, frozen=True):
         card = forms.read_card(fields, self.clock.now())
         if not isinstance(card, CardEntry):
             return self._mistakes(place, found, request, fields, card)
-        match await self.checkout.pay(session_id, card):
+        match await self.checkout.pay(session_id, card, address=self.proxies.client(request.scope)):
             case CardRefused(field=field, message=message):
                 return self._mistakes(place, found, request, fields, {field: message})
             case TryLater():
@@ -107,6 +109,15 @@ class Pages(Struct, frozen=True):
                     wording.TRY_LATER,
                     entered=forms.entered(fields),
                     status=503,
+                )
+            case TooMany(retry_after_s=retry_after_s):
+                return self._form(
+                    place,
+                    found,
+                    locale_of(request.headers.get("accept-language", "")),
+                    wording.TOO_MANY,
+                    status=429,
+                    retry_after_s=retry_after_s,
                 )
             case Challenge():
                 return self.answers.see_other(f"{place.prefix}/{session_id}/challenge")
@@ -195,6 +206,7 @@ class Pages(Struct, frozen=True):
         entered: forms.Entered | None = None,
         bank_path: str | None = None,
         status: int = 200,
+        retry_after_s: int | None = None,
     ) -> Html:
         order = order_of(found, locale)
         page = self._page(place, found, "challenge" if bank_path else "open", f"Pay {order.merchant}", problem=problem)
@@ -208,7 +220,11 @@ class Pages(Struct, frozen=True):
             back_url=followable(found.session, found.session.cancel_url),
         )
         return self.answers.html(
-            body, page.nonce, ancestors=_ancestors(place, found), status=422 if mistakes else status
+            body,
+            page.nonce,
+            ancestors=_ancestors(place, found),
+            status=422 if mistakes else status,
+            retry_after_s=retry_after_s,
         )
 
     def _notice(

@@ -11,12 +11,18 @@ from tallystick.gateway.pages.pages import EMBEDDED, HOSTED, BrowserRequest, Htm
 from tallystick.kernel.assets import Asset
 from tallystick.kernel.forms import BODY_BYTES_MAX
 from tallystick.kernel.page_headers import asset_headers
+from tallystick.kernel.rates import Rates
 from tallystick.ports.database import DatabaseError
 
 
-def routes(pages: Pages, bank: Bank, assets: Assets) -> Router:
+def routes(pages: Pages, bank: Bank, assets: Assets, rates: Rates) -> Router:
     """All pages, their assets and the embed script, with errors as pages."""
     answers = pages.answers
+
+    async def not_too_fast(request: BrowserRequest) -> None:
+        if rates.visitor(pages.proxies.client(request.scope), pages.clock.monotonic_s()):
+            raise HTTPException(status_code=429)
+
     handlers = [
         *_session_routes(pages, HOSTED),
         *_session_routes(pages, EMBEDDED),
@@ -36,6 +42,7 @@ def routes(pages: Pages, bank: Bank, assets: Assets) -> Router:
         path="/",
         route_handlers=handlers,
         exception_handlers={DatabaseError: database_gone, HTTPException: refused},
+        before_request=not_too_fast,
         request_max_body_size=BODY_BYTES_MAX,
         include_in_schema=False,
     )

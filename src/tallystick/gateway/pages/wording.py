@@ -24,6 +24,10 @@ class Problem(Struct, frozen=True):
 MISTAKES = Problem(MISTAKES_HEADING)
 TRY_LATER = Problem("We cannot take this card just now", "Nothing was charged. Please try again in a moment.")
 
+TOO_MANY = Problem(
+    "There were too many tries", "Nothing was charged. Please wait a while, or ask the shop how else you can pay."
+)
+
 _NOTHING_CHARGED = "Nothing was charged."
 _GENERIC = Problem(
     "Your card was declined",

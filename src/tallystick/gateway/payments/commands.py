@@ -14,11 +14,12 @@ from msgspec.structs import replace
 
 from tallystick.gateway.accounts.origins import check_return_url
 from tallystick.gateway.acquirers.port import Acquirer
+from tallystick.gateway.card_testing.guard import CardTesting, Try
 from tallystick.gateway.payments import answering, inputs, resuming
 from tallystick.gateway.payments.capturing import NOT_SENT
 from tallystick.gateway.payments.carrying import Carrying
 from tallystick.gateway.payments.inquiring import Inquiries
-from tallystick.gateway.payments.opening import NamedCards, metadata_text, new_intent
+from tallystick.gateway.payments.opening import NamedCard, NamedCards, metadata_text, new_intent
 from tallystick.gateway.payments.parameters import (
     CancelIntent,
     CaptureIntent,
@@ -50,7 +51,9 @@ class Payments:
         database: Database,
         clock: Clock,
         entropy: Entropy,
+        guard: CardTesting | None = None,
     ) -> None:
+        self._guard = guard
         self._carrying = carrying
         self._inquiries = inquiries
         self._acquirer = acquirer
@@ -135,7 +138,10 @@ class Payments:
             expand=tuple(sent.expand),
             recovery=resuming.noted(Recovery(intent.id, charge=charge_id)),
         )
-        return await (self._carrying.carry(work) if sent.confirm else self._carrying.once(work))
+        if not sent.confirm:
+            return await self._carrying.once(work)
+        tried = await self._tried(call.caller, card, intent.id)
+        return await self._try(tried, work, charge_id)
 
     async def _update(self, call: Call, id: str, sent: UpdateIntent) -> Outcome:
         at = self._clock.now()
@@ -200,7 +206,8 @@ class Payments:
             expand=tuple(sent.expand),
             recovery=resuming.noted(Recovery(id, charge=charge_id)),
         )
-        return await self._carrying.carry(work)
+        tried = await self._tried(call.caller, card, id) if recovery is None else None
+        return await self._try(tried, work, charge_id)
 
     async def _capture(self, call: Call, id: str, sent: CaptureIntent) -> Outcome:
         several_allowed = sent.final_capture or await self._several_allowed(call.caller)
@@ -251,6 +258,28 @@ class Payments:
             recovery=resuming.noted(Recovery(id, request=request_id)),
         )
         return await self._carrying.carry(work)
+
+    async def _tried(self, caller: Caller, card: NamedCard | None, intent_id: str) -> Try | None:
+        """What is counted of a call that confirms; None where nothing is."""
+        if self._guard is None:
+            return None
+        if card is not None and card.made is not None:
+            return Try(caller.account_id, caller.livemode, card.made.fingerprint)
+        method = card.id if card is not None else None
+        return await self._guard.tried_by_call(caller.account_id, caller.livemode, method=method, intent=intent_id)
+
+    async def _try(self, tried: Try | None, work: Work, charge_id: str) -> Outcome:
+        """Carry a confirmation out, unless the card was tried too often. Raises TooMany."""
+        if self._guard is None or tried is None:
+            return await self._carrying.carry(work)
+        wait_s = await self._guard.admit(tried)
+        if wait_s:
+            raise errors.card_tried_too_often(wait_s)
+        outcome = await self._carrying.carry(work)
+        charge = outcome.payment.charge(charge_id)
+        if charge is not None and charge.state == "declined":
+            await self._guard.declined(tried)
+        return outcome
 
     async def _several_allowed(self, caller: Caller) -> bool:
         return bool(await self._database.rows(SQL.accounts_with_several_captures, [caller.account_id]))

@@ -236,6 +236,22 @@ def card_declined(
     return CardDeclined(message, code=code, extra=extra)
 
 
+def card_tried_too_often(retry_after_s: int) -> TooMany:
+    """A card was tried or declined so often that no bank is asked any more (card testing)."""
+    return TooMany(
+        "This card has been tried too many times. Nothing was sent to its bank; try again later.",
+        code="card_decline_rate_limit_exceeded",
+        retry_after_s=retry_after_s,
+    )
+
+
+def too_many_requests(retry_after_s: int) -> TooMany:
+    """An API key or an address calls too quickly."""
+    return TooMany(
+        "Too many requests came too quickly. Send them more slowly.", code="rate_limit", retry_after_s=retry_after_s
+    )
+
+
 def shown(value: object, characters_max: int = MESSAGE_VALUE_CHARACTERS_MAX) -> str:
     """A sent value as a message may repeat it: short, printable, never a run of digits that could be a card number."""
     text = str(value)

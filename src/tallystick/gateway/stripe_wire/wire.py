@@ -26,6 +26,8 @@ from tallystick.gateway.stripe_wire.routing import Route, Routes
 from tallystick.kernel.batching import QueueFull
 from tallystick.kernel.idempotency import Claim, ClaimRequest, KeyInvalid, Scope, fingerprint, parse_key
 from tallystick.kernel.identifiers import new_id
+from tallystick.kernel.proxies import Proxies
+from tallystick.kernel.rates import Rates
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import DatabaseUnavailable, SerializationFailed
 from tallystick.ports.entropy import Entropy
@@ -56,6 +58,7 @@ class Request(Struct):
     content_length: bytes = b""
     version: bytes = b""
     connected_account: bytes = b""
+    address: str = ""
     key: str | None = None
     fault: Fault | None = None
 
@@ -71,7 +74,11 @@ class Wire:
         faults: Faults,
         clock: Clock,
         entropy: Entropy,
+        rates: Rates | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
+        self._rates = rates or Rates()
+        self._proxies = proxies or Proxies()
         self._routes = routes
         self._authenticator = authenticator
         self._keyed = keyed
@@ -82,6 +89,7 @@ class Wire:
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
         request = _request(scope, new_id("req", self._clock.now(), self._entropy))
+        request.address = self._proxies.client(scope)
         headers = [(b"request-id", request.id.encode())]
         try:
             reply = await self._answer(request, receive, headers)
@@ -108,7 +116,7 @@ class Wire:
 
     async def _answer(self, request: Request, receive: Receive, headers: list[Header]) -> Reply:
         route, id = self._routes.find(request.method, request.path)
-        caller = await self._authenticator.caller(request.authorization)
+        caller = await self._caller(request)
         _check_permitted(request, route, caller)
         route.check_id(id)
         if not caller.livemode:
@@ -128,6 +136,20 @@ class Wire:
         if request.key is None:
             return await route.run(Call(caller, request.id), id, parameters)
         return await self._once(request, caller, route, id, parameters, fields, headers)
+
+    async def _caller(self, request: Request) -> Caller:
+        """Who calls, if not too quickly. Raises Unauthenticated, TooMany."""
+        at_s, rates = self._clock.monotonic_s(), self._rates
+        if rates.stranger(request.address, at_s):
+            raise errors.too_many_requests(rates.refusals.retry_after_s)
+        try:
+            caller = await self._authenticator.caller(request.authorization)
+        except errors.Unauthenticated:
+            rates.refused(request.address, at_s)
+            raise
+        if rates.keys.exceeded(hash(request.authorization[0]), at_s):
+            raise errors.too_many_requests(rates.keys.retry_after_s)
+        return caller
 
     async def _once(
         self,

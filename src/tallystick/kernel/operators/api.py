@@ -36,10 +36,12 @@ from tallystick.kernel.operators.problems import (
     NotFound,
     Problem,
     TooLarge,
+    TooMany,
     Unauthenticated,
 )
 from tallystick.kernel.operators.roles import Access, Role, may, route
 from tallystick.kernel.proxies import Proxies
+from tallystick.kernel.rates import Rates
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseUnavailable, SerializationFailed
 from tallystick.ports.entropy import Entropy
@@ -77,9 +79,10 @@ def operator_api(
     clock: Clock,
     entropy: Entropy,
     proxies: Proxies | None = None,
+    rates: Rates | None = None,
 ) -> Asgi:
     """The application behind /operator/v1 of `service`; `access` names every route of it with its roles."""
-    trail, known = Trail(database, clock, entropy), proxies or Proxies()
+    trail, known, limits = Trail(database, clock, entropy), proxies or Proxies(), rates or Rates()
 
     @get("/")
     async def greet(request: Call) -> Response[bytes]:
@@ -88,7 +91,15 @@ def operator_api(
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
         assert isinstance(connection, Request)
-        operator = connection.scope["auth"] = await _operator(connection, database)
+        address, at_s = known.client(connection.scope), clock.monotonic_s()
+        if limits.stranger(address, at_s):
+            raise TooMany(headers={"Retry-After": str(limits.refusals.retry_after_s)})
+        try:
+            operator = connection.scope["auth"] = await _operator(connection, database)
+        except Unauthenticated:
+            limits.refused(address, at_s)
+            log.warning("a key that opens nothing at %s, from %s", PREFIX, address)
+            raise
         await _admit(connection, operator, access, trail, known)
 
     api = Litestar(

@@ -10,6 +10,7 @@ Problem
   TooLarge            413
   MediaTypeRefused    415
   FieldsRefused       422  readable, and not what the route takes
+  TooMany             429  keys that open nothing come too quickly
   Internal            500  a fault of ours, with a reference for the logs
   DatabaseDown        503  nothing was executed
 """
@@ -138,6 +139,13 @@ class FieldsRefused(Problem):
     """Readable, and not what the route takes."""
 
     status, code, title = 422, "fields_refused", "The request is not what this address takes"
+
+
+class TooMany(Problem):
+    """Keys that open nothing come too quickly from one address."""
+
+    status, code, title = 429, "too_many", "Too many keys that open nothing came from this address"
+    default_detail = "Wait as long as Retry-After says."
 
 
 class Internal(Problem):

@@ -1,0 +1,50 @@
+-- count_tries
+-- One more try of each subject in this hour; with what the hour before had.
+WITH counted AS (
+    INSERT INTO payment_tries AS t (account_id, livemode, subject, window_at, tries, declines)
+    SELECT each.account_id, each.livemode, each.subject, $4::timestamptz, count(*), 0
+      FROM unnest($1::text[], $2::boolean[], $3::text[]) AS each(account_id, livemode, subject)
+     GROUP BY each.account_id, each.livemode, each.subject
+     ORDER BY each.account_id, each.livemode, each.subject
+        ON CONFLICT (account_id, livemode, subject, window_at) DO UPDATE SET tries = t.tries + excluded.tries
+    RETURNING account_id, livemode, subject, tries, declines
+)
+SELECT c.account_id, c.livemode, c.subject, c.tries, c.declines,
+       coalesce(b.tries, 0) AS tries_before, coalesce(b.declines, 0) AS declines_before
+  FROM counted c
+  LEFT JOIN payment_tries b
+    ON (b.account_id, b.livemode, b.subject, b.window_at) = (c.account_id, c.livemode, c.subject, $5::timestamptz)
+ ORDER BY c.account_id, c.livemode, c.subject;
+
+-- count_declines
+-- One more decline of each subject in this hour.
+UPDATE payment_tries t
+   SET declines = t.declines + each.declines
+  FROM (SELECT d.account_id, d.livemode, d.subject, count(*)::int AS declines
+          FROM unnest($1::text[], $2::boolean[], $3::text[]) AS d(account_id, livemode, subject)
+         GROUP BY d.account_id, d.livemode, d.subject) AS each
+ WHERE (t.account_id, t.livemode, t.subject, t.window_at)
+     = (each.account_id, each.livemode, each.subject, $4::timestamptz);
+
+-- card_of_method
+-- What stands for the card of a payment method.
+SELECT m.fingerprint
+  FROM payment_method m
+ WHERE m.account_id = $1::text AND m.livemode = $2::boolean AND m.id = $3::text;
+
+-- card_of_intent
+-- What stands for the card that a payment intent would be confirmed with.
+SELECT m.fingerprint
+  FROM payment_intent i
+  JOIN payment_method m ON (m.account_id, m.livemode, m.id) = (i.account_id, i.livemode, i.payment_method)
+ WHERE i.account_id = $1::text AND i.livemode = $2::boolean AND i.id = $3::text;
+
+-- forget_tries
+-- Hours that count no more are thrown out, so many rows at a time.
+DELETE FROM payment_tries t
+ WHERE (t.account_id, t.livemode, t.subject, t.window_at) IN
+       (SELECT o.account_id, o.livemode, o.subject, o.window_at
+          FROM payment_tries o
+         WHERE o.window_at < $1::timestamptz
+         ORDER BY o.window_at
+         LIMIT $2::int);
