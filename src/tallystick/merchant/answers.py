@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from litestar import Response
 
+from tallystick.kernel.page_headers import document_headers
 from tallystick.merchant.errors import PROBLEM_JSON, Problem
 
 # An order's answer may hold the way to its payment; no cache on the way is to keep it.
@@ -24,5 +25,5 @@ def encoded(body: bytes, status: int, more_headers: Mapping[str, str] | None = N
 
 
 def problem(problem: Problem) -> Response[bytes]:
-    """A problem (RFC 9457)."""
-    return encoded(problem.body(), problem.status, problem.headers)
+    """A problem (RFC 9457). A browser may show it, so it has the headers of a page (RULES §9)."""
+    return encoded(problem.body(), problem.status, {**document_headers(""), **problem.headers})

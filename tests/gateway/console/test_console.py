@@ -322,7 +322,8 @@ def test_too_many_tries_are_told_when_to_come_again(visitor: Visitor) -> None:
     for _ in range(5):
         assert visitor.log_in(password="wrong password").status == 401
     answer = visitor.log_in()
-    assert (answer.status, answer.headers["retry-after"]) == (429, "2")
+    assert answer.status == 429
+    assert answer.headers["retry-after"] in ("1", "2")  # two seconds, some of which may have passed
     assert b"Too many tries" in answer.body
 
 
