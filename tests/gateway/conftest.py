@@ -155,7 +155,7 @@ class Core:
         self.faults = Faults(database, clock, self.entropy)
         self.settlement = Settlement(
             Closing(database, clock, self.entropy),
-            Arrivals(database, clock, self.entropy, self._wake),
+            Arrivals(database, self.faults, clock, self.entropy, self._wake),
             self.faults,
             database,
             clock,

@@ -15,7 +15,7 @@ app = typer.Typer(help="Faults on demand, in test mode only: docs/faults.md says
 
 @app.command("add")
 def add(
-    place: Annotated[str, typer.Argument(help="acquirer, webhooks, api or settlement")],
+    place: Annotated[str, typer.Argument(help="acquirer, webhooks, api, settlement or payouts")],
     kind: Annotated[str, typer.Argument(help="such as drop_answer; an unknown one is answered with those there are")],
     calls: Annotated[int | None, typer.Option(help="For so many calls; else until it is cleared.")] = None,
     share: Annotated[int | None, typer.Option(help="Strike so many of a hundred calls; else each.")] = None,

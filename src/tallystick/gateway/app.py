@@ -315,7 +315,7 @@ def _simulated_bank(settings: Settings, ports: Ports) -> SimulatedAcquirer:
 
 def _settlement(ports: Ports, faults: Faults, woken: Callable[[], None]) -> Settlement:
     database, clock, entropy = ports.database, ports.clock, ports.entropy
-    arrivals = Arrivals(database, clock, entropy, woken)
+    arrivals = Arrivals(database, faults, clock, entropy, woken)
     return Settlement(Closing(database, clock, entropy), arrivals, faults, database, clock, woken)
 
 

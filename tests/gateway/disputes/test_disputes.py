@@ -206,3 +206,17 @@ async def test_a_dispute_that_is_told_before_we_know_of_the_charge_is_recorded_o
     assert dispute == {"status": "needs_response", "amount": 1000}
     await core.inquirer.look()
     assert len(await core.rows("SELECT 1 FROM dispute")) == 1
+
+
+async def test_what_is_captured_later_is_disputed_then(core: Core) -> None:
+    """The test card disputes what was taken, and nothing before: of a capture in parts once."""
+    await core.rows("UPDATE account SET several_captures = true RETURNING 1")
+    intent = await core.create(confirm=True, payment_method="pm_card_createDispute", capture_method="manual")
+    await core.inquirer.look()
+    assert await core.rows("SELECT 1 FROM dispute") == []
+    await core.capture(intent["id"], amount_to_capture=400, final_capture=False)
+    await core.inquirer.look()
+    await core.capture(intent["id"], amount_to_capture=300)
+    await core.inquirer.look()
+    (dispute,) = await core.rows("SELECT status, amount FROM dispute")
+    assert dispute == {"status": "needs_response", "amount": 400}

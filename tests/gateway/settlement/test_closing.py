@@ -12,6 +12,9 @@ import pytest
 
 from tallystick.gateway.accounts.accounts import set_days, set_fees
 from tallystick.gateway.balance.api import SQL
+from tallystick.gateway.faults.faults import NewFault
+from tallystick.gateway.invariants.rules import RULES
+from tallystick.gateway.settlement import closing
 from tallystick.gateway.settlement.closing import pages_of
 from tallystick.gateway.settlement.report import Tally
 from tallystick.kernel.identifiers import first_id
@@ -292,3 +295,86 @@ async def test_a_day_that_cannot_be_closed_keeps_nobody_else_waiting(core: Core,
     assert [report["currency"] for report in await reports(core)] == ["USD"]
     monkeypatch.undo()
     assert await next_day(core) == 3, "it is tried again"
+
+
+async def test_a_payout_that_fails_is_in_the_balance_again_and_paid_out_anew(core: Core) -> None:
+    """RULES §10: every account returns to zero, the chain of reports goes on. The amount is paid out when the day is
+    closed on which it came back."""
+    await pay(core, 1000)
+    await next_day(core)
+    await next_day(core)
+    await core.faults.add(NewFault(place="payouts", kind="fail", calls=1), "a test")
+    core.clock.ahead += timedelta(days=1)
+    assert await core.settlement._arrivals.record() == 1
+    assert await ledger(core) == {"acquirer_receivable": 1000, "merchant_pending": -1000}
+    (failed,) = await core.rows("SELECT * FROM payout")
+    assert failed["status"] == "failed"
+    (event,) = await core.rows("SELECT object::text AS object FROM event WHERE type = 'payout.failed'")
+    told = json.loads(event["object"])
+    (posted,) = await core.rows("SELECT id FROM ledger_transaction WHERE kind = 'payout_reversal'")
+    assert (told["status"], told["failure_balance_transaction"]) == ("failed", posted["id"])
+    assert told["failure_code"] == "could_not_process"
+    await core.settlement.close_due()
+    await next_day(core)
+    assert [(row["amount"], row["status"]) for row in await core.rows("SELECT * FROM payout ORDER BY day")] == [
+        (1000, "failed"),
+        (1000, "pending"),
+    ]
+    (line,) = [line for line in await lines(core) if line["kind"] == "payout_reversal"]
+    assert (line["net"], line["source"]) == (1000, failed["id"])
+    core.clock.ahead += timedelta(days=1)
+    await core.settlement._arrivals.record()
+    assert await ledger(core) == {"acquirer_receivable": 1000, "settlement_bank": -1000}
+    found = await reports(core)
+    assert all(a["closing"] == b["opening"] for a, b in itertools.pairwise(found))
+    assert found[-1]["closing"] == 0
+
+
+async def test_an_idle_account_gets_no_empty_reports_for_ever(core: Core) -> None:
+    """After a week without money and without a balance no report is written, until money moves again."""
+    await pay(core, 1000)
+    await next_day(core, 3)
+    await core.settlement._arrivals.record()
+    await next_day(core, 37)
+    found = await reports(core)
+    assert [row["lines"] for row in found][:2] == [1, 1]
+    assert len(found) <= 4 + closing.IDLE_REPORTS, "a day with an arrival, and then a week"
+    assert not any(row["lines"] for row in found[2:])
+    await pay(core, 500)
+    await next_day(core)
+    (last,) = (await reports(core))[len(found) :]
+    assert (last["sequence"], last["lines"], last["opening"], last["closing"]) == (len(found) + 1, 1, 0, 500)
+    assert (last["day"] - found[-1]["day"]).days == 40 - len(found) + 1
+
+
+async def test_an_account_that_has_something_gets_a_report_of_every_day(core: Core) -> None:
+    await set_days(core.database, core.account_id, offset_minutes=0, available_days=0, payouts="manual")
+    await pay(core, 1000)
+    assert await next_day(core, 12) == 12
+    assert [row["closing"] for row in await reports(core)] == [1000] * 12
+
+
+async def test_clearing_accounts_are_checked_by_the_last_report_and_what_is_in_none_yet(core: Core) -> None:
+    """RULES §10, §13: what is on its way is what lies in the clearing accounts; the check does not read the ledger from
+    its beginning."""
+    [rule] = [rule for rule in RULES if rule.statement.name == "clearing_accounts_hold_what_is_open"]
+
+    async def broken() -> list[str]:
+        at = core.clock.now()
+        rows = await core.database.rows(rule.statement, *rule.parameters(core.account_id, at, at))
+        return [row["detail"] for row in rows]
+
+    early = await pay(core, 1000)
+    await core.refund(payment_intent=early["id"], amount=300)
+    await next_day(core, 12)
+    late = await pay(core, 1000, payment_method="pm_card_createDispute")
+    await core.refund(payment_intent=late["id"], amount=200)
+    await core.inquirer.look()
+    assert await broken() == []
+    await core.rows("DELETE FROM ledger_transaction WHERE kind = 'refund' AND amounts[1] = 300 RETURNING 1")
+    assert await broken() == [], "what is in a report is not added up again"
+    await core.rows("UPDATE refund SET status = 'pending' RETURNING 1")
+    assert await broken() == ["refund_clearing 0 for 500, dispute_clearing -1000 for 1000"]
+    await core.rows("UPDATE refund SET status = 'succeeded' RETURNING 1")
+    await core.rows("UPDATE dispute SET status = 'lost' RETURNING 1")
+    assert await broken() == ["refund_clearing 0 for 0, dispute_clearing -1000 for 0"]

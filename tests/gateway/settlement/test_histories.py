@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tallystick.gateway.accounts.accounts import set_fees
+from tallystick.gateway.faults.faults import NewFault
 from tallystick.gateway.invariants.rules import RULES
 from tallystick.gateway.stripe_wire import errors
 from tallystick.ports.database import ConstraintViolated, Database, Statement, open_database
@@ -32,7 +33,9 @@ CARDS = (
 
 
 async def step(core: Core, chance: Random, intents: list[str], done: Counter[str]) -> None:
-    what = chance.choice(["pay", "pay", "hold", "capture", "refund", "refund", "evidence", "close", "hour", "day"])
+    what = chance.choice(
+        ["pay", "pay", "hold", "capture", "refund", "refund", "evidence", "close", "payout", "hour", "day"]
+    )
     done[what] += 1
     match what:
         case "pay" | "hold":
@@ -55,6 +58,8 @@ async def step(core: Core, chance: Random, intents: list[str], done: Counter[str
             else:
                 word = chance.choice(["winning_evidence", "losing_evidence", "please"])
                 await core.update_dispute(id, evidence={"uncategorized_text": word})
+        case "payout":
+            await core.faults.add(NewFault(place="payouts", kind="fail", calls=1), "a test")
         case "hour" | "day":
             core.clock.ahead += timedelta(hours=1 if what == "hour" else 24)
     await core.contests.send()
@@ -87,7 +92,8 @@ async def check(core: Core, database: Database) -> None:
         assert {n: a for n, a in json.loads(report["balances"]).items() if a} == {n: a for n, a in book.items() if a}
         assert report["closing"] == -book["merchant_pending"] - book["merchant_available"]
         paid = await core.rows(
-            f"SELECT coalesce(sum(amount), 0)::bigint AS sum FROM payout WHERE currency = '{report['currency']}'"
+            "SELECT coalesce(sum(amount), 0)::bigint AS sum FROM payout "
+            f"WHERE currency = '{report['currency']}' AND status <> 'failed'"
         )
         assert paid[0]["sum"] == -book["payout_in_transit"] - book["settlement_bank"]
 
@@ -116,6 +122,7 @@ async def live(core: Core, database: Database, chance: Random) -> None:
             await step(core, chance, intents, done)
         except (errors.UnexpectedState, errors.CardDeclined, errors.InvalidRequest, errors.Unavailable):
             done["refused"] += 1
+    await core.faults.clear()
     core.clock.ahead += timedelta(days=15)  # disputes end, everything becomes available
     for _ in range(3):
         await core.inquirer.look()

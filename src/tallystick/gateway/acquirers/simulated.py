@@ -133,7 +133,13 @@ class SimulatedAcquirer:
         return [remembered.get(_key(request)) or self._charge_answer(request, states) for request in requests]
 
     async def capture(self, requests: Sequence[CaptureRequest]) -> list[RequestOutcome]:
-        return await self._do(requests)
+        outcomes = await self._do(requests)
+        captured = [(one.account_id, one.charge_reference) for one in requests]
+        try:
+            await self._memory.captured(captured, self._clock.now())
+        except DatabaseError as error:
+            return [Unknown(type(error).__name__) for _ in requests]
+        return outcomes
 
     async def void(self, requests: Sequence[VoidRequest]) -> list[RequestOutcome]:
         return await self._do(requests)
@@ -358,8 +364,8 @@ def _charge(request: ChargeRequest, answer: Approved | Declined, at: datetime) -
         declined=answer if isinstance(answer, Declined) else None,
         lost=script == "approves_after_cancel",
         comes_late=script == "approves_after_cancel",
-        tells="disputed" if script == "disputed" and request.capture else None,
-        tells_at=at if script == "disputed" and request.capture else None,
+        tells="disputed" if script == "disputed" else None,
+        tells_at=at if script == "disputed" and request.capture else None,  # else once it is captured
     )
 
 

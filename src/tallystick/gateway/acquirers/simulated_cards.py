@@ -17,7 +17,7 @@ Script = Literal[
 ]
 """What cards do that need the bank's memory: the charge is not answered in time and is approved after 30 s; not
 answered, but approved at once; not answered, but declined; not answered and not found, approved 30 s after it was
-reversed; the refund succeeds and bounces 30 s later; what is captured with the approval is disputed at once."""
+reversed; the refund succeeds and bounces 30 s later; what is captured is disputed at once."""
 
 
 class SimulatedCard(Struct, frozen=True, kw_only=True):

@@ -32,6 +32,8 @@ LATE_S = 30  # after which cards approve late, and refunds bounce: to be watched
 DISPUTES = ("disputed", "dispute_won", "dispute_lost")
 REASONS = {"refund_failed": "expired_or_canceled_card", "disputed": "fraudulent"}
 
+CHARGE = "simch_"
+
 Key = tuple[str, str]
 """Account and our key."""
 
@@ -94,6 +96,11 @@ class BankMemory:
         rows = [(one.account_id, one.key, charge_reference(one.key)) for one in reversals]
         await self._database.execute(SQL.bank_reverses, *columns(3, rows), at, at + timedelta(seconds=LATE_S))
 
+    async def captured(self, charges: Sequence[Key], at: datetime) -> None:
+        """Charges, by the bank's references, were captured: what waited for that is told now."""
+        keys = sorted({(account_id, reference.removeprefix(CHARGE)) for account_id, reference in charges})
+        await self._database.execute(SQL.bank_captures, *columns(2, keys), at)
+
     async def notices(self, at: datetime, items_max: int) -> list[Notice]:
         """What the bank has to tell by itself."""
         return [
@@ -154,4 +161,4 @@ def _dispute(key: str) -> str:
 
 def charge_reference(key: str) -> str:
     """The bank's reference of the charge under our key."""
-    return f"simch_{key}"
+    return f"{CHARGE}{key}"

@@ -66,6 +66,13 @@ SELECT o.account_id, o.key, o.reference, o.tells
  ORDER BY o.tells_at, o.account_id, o.key
  LIMIT $2::int;
 
+-- bank_captures
+-- Charges of the simulated bank were captured: a card that disputes does so now, once.
+UPDATE simulated_operation o
+   SET tells_at = $3::timestamptz
+  FROM unnest($1::text[], $2::text[]) AS n(account_id, key)
+ WHERE (o.account_id, o.key) = (n.account_id, n.key) AND o.tells = 'disputed' AND o.tells_at IS NULL;
+
 -- bank_was_heard
 -- The simulated bank need not tell these any more. A dispute is lost when its time is over, unless evidence comes.
 UPDATE simulated_operation o

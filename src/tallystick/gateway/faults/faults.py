@@ -22,7 +22,7 @@ KNOWN_FOR_S: Final = 0.5  # so long a process goes by what it last read: faults 
 DELAY_S: Final = 5.0  # of what is slow or late and says nothing else
 DELAY_S_MAX: Final = 30.0  # longer, and leases would end before what they stand for
 
-Place = Literal["acquirer", "webhooks", "api", "settlement"]
+Place = Literal["acquirer", "webhooks", "api", "settlement", "payouts"]
 
 KINDS: Final[Mapping[Place, tuple[str, ...]]] = {
     "acquirer": ("drop_answer", "timeout", "refuse_connection", "decline", "slow"),
@@ -38,6 +38,7 @@ KINDS: Final[Mapping[Place, tuple[str, ...]]] = {
         "unknown_payment",
         "truncated_file",
     ),
+    "payouts": ("fail",),
 }
 """What can go wrong where. docs/faults.md says what each does."""
 
@@ -45,6 +46,7 @@ ACQUIRER: Final = "acquirer"
 WEBHOOKS: Final = "webhooks"
 API: Final = "api"
 SETTLEMENT: Final = "settlement"
+PAYOUTS: Final = "payouts"
 
 
 class Fault(Struct, frozen=True, kw_only=True):

@@ -118,22 +118,38 @@ SELECT c.id AS subject, 'withholds ' || c.dispute_withheld || ', its disputes ' 
  ORDER BY c.id;
 
 -- clearing_accounts_hold_what_is_open
--- What lies in the clearing accounts is what is on its way: pending refunds, open disputes.
-SELECT l.currency AS subject, 'refund_clearing ' || l.refunds || ' for ' || coalesce(r.pending, 0) || ', dispute_clearing '
-       || l.disputes || ' for ' || coalesce(d.open, 0) AS detail
-  FROM (SELECT t.livemode, t.currency, sum(ledger_sum_of(t.accounts, t.amounts, '{refund_clearing}')) AS refunds,
-               sum(ledger_sum_of(t.accounts, t.amounts, '{dispute_clearing}')) AS disputes
+-- What lies in the clearing accounts is what is on its way: pending refunds, open disputes. It is what the last report came to, and what
+-- stands in none yet: the ledger is not read from its beginning.
+SELECT b.currency AS subject, 'refund_clearing ' || l.refunds || ' for ' || r.pending || ', dispute_clearing ' || l.disputes || ' for '
+       || d.open AS detail
+  FROM balance_account b
+  LEFT JOIN LATERAL (
+        SELECT r.balances, r.later_from
+          FROM settlement_report r
+         WHERE (r.account_id, r.livemode, r.currency) = (b.account_id, b.livemode, b.currency)
+         ORDER BY r.account_id DESC, r.livemode DESC, r.currency DESC, r.sequence DESC, r.revision DESC
+         LIMIT 1) AS s ON true
+ CROSS JOIN LATERAL (
+        SELECT coalesce((s.balances->>'refund_clearing')::bigint, 0)
+               + coalesce(sum(ledger_sum_of(t.accounts, t.amounts, '{refund_clearing}')), 0) AS refunds,
+               coalesce((s.balances->>'dispute_clearing')::bigint, 0)
+               + coalesce(sum(ledger_sum_of(t.accounts, t.amounts, '{dispute_clearing}')), 0) AS disputes
           FROM ledger_transaction t
-         WHERE t.account_id = $1::text AND t.id >= $2::text
-         GROUP BY t.livemode, t.currency) AS l
-  LEFT JOIN (SELECT f.livemode, f.currency, sum(f.amount) AS pending FROM refund f
-              WHERE f.account_id = $1::text AND f.status = 'pending' GROUP BY f.livemode, f.currency) AS r
-    ON (r.livemode, r.currency) = (l.livemode, l.currency)
-  LEFT JOIN (SELECT d.livemode, d.currency, sum(d.amount) AS open FROM dispute d
-              WHERE d.account_id = $1::text AND d.status IN ('needs_response', 'under_review') GROUP BY d.livemode, d.currency) AS d
-    ON (d.livemode, d.currency) = (l.livemode, l.currency)
- WHERE l.refunds <> -coalesce(r.pending, 0) OR l.disputes <> -coalesce(d.open, 0)
- ORDER BY l.livemode, l.currency;
+         WHERE t.account_id = b.account_id AND t.livemode = b.livemode AND t.currency = b.currency
+           AND t.id >= coalesce(s.later_from, '')
+           AND NOT EXISTS (SELECT FROM settlement_line l
+                            WHERE l.account_id = t.account_id AND l.livemode = t.livemode AND l.ledger_transaction = t.id)) AS l
+ CROSS JOIN LATERAL (
+        SELECT coalesce(sum(f.amount), 0) AS pending
+          FROM refund f
+         WHERE f.account_id = b.account_id AND f.livemode = b.livemode AND f.currency = b.currency AND f.status = 'pending') AS r
+ CROSS JOIN LATERAL (
+        SELECT coalesce(sum(d.amount), 0) AS open
+          FROM dispute d
+         WHERE d.account_id = b.account_id AND d.livemode = b.livemode AND d.currency = b.currency
+           AND d.status IN ('needs_response', 'under_review')) AS d
+ WHERE b.account_id = $1::text AND b.currency >= $2::text AND (l.refunds <> -r.pending OR l.disputes <> -d.open)
+ ORDER BY b.livemode, b.currency;
 
 -- ledger_sums_to_zero
 -- Every transaction of the ledger takes from somewhere what it gives.

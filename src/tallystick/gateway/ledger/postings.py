@@ -17,6 +17,7 @@ released yet in `merchant_pending`.
     release         become available              merchant_pending +a      merchant_available −a
     payout          on its way to the merchant    merchant_available +a    payout_in_transit −a
     payout_paid     arrived                       payout_in_transit +a     settlement_bank −a
+    payout_reversal sent back by the bank         payout_in_transit +a     merchant_pending −a
 
 Where a fee is charged it is taken from what the merchant is owed (`terms.py`): merchant_pending +f, fee_revenue −f. An
 authorisation alone moves no money and posts nothing, nor does its void. `refund_clearing` holds what is on its way
@@ -41,6 +42,7 @@ Kind = Literal[
     "release",
     "payout",
     "payout_paid",
+    "payout_reversal",
 ]
 
 ACQUIRER_RECEIVABLE = "acquirer_receivable"
@@ -51,6 +53,9 @@ SETTLEMENT_BANK = "settlement_bank"
 REFUND_CLEARING = "refund_clearing"
 DISPUTE_CLEARING = "dispute_clearing"
 FEE_REVENUE = "fee_revenue"
+
+OPEN = (MERCHANT_PENDING, MERCHANT_AVAILABLE, PAYOUT_IN_TRANSIT, REFUND_CLEARING, DISPUTE_CLEARING)
+"""Accounts of which something is still to move."""
 
 Fee = Literal["charge", "dispute", "dispute_returned"]
 """Which fee an entry costs by the account's contract, or gives back."""
@@ -150,6 +155,13 @@ def arrived(cause: Cause, payout: str, amount_minor: int, at: datetime) -> Entry
     """The payout has arrived."""
     legs = _moved(PAYOUT_IN_TRANSIT, SETTLEMENT_BANK, amount_minor)
     return Entry(cause, "payout_paid", f"payout_paid:{payout}", legs, at)
+
+
+def payout_failed(cause: Cause, payout: str, amount_minor: int, at: datetime) -> Entry:
+    """The merchant's bank did not take the payout: the amount is the merchant's again, and available when the day is
+    closed, like all that moves on it."""
+    legs = _moved(PAYOUT_IN_TRANSIT, MERCHANT_PENDING, amount_minor)
+    return Entry(cause, "payout_reversal", f"payout_reversal:{payout}", legs, at)
 
 
 def _moved(debit: str, credit: str, amount_minor: int) -> tuple[tuple[str, int], ...]:

@@ -33,6 +33,8 @@ SQL = Statements.beside(__file__)
 
 PAGE_LINES: Final = 5_000  # in memory at a time, however long the day was
 TAKEN_LINES: Final = 50_000  # taken, or paid out, by one statement: some seconds, far below its time limit
+IDLE_REPORTS: Final = 7
+"""After so many empty reports in a row, of an account that has nothing, days without money are closed without one."""
 LATE_MAX: Final = timedelta(days=2)
 """How long after its id was made a transaction may still commit. A transaction lives for half a minute at most, and
 clocks differ by minutes; what is older than this before a report's end need not be looked for again."""
@@ -48,9 +50,9 @@ CARD_FAULTS: Final = {
 
 
 class Closed(Struct, frozen=True):
-    """A day that was closed; whether its payout made webhooks due."""
+    """A day that was closed; whether its payout made webhooks due. No report where the account is idle."""
 
-    report: Report
+    report: Report | None
     due: bool
 
 
@@ -77,13 +79,16 @@ class Closing:
             ends_at = terms.end_of(day)
             before = await _last_report(tx, purse)
             await self._take_lines(tx, purse, day, ends_at, before)
+            following = day + timedelta(days=1)
+            if before is not None and await _is_idle(tx, purse, day, before):
+                await tx.execute(SQL.open_next_day, *purse, following, terms.close_at(following))
+                return Closed(None, False)
             payout, due = await self._pay_out(tx, purse, day, ends_at, before, rows[0]["payout_interval"], at)
             await self._take_lines(tx, purse, day, ends_at, before)
             if payout is not None:
                 await self._note_payout(tx, purse, day, payout)
             faults = await _faults(tx, purse, day, struck)
             report = await self._write(tx, purse, day, ends_at, before, faults, revision=1, at=at)
-            following = day + timedelta(days=1)
             await tx.execute(SQL.open_next_day, *purse, following, terms.close_at(following))
         return Closed(report, due)
 
@@ -251,6 +256,15 @@ def _terms(row: Record) -> Terms:
 async def _last_report(tx: Transaction, purse: Purse) -> Report | None:
     reports = await _reports(tx, SQL.last_report, *purse)
     return reports[0] if reports else None
+
+
+async def _is_idle(tx: Transaction, purse: Purse, day: date, before: Report) -> bool:
+    """Whether a day needs no report: nothing moved on it nor for a while before, and nothing is left to move."""
+    if before.lines or any(before.balances.get(account) for account in postings.OPEN):
+        return False
+    [last] = await tx.rows(SQL.last_number, *purse, day)
+    [empty] = await tx.rows(SQL.empty_reports, *purse, IDLE_REPORTS)
+    return bool(last["number"] == 0 and empty["reports"] == IDLE_REPORTS)
 
 
 async def _reports(tx: Transaction, statement: Statement, *parameters: Any) -> list[Report]:

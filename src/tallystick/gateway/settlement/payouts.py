@@ -1,12 +1,14 @@
-"""Payouts: what is available goes to the merchant's bank when a day is closed, and arrives a day later."""
+"""Payouts: what is available goes to the merchant's bank when a day is closed, and a day later it arrives or fails."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 from tallystick.gateway.balance.payout import Payout
+from tallystick.gateway.faults.faults import PAYOUTS, Faults
 from tallystick.gateway.ledger import postings
 from tallystick.gateway.ledger.commands import Books
-from tallystick.gateway.ledger.postings import Cause
+from tallystick.gateway.ledger.postings import Cause, Entry
 from tallystick.gateway.stripe_wire import balance_objects
 from tallystick.gateway.webhooks import events
 from tallystick.gateway.webhooks.event_types import EVENT_TYPES
@@ -22,9 +24,13 @@ ITEMS_MAX: Final = 256
 
 
 class Arrivals:
-    """Records that payouts have arrived. `woken` is told when webhooks are due."""
+    """Records what became of payouts: they arrive, but for those that a fault on demand strikes. `woken` is told when
+    webhooks are due."""
 
-    def __init__(self, database: Database, clock: Clock, entropy: Entropy, woken: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, faults: Faults, clock: Clock, entropy: Entropy, woken: Callable[[], None]
+    ) -> None:
+        self._faults = faults
         self._database = database
         self._clock = clock
         self._entropy = entropy
@@ -32,30 +38,46 @@ class Arrivals:
         self._books = Books()
 
     async def record(self) -> int:
-        """Record what has arrived by now; how many that were. Raises DatabaseError."""
+        """Record what has arrived or failed by now; how many that were. Raises DatabaseError."""
         at = self._clock.now()
         seen = await self._database.rows(SQL.due_payouts, at, ITEMS_MAX)
         if not seen:
             return 0
         keys = sorted((row["account_id"], row["livemode"], row["id"]) for row in seen)
+        ends = [(*key, "failed" if await self._fails(*key[:2]) else "paid") for key in keys]
         async with self._database.transaction() as tx:
-            rows = await tx.rows(SQL.arrive, *columns(3, keys))
-            paid = sorted((Payout(**row) for row in rows), key=lambda one: (one.account_id, one.livemode, one.id))
-            entries = [
-                postings.arrived(Cause(one.account_id, one.livemode, None, None, one.currency), one.id, one.amount, at)
-                for one in paid
-            ]
-            await self._books.post(tx, entries, at=at, entropy=self._entropy)
+            rows = await tx.rows(SQL.end_payouts, *columns(4, ends))
+            ended = sorted((Payout(**row) for row in rows), key=lambda one: (one.account_id, one.livemode, one.id))
+            posted = await self._books.post(tx, [_entry(one, at) for one in ended], at=at, entropy=self._entropy)
             transactions = {row["id"]: row["balance_transaction"] for row in seen}
-            happenings = [told("payout.paid", one, transactions[one.id]) for one in paid]
+            happenings = [
+                told(
+                    f"payout.{one.status}",
+                    one,
+                    transactions[one.id],
+                    posted.get((one.account_id, one.livemode, f"payout_reversal:{one.id}")),
+                )
+                for one in ended
+            ]
             recorded = await events.record(tx, happenings, at=at, entropy=self._entropy)
         if recorded.due:
             self._woken()
-        return len(paid)
+        return len(ended)
+
+    async def _fails(self, account_id: str, livemode: bool) -> bool:
+        """Whether a fault on demand strikes a payout of an account. Test mode only."""
+        return not livemode and await self._faults.strike(PAYOUTS, account_id) is not None
 
 
-def told(type: str, payout: Payout, balance_transaction: str | None) -> Happening:
+def _entry(payout: Payout, at: datetime) -> Entry:
+    """What the end of a payout posts."""
+    cause = Cause(payout.account_id, payout.livemode, None, None, payout.currency)
+    ended = postings.payout_failed if payout.status == "failed" else postings.arrived
+    return ended(cause, payout.id, payout.amount, at)
+
+
+def told(type: str, payout: Payout, balance_transaction: str | None, failure: str | None = None) -> Happening:
     """An event about a payout."""
     assert type in EVENT_TYPES
-    shaped = balance_objects.payout(payout, balance_transaction)
+    shaped = balance_objects.payout(payout, balance_transaction, failure)
     return Happening(payout.account_id, payout.livemode, type, payout.id, shaped)

@@ -165,6 +165,15 @@ SELECT s.account_id, s.livemode, s.id, s.currency, s.day, s.revision, s.sequence
  ORDER BY s.sequence DESC, s.revision DESC
  LIMIT 1;
 
+-- empty_reports
+-- How many of the newest reports of an account's currency, up to a number, are empty.
+SELECT count(*) FILTER (WHERE newest.lines = 0)::int AS reports
+  FROM (SELECT DISTINCT ON (s.sequence) s.lines
+          FROM settlement_report s
+         WHERE s.account_id = $1::text AND s.livemode = $2::boolean AND s.currency = $3::text
+         ORDER BY s.sequence DESC, s.revision DESC
+         LIMIT $4::int) AS newest;
+
 -- latest_reports
 -- The newest revision of every report of an account's currency, oldest first.
 SELECT DISTINCT ON (s.sequence)
@@ -210,10 +219,10 @@ SELECT p.account_id, p.livemode, p.id, t.id AS balance_transaction
  ORDER BY p.arrival_at, p.account_id, p.id
  LIMIT $2::int;
 
--- arrive
--- Payouts are paid, each once.
+-- end_payouts
+-- Payouts are paid or have failed, each once.
 UPDATE payout p
-   SET status = 'paid'
-  FROM unnest($1::text[], $2::boolean[], $3::text[]) AS n(account_id, livemode, id)
+   SET status = n.status
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[]) AS n(account_id, livemode, id, status)
  WHERE (p.account_id, p.livemode, p.id) = (n.account_id, n.livemode, n.id) AND p.status = 'pending'
 RETURNING p.account_id, p.livemode, p.id, p.currency, p.day, p.amount, p.status, p.arrival_at, p.created_at;

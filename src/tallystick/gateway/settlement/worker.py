@@ -86,7 +86,8 @@ class Settlement:
                 closed = await self._close(_purse(row), by_hand=True, until=day)
                 if closed is None:
                     break
-                reports.append(closed.report)
+                if closed.report is not None:
+                    reports.append(closed.report)
         return reports
 
     async def correct(self, account_id: str, day: date) -> list[Report]:

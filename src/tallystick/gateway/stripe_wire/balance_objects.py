@@ -98,8 +98,10 @@ def dispute(dispute: Dispute) -> Json:
     }
 
 
-def payout(payout: Payout, balance_transaction: str | None) -> Json:
-    """A payout in the wire's shape. Where the merchant's bank account is, nobody has told this gateway."""
+def payout(payout: Payout, balance_transaction: str | None, failure: str | None = None) -> Json:
+    """A payout in the wire's shape; `failure` is the balance transaction by which a failed one came back. Where the
+    merchant's bank account is, nobody has told this gateway."""
+    failed = payout.status == "failed"
     return {
         "id": payout.id,
         "object": "payout",
@@ -113,9 +115,9 @@ def payout(payout: Payout, balance_transaction: str | None) -> Json:
         "currency": payout.currency.lower(),
         "description": "Tallystick payout",
         "destination": None,
-        "failure_balance_transaction": None,
-        "failure_code": None,
-        "failure_message": None,
+        "failure_balance_transaction": failure,
+        "failure_code": "could_not_process" if failed else None,
+        "failure_message": "The bank could not process this payout." if failed else None,
         "livemode": payout.livemode,
         "metadata": {},
         "method": "standard",

@@ -60,6 +60,8 @@ def _references(shaped: Json) -> Iterable[tuple[str, str]]:
                 yield "failure_balance_transaction", f"refund_failure:{shaped['id']}"
         case "payout":
             yield "balance_transaction", f"payout:{shaped['id']}"
+            if shaped["status"] == "failed":
+                yield "failure_balance_transaction", f"payout_reversal:{shaped['id']}"
         case "dispute":
             yield "", f"dispute:{shaped['id']}"
             if shaped["status"] == "won":

@@ -31,6 +31,7 @@ EVENT_TYPES: Mapping[str, str] = MappingProxyType(
         "charge.dispute.funds_reinstated": "a dispute was won: amount and fee are given back",
         "payout.created": "what is available goes to the merchant's bank",
         "payout.paid": "a payout has arrived",
+        "payout.failed": "a payout came back: the amount is in the balance again",
         "refund.created": "a refund is asked for",
         "refund.updated": "the status of a refund changed",
         "refund.failed": "a refund was refused, or sent back by the cardholder's bank",
