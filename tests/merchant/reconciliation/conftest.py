@@ -187,6 +187,10 @@ class SettlingGateway:
         self.trouble: list[int] = []
         self.asked_for: object = "eur"
         self.day = date(2026, 11, 26)
+        self.days: dict[date, SettlingGateway] = {}  # of earlier days: lines, raw, manifest, sequence, opening
+        self.revision = 1
+        self.of_day = self
+        self.reported: list[date] = []  # days whose reports were asked for, in their order
 
     def file(self) -> bytes:
         return self.raw if self.raw is not None else csv_of(STRIPE_COLUMNS, self.lines)
@@ -207,7 +211,7 @@ class SettlingGateway:
             "currency": "eur",
             "date": self.day.isoformat(),
             "sequence": self.sequence,
-            "revision": 1,
+            "revision": self.revision,
             "lines": len(self.lines),
             **{name: f"{amount:.2f}" for name, amount in sums.items()},
             "opening": f"{opening:.2f}",
@@ -226,9 +230,14 @@ class SettlingGateway:
         if path.startswith("/v1/reporting/report_runs"):
             status = "pending" if request.method == "POST" else "succeeded"
             if request.method == "POST":
-                self.asked_for = (await request.post())["parameters[currency]"]
+                asked = await request.post()
+                self.asked_for = asked["parameters[currency]"]
+                begins = datetime.fromtimestamp(int(str(asked["parameters[interval_start]"])), UTC).date()
+                self.of_day = self.days.get(begins, self)
+                if self.keys[-1].startswith("report:"):
+                    self.reported.append(begins)
             currency = str(self.asked_for)
-            manifest = self.told() if currency == "eur" else self.nothing(currency)
+            manifest = self.of_day.told() if currency == "eur" else self.nothing(currency)
             file: dict[str, Any] = {"id": f"file_{currency}", "object": "file"}
             file |= {"manifest": manifest} if self.manifest is not None else {}
             result = file if status == "succeeded" else None
@@ -236,7 +245,7 @@ class SettlingGateway:
                 {"id": "frr_1", "object": "reporting.report_run", "status": status, "result": result}
             )
         if path.startswith("/v1/files/"):
-            body = self.file() if path.startswith("/v1/files/file_eur/") else csv_of(STRIPE_COLUMNS, ())
+            body = self.of_day.file() if path.startswith("/v1/files/file_eur/") else csv_of(STRIPE_COLUMNS, ())
             return web.Response(body=body, content_type="text/csv")
         if path.startswith("/v1/payment_intents/"):
             payment = self.payments.get(path.rpartition("/")[2])
@@ -377,6 +386,11 @@ class Books:
 
     async def next_day(self, **changes: Any) -> None:
         """A day goes by; the gateway's report follows the one before."""
+        then = SettlingGateway()
+        for name in ("lines", "raw", "sequence", "opening", "day", "revision"):
+            setattr(then, name, getattr(self.gateway, name))
+        self.gateway.days[then.day] = then
+        self.gateway.revision = 1
         self.gateway.opening += sum(int(Decimal(row["net"]) * 100) for row in self.gateway.lines)
         self.gateway.sequence += 1
         self.gateway.day += timedelta(days=1)

@@ -2,10 +2,12 @@
 
 import asyncio
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+
+from tallystick.ports.database import Statement
 
 Books = Any
 Files = Any
@@ -155,6 +157,107 @@ async def test_files_follow_one_another(books: Books, files: Files) -> None:
         ("refused", "hash"),
         ("accepted", None),
         ("refused", "sequence"),
+    ]
+
+
+async def test_reports_that_the_gateway_corrected_are_noticed_by_the_job(books: Books, files: Files) -> None:
+    """RULES §10: a wrong report is corrected by a revision, as are those after it. The next day's run finds it,
+    compares those days again, in their order, and then goes on from them."""
+    first, second = await books.order(1), await books.order(2)
+    books.gateway.lines.append(row(books, files, 1, first, gross="24.00", net="23.39"))
+    books.gateway.captured(1, first)
+    books.gateway.captured(2, second)
+    await books.run()
+    await books.next_day()
+    await books.run()
+    for day in (before := books.gateway.days[date(2026, 11, 26)]), books.gateway:
+        day.revision = 2
+    before.lines = [row(books, files, 1, first), row(books, files, 2, second)]
+    books.gateway.opening = 2 * 2439
+    await books.next_day()
+    await books.run()
+    waiting = await books.rows("SELECT error FROM reconciliation WHERE due_at IS NOT NULL")
+    assert [each["error"] for each in waiting] == [
+        "the gateway has corrected its reports: 2026-11-26 is compared again first"
+    ]
+    books.clock.at += timedelta(minutes=2)
+    await books.run()
+    runs = await books.rows(
+        "SELECT business_date::text AS day, number, state, superseded, requested_by FROM reconciliation ORDER BY 1, 2"
+    )
+    assert [tuple(each.values()) for each in runs] == [
+        ("2026-11-26", 1, "done", True, "schedule"),
+        ("2026-11-26", 2, "done", False, "correction"),
+        ("2026-11-27", 1, "done", True, "schedule"),
+        ("2026-11-27", 2, "done", False, "correction"),
+        ("2026-11-28", 1, "done", False, "schedule"),
+    ]
+    assert await books.found() == {("amount_differs", "case"), ("paid_but_missing", "resolved")}
+    calls = len(books.gateway.calls)
+    await books.run()
+    assert len(books.gateway.calls) == calls
+
+
+async def test_a_refused_report_is_taken_once_it_was_corrected(books: Books, files: Files) -> None:
+    books.gateway.lines.append(row(books, files, 1, await books.order(1)))
+    books.gateway.raw = books.gateway.file()[:-30]
+    await books.run()
+    assert [each["damage"] for each in await books.rows("SELECT damage FROM settlement_file")] == ["hash"]
+    books.gateway.raw, books.gateway.revision = None, 2
+    await books.next_day()
+    await books.run()
+    books.clock.at += timedelta(minutes=2)
+    await books.run()
+    files_then = await books.rows("SELECT state FROM reconciliation ORDER BY business_date, number")
+    assert [each["state"] for each in files_then] == ["refused", "done", "done"]
+
+
+async def test_after_a_long_outage_all_days_are_caught_up_in_their_order(books: Books, files: Files) -> None:
+    """However long it was: days that nobody asked for while the service was away are compared, the oldest first."""
+    await books.run()
+    for _ in range(40):
+        await books.next_day()
+    await books.run()
+    assert books.gateway.reported == [date(2026, 11, 26) + timedelta(days=day) for day in range(41)]
+    assert [each["state"] for each in await books.rows("SELECT DISTINCT state FROM settlement_file")] == ["accepted"]
+
+
+@pytest.mark.parametrize("paid", ["before_midnight", "after_midnight", "by_the_first_file"])
+async def test_a_charge_that_two_days_settle_is_found(books: Books, files: Files, paid: str) -> None:
+    """RULES §11, settled_twice: also where each of the two files fits by itself, as the order counts as paid on the
+    later day: a second too late, or since the first file told of it."""
+    times = {"before_midnight": (26, 23, 59), "after_midnight": (27, 0, 1)}
+    if paid in times:
+        order_id = await books.order(1, paid_at=datetime(2026, 11, *times[paid], tzinfo=UTC))
+    else:
+        order_id = await books.order(1, "PENDING")
+        books.gateway.captured(1, order_id)
+    books.gateway.lines.append(row(books, files, 1, order_id))
+    await books.run()
+    resolved = {("captured_but_pending", "resolved")} if paid == "by_the_first_file" else set()
+    assert await books.found() == resolved
+    await books.next_day()
+    again = {"balance_transaction_id": "txn_again", "created_utc": "2026-11-27 10:00:00"}
+    books.gateway.lines.append(row(books, files, 1, order_id) | again)
+    await books.run()
+    assert await books.found() == resolved | {("settled_twice", "case")}
+    assert await books.cases() == ["recon_settled_twice"]
+
+
+async def test_the_case_of_an_unknown_payment_names_the_webhooks_that_came_for_it(books: Books, files: Files) -> None:
+    """RULES §11, unknown_payment: case; looks into the parked inbox."""
+    insert = (
+        "INSERT INTO inbox (merchant_id, connection_id, event_id, type, order_id, state, received_at, raw) "
+        "SELECT $1::text, $2::text, 'evt_' || n, 'refund.created', CASE n WHEN 3 THEN 'ord_z' ELSE 'ord_x' END, "
+        "'parked', '2026-11-26T10:00:00Z', 'x' FROM generate_series(1, 3) AS n"
+    )
+    await books.database.execute(Statement("x", insert), books.merchant_id, books.connection_id)
+    books.gateway.lines = [row(books, files, 1, "ord_x"), row(books, files, 2, "ord_y")]
+    await books.run()
+    told = await books.rows("SELECT details ->> 'parked' AS parked FROM cases ORDER BY subject")
+    assert [each["parked"] for each in told] == [
+        "evt_1 refund.created, evt_2 refund.created",
+        None,
     ]
 
 

@@ -16,7 +16,7 @@ from tallystick.merchant.orders.facts import AttemptFacts, decode_facts
 from tallystick.merchant.orders.state import Owed
 from tallystick.merchant.reconciliation.findings import Code, Contract, Day, Decided, Finding, Settled, SoldOrder
 from tallystick.merchant.reconciliation.lines import SettlementLine
-from tallystick.merchant.reconciliation.matching import alone, decide, initial_code
+from tallystick.merchant.reconciliation.matching import alone, decide, initial_code, is_early
 from tallystick.merchant.reconciliation.reading import Reading
 from tallystick.ports.database import Database, Record, Statements, Transaction
 
@@ -115,8 +115,11 @@ async def decide_page(database: Database, run: Compared, at: datetime) -> int:
         rows = await tx.rows(SQL.page_of_differences, *run.key, PAGE_PAYMENTS)
         payments = [row["payment"] for row in rows]
         if payments:
-            decided = [decide(settled, order, run.day) for settled, order in await _load(tx, run, payments)]
-            await _store(tx, run, decided, at)
+            loaded = await _load(tx, run, payments)
+            await _store(tx, run, [decide(settled, order, run.day) for settled, order in loaded], at)
+            early = sorted(settled.payment for settled, order in loaded if is_early(settled, order, run.day))
+            if early and not run.dry_run:
+                await tx.execute(SQL.insert_early, run.key.merchant_id, run.connection_id, early)
             await tx.execute(SQL.delete_differences, *run.key, payments)
     return len(payments)
 

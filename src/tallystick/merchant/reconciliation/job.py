@@ -18,6 +18,7 @@ import msgspec
 from tallystick.kernel.identifiers import new_id
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.cases.cases import Found, open_cases
+from tallystick.merchant.gateways.port import Connection
 from tallystick.merchant.reconciliation.comparing import (
     Compared,
     RunKey,
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 PREFIX: Final = "rec"
 READY_S: Final = 30 * 60  # after the day's end: the gateway closes it ten minutes after
-DAYS_BACK_MAX: Final = 31  # a service that was away for longer is told by hand which days to reconcile
+DAYS_BACK: Final = 31  # in which a day without a run is noticed, whoever asked for those around it
 SCHEDULE_EVERY: Final = timedelta(seconds=60)
 SCHEDULED_MAX: Final = 100
 PAUSE_S: Final = 1.0
@@ -103,11 +104,10 @@ class Reconciler:
         return 1
 
     async def schedule(self) -> None:
-        """Ask for a run of every day that is over and has none."""
+        """Ask for a run of every day that is over and has none, the oldest first."""
         at = self._clock.now()
         newest = (at - timedelta(days=1, seconds=READY_S)).date()
-        days = [newest - timedelta(days=back) for back in range(DAYS_BACK_MAX)]
-        for row in await self._database.rows(SQL.days_to_schedule, days, SCHEDULED_MAX):
+        for row in await self._database.rows(SQL.days_to_schedule, newest, DAYS_BACK, SCHEDULED_MAX):
             await request_run(
                 self._database,
                 RunKey(row["merchant_id"], new_id(PREFIX, at, self._entropy)),
@@ -137,6 +137,7 @@ class Reconciler:
         assert connection is not None, "connections are disabled, never deleted"
         at = self._clock.now()
         if run.state == "due":
+            await self._look_back(run, connection, at)
             await self._taker.take(run, connection, at)
             await self._compare(run)
         compared = await self._compared(run)
@@ -154,6 +155,26 @@ class Reconciler:
                 place = reached
                 await self._keep(run)
         await self._finish(run)
+
+    async def _look_back(self, run: Held, connection: Connection, at: datetime) -> None:
+        """Days whose reports the gateway has corrected since are compared again, before this one: its file goes on from
+        theirs. Raises NotYet."""
+        if run.source != "gateway" or run.number > 1 or run.dry_run:
+            return
+        day = await self._taker.corrected(run, connection)
+        if day is not None:
+            await request_corrected(
+                self._database,
+                run.key.merchant_id,
+                run.connection_id,
+                day,
+                at,
+                self._entropy,
+                requested_by="correction",
+            )
+        due = await self._database.rows(SQL.corrections_due, run.key.merchant_id, run.connection_id, run.business_date)
+        if due:
+            raise NotYet(f"the gateway has corrected its reports: {due[0]['business_date']} is compared again first")
 
     async def _compare(self, run: Held) -> None:
         """The first look at all lines, in one transaction."""
@@ -263,7 +284,14 @@ async def request_run(
 
 
 async def request_corrected(
-    database: Database, merchant_id: str, connection_id: str, day: date, at: datetime, entropy: Entropy
+    database: Database,
+    merchant_id: str,
+    connection_id: str,
+    day: date,
+    at: datetime,
+    entropy: Entropy,
+    *,
+    requested_by: str = "api",
 ) -> None:
     """Ask for new runs of a day and of those after it: the gateway has corrected its reports. There is none of a day
     whose run has not ended: it is to be asked for again then.
@@ -277,7 +305,7 @@ async def request_corrected(
             row["business_date"],
             "gateway",
             False,
-            "api",
+            requested_by,
             at,
             row["number"] + 1,
         )

@@ -61,6 +61,15 @@ def decide(settled: Settled, order: SoldOrder | None, day: Day) -> Decided:
     return Decided(codes, tuple(found))
 
 
+def is_early(settled: Settled, order: SoldOrder | None, day: Day) -> bool:
+    """Whether a charge was told before its order counts as paid: the file of that later day must not tell of it again.
+    Pure.
+    """
+    if order is None or not any(line.category == "charge" for line in settled.lines):
+        return False
+    return order.paid_at is None or order.paid_at >= day.ends_at
+
+
 def _by_a_person(found: Finding) -> Finding:
     """Where there is no gateway to ask, nothing is done by itself."""
     return msgspec.structs.replace(found, resolution="case") if found.resolution == "automatic" else found

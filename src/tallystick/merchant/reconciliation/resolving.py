@@ -32,6 +32,7 @@ from tallystick.ports.entropy import Entropy
 
 PAGE_MISMATCHES: Final = 50
 CALLS_MAX: Final = 8  # payments retrieved side by side
+PARKED_MAX: Final = 5  # webhooks named in a case
 HOLD: Final[Mapping[str, HoldReason]] = MappingProxyType(
     {
         "paid_but_missing": "paid_but_missing",
@@ -82,6 +83,7 @@ class Resolver:
                 return await self._decide(run, connection, row)
 
         outcomes = await asyncio.gather(*(decided(row) for row in rows))
+        outcomes = await self._with_parked(run, rows, outcomes)
         for row, outcome in zip(rows, outcomes, strict=True):
             await self._store(run, row, outcome)
         return (rows[-1]["reconciliation_id"], rows[-1]["code"], rows[-1]["subject"]) if rows else None
@@ -113,6 +115,27 @@ class Resolver:
         codes: dict[str, str] = {"requires_capture": "authorised_there", "canceled": "voided_there"}
         code = codes.get(found.status) or str(row["code"])
         return Outcome("case", code, _learnt(run, row, found), details={"gateway": f"says {found.status}"})
+
+    async def _with_parked(self, run: HeldRun, rows: Sequence[Record], outcomes: list[Outcome]) -> list[Outcome]:
+        """Cases of unknown payments name the webhooks that came for them and fitted no order (RULES §11)."""
+        unknown = {
+            row["order_id"]
+            for row, outcome in zip(rows, outcomes, strict=True)
+            if outcome.code == "unknown_payment" and row["order_id"]
+        }
+        if not unknown:
+            return outcomes
+        found: dict[str, list[str]] = {}
+        for parked in await self._database.rows(
+            SQL.parked_webhooks, run.key.merchant_id, run.connection_id, sorted(unknown), PARKED_MAX
+        ):
+            found.setdefault(parked["order_id"], []).append(f"{parked['event_id']} {parked['type']}")
+        return [
+            msgspec.structs.replace(outcome, details=outcome.details | {"parked": ", ".join(found[row["order_id"]])})
+            if outcome.code == "unknown_payment" and row["order_id"] in found
+            else outcome
+            for row, outcome in zip(rows, outcomes, strict=True)
+        ]
 
     async def _retrieve(self, connection: Connection, row: Record) -> PaymentFound | None:
         """The payment as it is; None where the gateway has none. Raises NotYet."""

@@ -62,16 +62,44 @@ SELECT r.merchant_id, r.reconciliation_id, r.connection_id, r.business_date, r.s
  LIMIT $3::int;
 
 -- days_to_schedule
--- Connections that have no run of their gateway's for a day that lies after their making.
+-- Days for which a connection has no run of its gateway's, the oldest first: of the last weeks, and however long the service was away all
+-- since the newest that it asked for by itself.
 SELECT c.merchant_id, c.connection_id, d.day
   FROM connection c
- CROSS JOIN unnest($1::date[]) AS d(day)
- WHERE c.disabled_at IS NULL AND c.created_at < d.day + 1
+ CROSS JOIN LATERAL (
+       SELECT max(s.business_date) AS day FROM reconciliation s
+        WHERE s.merchant_id = c.merchant_id AND s.connection_id = c.connection_id AND s.source = 'gateway' AND NOT s.dry_run
+          AND s.requested_by = 'schedule') AS asked
+ CROSS JOIN LATERAL (
+       SELECT g.at::date AS day
+         FROM generate_series(greatest((c.created_at AT TIME ZONE 'UTC')::date,
+                                       least($1::date - $2::int, coalesce(asked.day + 1, '1970-01-01')))::timestamp,
+                              $1::date::timestamp, interval '1 day') AS g(at)) AS d
+ WHERE c.disabled_at IS NULL
    AND NOT EXISTS (SELECT FROM reconciliation r
                     WHERE r.merchant_id = c.merchant_id AND r.connection_id = c.connection_id AND r.business_date = d.day
                       AND r.source = 'gateway' AND NOT r.dry_run)
- ORDER BY c.merchant_id, c.connection_id, d.day
- LIMIT $2::int;
+ ORDER BY d.day, c.merchant_id, c.connection_id
+ LIMIT $3::int;
+
+-- files_compared
+-- The files of a connection's days before one, as they were compared last, the newest day first: what is corrected has a higher revision.
+SELECT r.business_date, f.currency, f.revision
+  FROM reconciliation r
+  JOIN settlement_file f ON (f.merchant_id, f.reconciliation_id) = (r.merchant_id, r.reconciliation_id)
+ WHERE r.merchant_id = $1::text AND r.connection_id = $2::text AND r.business_date < $3::date AND r.business_date >= $3::date - $4::int
+   AND r.source = 'gateway' AND NOT r.dry_run AND NOT r.superseded AND r.finished_at IS NOT NULL
+   AND f.currency IS NOT NULL AND f.revision IS NOT NULL
+ ORDER BY f.currency, r.business_date DESC, f.number;
+
+-- corrections_due
+-- Earlier days of a connection that are to be compared again.
+SELECT r.business_date
+  FROM reconciliation r
+ WHERE r.merchant_id = $1::text AND r.connection_id = $2::text AND r.business_date < $3::date AND r.source = 'gateway' AND NOT r.dry_run
+   AND r.number > 1 AND r.due_at IS NOT NULL
+ ORDER BY r.business_date
+ LIMIT 1;
 
 -- due_runs
 -- Runs that are due and that nobody holds, the oldest day first, so that what is carried over meets its next day; read without locks.
@@ -148,7 +176,7 @@ SELECT f.sequence, f.closing_minor, r.business_date,
   FROM settlement_file f
   JOIN reconciliation r ON (r.merchant_id, r.reconciliation_id) = (f.merchant_id, f.reconciliation_id)
  WHERE f.merchant_id = $1::text AND f.connection_id = $2::text AND f.currency = $3::text AND f.state = 'accepted'
-   AND f.sequence IS NOT NULL AND r.source = $5::text AND NOT r.dry_run AND NOT r.superseded AND r.business_date < $4::date
+   AND f.sequence > 0 AND r.source = $5::text AND NOT r.dry_run AND NOT r.superseded AND r.business_date < $4::date
  ORDER BY r.business_date DESC
  LIMIT 1;
 
@@ -232,6 +260,18 @@ SELECT m.reconciliation_id, m.code, m.subject, m.payment, m.order_id, m.attempt,
    AND (m.reconciliation_id, m.code, m.subject) > ($5::text, $6::text, $7::text)
  ORDER BY m.reconciliation_id, m.code, m.subject
  LIMIT $8::int;
+
+-- parked_webhooks
+-- Webhooks that came for orders of these names and fitted none, a few of each: what they tell belongs to the payments.
+SELECT wanted.order_id, i.event_id, i.type
+  FROM unnest($3::text[]) AS wanted(order_id)
+ CROSS JOIN LATERAL (
+       SELECT i.event_id, i.type
+         FROM inbox i
+        WHERE i.merchant_id = $1::text AND i.connection_id = $2::text AND i.state IN ('parked', 'failed') AND i.order_id = wanted.order_id
+        ORDER BY i.event_id
+        LIMIT $4::int) AS i
+ ORDER BY wanted.order_id, i.event_id;
 
 -- settle_mismatch
 -- What became of a mismatch; one that somebody else has settled meanwhile is left alone.

@@ -5,8 +5,8 @@ COPY settlement_line (merchant_id, reconciliation_id, line_id, created_at, curre
 
 -- find_differences
 -- The payments of a day that do not fit at the first look: all lines of a payment netted, beside the orders that were paid on that
--- day. What fits is one charge, as captured, at the agreed fee, on the day itself, and at most one refund, as we know it; everything
--- else is decided one by one (matching.decide). Set by set, in both directions.
+-- day. What fits is one charge, as captured, at the agreed fee, on the day itself, that no earlier file told of, and at most one refund,
+-- as we know it; everything else is decided one by one (matching.decide). Set by set, in both directions.
 INSERT INTO settlement_difference (merchant_id, reconciliation_id, payment)
 WITH netted AS (
     SELECT l.payment, count(*) AS lines,
@@ -45,6 +45,7 @@ SELECT $1::text, $2::text, coalesce(n.payment, s.payment_intent)
             AND NOT s.overpaid AND n.captured_minor = s.amount_captured_minor
             AND n.first_at >= $4::timestamptz AND n.last_at < $5::timestamptz
             AND n.refund IS DISTINCT FROM n.charge
+            AND n.payment NOT IN (SELECT e.payment FROM settled_early e WHERE e.merchant_id = $1::text AND e.connection_id = $3::text)
             AND n.refunded_minor = s.amount_refunded_minor
             AND (n.refunds = 0  -- facts are looked up for the few that were refunded, and not carried along for all
                  OR (SELECT o.facts #>> ARRAY['attempts', s.number::text, 'refunds', n.refund, 'amount_minor']
@@ -139,6 +140,13 @@ SELECT $1::text, $2::text, m.code, m.subject, $3::text, m.payment, m.order_id, m
        resolution text, state text, wait_until date, details jsonb)
  ORDER BY m.code, m.subject
     ON CONFLICT (merchant_id, reconciliation_id, code, subject) DO NOTHING;
+
+-- insert_early
+-- Payments whose charge was told before their order was stored PAID.
+INSERT INTO settled_early (merchant_id, connection_id, payment)
+SELECT $1::text, $2::text, early.payment FROM unnest($3::text[]) AS early(payment)
+ ORDER BY early.payment
+    ON CONFLICT (merchant_id, connection_id, payment) DO NOTHING;
 
 -- delete_differences
 -- These payments are decided.

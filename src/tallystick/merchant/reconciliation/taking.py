@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from typing import IO, Final, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
@@ -28,6 +29,7 @@ SQL = Statements.beside(__file__, "runs.sql")
 LEASE_S: Final = 1_200.0  # longer than the longest transaction and the longest download
 SPOOL_BYTES: Final = 8 * 1024 * 1024  # of a file are kept in memory; what is longer goes to disk
 LINES_KEY: Final = "settlement_line_pkey"
+CORRECTED_DAYS_MAX: Final = 31  # a correction of an older day is to be asked for
 
 
 class Reports(Protocol):
@@ -98,12 +100,37 @@ class Taker:
             if number in known:
                 continue
             with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
+                told = Manifest(currency=currency)
                 try:
-                    manifest = await self._fetch(run, connection, currency, file)
+                    told, digest = await self._fetch(run, connection, currency, file)
+                    manifest = _checked(told, digest, run, currency)
                 except FileDamaged as damaged:
-                    await self._refuse(run, connection, number, Manifest(currency=currency), file, damaged, at)
+                    refused = Manifest(currency=currency, revision=told.revision)
+                    await self._refuse(run, connection, number, refused, file, damaged, at)
                     continue
                 await self._take_in(run, connection, number, file, manifest, at, currency)
+
+    async def corrected(self, run: Held, connection: Connection) -> date | None:
+        """The first of the days before this run's whose report was corrected since it was compared; None where there is
+        none. A correction rewrites all reports from its day on, so the day before tells whether there was one. Raises
+        NotYet.
+        """
+        rows = await self._database.rows(
+            SQL.files_compared, run.key.merchant_id, run.connection_id, run.business_date, CORRECTED_DAYS_MAX
+        )
+        first: date | None = None
+        for currency in sorted({row["currency"] for row in rows}):
+            for row in (row for row in rows if row["currency"] == currency):
+                day = row["business_date"]
+                key = f"revision:{run.key.reconciliation_id}:{currency}:{day}:{run.generation}"
+                report = await self._reports.report(connection, day, currency, key)
+                if not isinstance(report, Done):
+                    raise NotYet(_why(f"the report of {currency}", report))
+                manifest = report.value.manifest
+                if manifest is None or (manifest.revision or 0) <= row["revision"]:
+                    break
+                first = min(first or day, day)
+        return first
 
     async def _currencies(self, run: Held, connection: Connection) -> list[str]:
         """In which there may be a report: those of the account, and those in which we sold. Raises NotYet."""
@@ -113,8 +140,8 @@ class Taker:
         sold = await self._database.rows(SQL.currencies_sold, run.key.merchant_id, run.connection_id)
         return sorted({*answer.value, *(row["currency"] for row in sold)})
 
-    async def _fetch(self, run: Held, connection: Connection, currency: str, file: IO[bytes]) -> Manifest:
-        """The report of a currency, in `file`. Raises NotYet and FileDamaged."""
+    async def _fetch(self, run: Held, connection: Connection, currency: str, file: IO[bytes]) -> tuple[Manifest, str]:
+        """The report of a currency, in `file`: what it says of itself, and its SHA-256. Raises NotYet, FileDamaged."""
         key = f"report:{run.key.reconciliation_id}:{currency}:{run.generation}"
         report = await self._reports.report(connection, run.business_date, currency, key)
         if not isinstance(report, Done):
@@ -122,17 +149,7 @@ class Taker:
         digest = await self._reports.download(connection, report.value.file, file)
         if not isinstance(digest, Done):
             raise NotYet(_why(f"the file of {currency}", digest))
-        manifest = report.value.manifest or Manifest(currency=currency)
-        if manifest.sha256 is not None and manifest.sha256.lower() != digest.value:
-            raise FileDamaged("hash")
-        if manifest.currency != currency:
-            raise FileDamaged("currency")
-        if manifest.day is not None and manifest.day != run.business_date:
-            raise FileDamaged("date")
-        return Manifest(
-            **{name: getattr(manifest, name) for name in manifest.__struct_fields__ if name != "sha256"},
-            sha256=digest.value,
-        )
+        return report.value.manifest or Manifest(currency=currency), digest.value
 
     async def _take_in(
         self,
@@ -214,6 +231,17 @@ class Taker:
                 details={"reason": str(damaged), "damage": damaged.damage, "reconciliation": run.key.reconciliation_id},
             )
             await open_cases(tx, [found], at, self._entropy)
+
+
+def _checked(manifest: Manifest, sha256: str, run: Held, currency: str) -> Manifest:
+    """The manifest, if it is that of the file, of the day and of the currency. Raises FileDamaged."""
+    if manifest.sha256 is not None and manifest.sha256.lower() != sha256:
+        raise FileDamaged("hash")
+    if manifest.currency != currency:
+        raise FileDamaged("currency")
+    if manifest.day is not None and manifest.day != run.business_date:
+        raise FileDamaged("date")
+    return msgspec.structs.replace(manifest, sha256=sha256)
 
 
 async def _pieces(database: Database, key: RunKey) -> AsyncIterator[bytes]:

@@ -9,7 +9,7 @@ GRANT USAGE ON SCHEMA public TO tallystick_merchant;
 GRANT SELECT ON schema_version TO tallystick_merchant;
 
 -- Append-only: what happened is neither changed nor taken back.
-GRANT SELECT, INSERT ON timeline, message, settlement_file TO tallystick_merchant;
+GRANT SELECT, INSERT ON timeline, message, settlement_file, settled_early TO tallystick_merchant;
 GRANT SELECT, INSERT ON audit_entry, audit_outcome TO tallystick_merchant;
 GRANT INSERT ON delivery_attempt, audit TO tallystick_merchant;
 
@@ -41,7 +41,7 @@ GRANT SELECT, INSERT ON pii.access TO tallystick_pii;
 -- People and tools that look. Not for them: keys, signing secrets, stored answers, webhooks as they came, personal data.
 GRANT USAGE ON SCHEMA public TO tallystick_reader;
 GRANT SELECT ON schema_version, connection, connection_watch, orders, attempt, timeline, errand, refund, cases, case_proposal, audit,
-    reconciliation, settlement_file, settlement_line, settlement_difference, mismatch, fee_contract, message, delivery,
+    reconciliation, settlement_file, settlement_line, settlement_difference, settled_early, mismatch, fee_contract, message, delivery,
     delivery_attempt, endpoint_health, dead_letter_alert, redrive, sandbox_clock, audit_entry, audit_outcome TO tallystick_reader;
 GRANT SELECT (merchant_id, name, return_origins, late_policy, stock_url, created_at) ON merchant TO tallystick_reader;
 GRANT SELECT (merchant_id, connection_id, event_id, type, order_id, state, error, tries, due_at, received_at) ON inbox TO tallystick_reader;
