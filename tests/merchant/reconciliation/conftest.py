@@ -387,7 +387,7 @@ class Books:
     async def next_day(self, **changes: Any) -> None:
         """A day goes by; the gateway's report follows the one before."""
         then = SettlingGateway()
-        for name in ("lines", "raw", "sequence", "opening", "day", "revision"):
+        for name in ("lines", "raw", "manifest", "sequence", "opening", "day", "revision"):
             setattr(then, name, getattr(self.gateway, name))
         self.gateway.days[then.day] = then
         self.gateway.revision = 1

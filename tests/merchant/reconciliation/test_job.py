@@ -261,6 +261,23 @@ async def test_the_case_of_an_unknown_payment_names_the_webhooks_that_came_for_i
     ]
 
 
+async def test_days_without_a_report_do_not_break_the_chain(books: Books, files: Files) -> None:
+    """A gateway writes none for an account that is idle: no sequence, and no sums. The next one follows the last."""
+    books.gateway.lines.append(row(books, files, 1, await books.order(1)))
+    payout = {"gross": "-24.39", "fee": "0.00", "net": "-24.39", "payment_intent_id": "", "charge_id": ""}
+    books.gateway.lines.append(row(books, files, 2, "", reporting_category="payout", **payout))
+    await books.run()
+    for _ in range(2):
+        await books.next_day()
+        books.gateway.sequence = 0
+        books.gateway.manifest = {"sequence": 0, "revision": 0}
+        await books.run()
+    await books.next_day()
+    books.gateway.sequence, books.gateway.manifest = 2, {}
+    await books.run()
+    assert [each["state"] for each in await books.rows("SELECT state FROM settlement_file")] == ["accepted"] * 4
+
+
 async def test_a_report_that_is_not_ready_is_asked_for_again(books: Books, files: Files) -> None:
     books.gateway.trouble = [400]
     await books.run()

@@ -73,7 +73,7 @@ SELECT c.merchant_id, c.connection_id, d.day
  CROSS JOIN LATERAL (
        SELECT g.at::date AS day
          FROM generate_series(greatest((c.created_at AT TIME ZONE 'UTC')::date,
-                                       least($1::date - $2::int, coalesce(asked.day + 1, '1970-01-01')))::timestamp,
+                                       least($1::date - $2::int, coalesce(asked.day + 1, $1::date)))::timestamp,
                               $1::date::timestamp, interval '1 day') AS g(at)) AS d
  WHERE c.disabled_at IS NULL
    AND NOT EXISTS (SELECT FROM reconciliation r
