@@ -383,7 +383,7 @@ class Clock(SystemClock):
         return datetime(2026, 11, 27, 3, tzinfo=UTC)
 
 class Keys:
-    def read(self, reference):
+    async def read(self, reference):
         return "sk_test_of_no_value"
 
 async def work(dsn):
