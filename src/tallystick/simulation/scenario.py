@@ -29,17 +29,17 @@ SCENARIOS: Final[Mapping[str, Mapping[str, int]]] = {
         "challenge_twice": 2,
         "bank_timeout_approved": 2,
     },
-    "expiry": {"comes_late": 6, "abandons": 2, "bank_late": 2, "challenge_left": 1, "bank_after_cancel": 1},
+    "expiry": {"comes_late": 6, "abandons": 2, "bank_late": 3, "challenge_left": 1, "bank_after_cancel": 3},
     "sdk": {"sdk_charge": 4, "sdk_capture": 3, "sdk_cancel": 2, "sdk_bank": 3, "pays": 1},
     "bank": {
-        "bank_late": 3,
+        "bank_late": 4,
         "bank_timeout_approved": 3,
         "bank_timeout_declined": 3,
-        "bank_after_cancel": 3,
+        "bank_after_cancel": 5,
         "sdk_bank": 3,
     },
     "refunds": {"sdk_refund": 4, "shop_refunds": 5, "pays": 1},
-    "again": {"pays_again": 6, "comes_late": 2, "bank_after_cancel": 1, "bank_timeout_approved": 1},
+    "again": {"pays_again": 6, "comes_late": 2, "bank_after_cancel": 2, "bank_timeout_approved": 1},
 }
 MIXED: Final = {shopper: share for shares in SCENARIOS.values() for shopper, share in shares.items()}
 
@@ -73,9 +73,9 @@ BROADER: Final[Mapping[str, tuple[Mapping[str, int], Breadth]]] = {
             acts_at_once=2,
             acts={
                 "bad_day": 6,
-                "notifications_disabled": 2,
-                "notification_secret_rotation": 2,
-                "redrive_of_notifications": 3,
+                "notifications_disabled": 3,
+                "notification_secret_rotation": 3,
+                "redrive_of_notifications": 6,
             },
         ),
     ),
@@ -99,12 +99,12 @@ BROADER: Final[Mapping[str, tuple[Mapping[str, int], Breadth]]] = {
         {"pays": 4, "comes_late": 2, "abandons": 1, "sdk_capture": 2, "bank_wrong_amount": 1, "shop_refunds": 1},
         Breadth(
             webhook_schedule_s="0,5",
-            acts={"endpoint_disabled": 3, "secret_rotated_at_once": 2, "redrive_of_webhooks": 4},
+            acts={"endpoint_disabled": 3, "secret_rotated_at_once": 3, "redrive_of_webhooks": 8},
         ),
     ),
 }
 NAMES: Final = (*SCENARIOS, *BROADER)
-BROADER_SHARE: Final = 0.4
+BROADER_SHARE: Final = 0.5
 NARROW: Final = Breadth(acts={})
 EVERYTHING: Final = Breadth(
     listens=True,

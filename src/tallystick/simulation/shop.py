@@ -30,7 +30,7 @@ HOOKS_URL: Final = "https://hooks.tallystick.example"
 HOOKS_HOST: Final = HOOKS_URL.removeprefix("https://")
 
 BAD_SHARE: Final = 0.85  # of what comes on a bad day; the rest gets through, so that order and number vary
-STOCK_SHARE: Final = 0.35  # of the stock's questions that are not answered, while there are faults
+STOCK_SHARE: Final = 0.6  # of the stock's questions that are not answered, while there are faults
 AVAILABLE_SHARE: Final = 0.6
 DRIP_S: Final = 6.0
 DRIPS: Final = 4  # together longer than any deadline for an answer
@@ -89,8 +89,11 @@ class ShopServer:
         return Service(self._serve, ())
 
     def bad_day(self, path: str, kind: str, seconds: float) -> None:
-        """From now on something goes wrong with most of what comes to `path`."""
-        self.days[path] = Day(kind, self._world.loop.now_s + seconds)
+        """From now on something goes wrong with most of what comes to `path`. A bad day that lasts longer goes on: cut
+        short by the next one, hardly a notification would live to be a dead letter."""
+        until_s = self._world.loop.now_s + seconds
+        if path not in self.days or self.days[path].until_s < until_s:
+            self.days[path] = Day(kind, until_s)
 
     @property
     def well_at_s(self) -> float:

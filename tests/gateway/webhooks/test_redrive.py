@@ -181,6 +181,18 @@ async def test_what_dies_after_it_was_made_is_no_part_of_it(
     assert await redrives.count(Filter()) == 3
 
 
+async def test_what_died_by_a_clock_ahead_of_ours_is_dead_all_the_same(
+    bench: Any, letters: DeadLetters, redrives: Redrives
+) -> None:
+    """RULES §14: clocks are wrong by up to ten minutes."""
+    await _die(bench, 3)
+    bench.clock.ahead_s -= 600
+    made = await redrives.create(Filter(), rate_max=10, by="ada")
+    assert made.matched == await redrives.count(Filter()) == 3
+    assert (await _finish(bench, letters, redrives, made.id))[-1] == 3
+    assert await redrives.count(Filter()) == 0
+
+
 async def test_canceled_it_stops_where_it_is(bench: Any, letters: DeadLetters, redrives: Redrives) -> None:
     await _die(bench, 4)
     made = await redrives.create(Filter(endpoint="we_1"), rate_max=3, by="ada")

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from tallystick.gateway.webhooks.listeners import SQL
 from tallystick.kernel.delivery.protocol import EndpointKey
-from tallystick.kernel.delivery.redrive import Filter, Letter, Place
+from tallystick.kernel.delivery.redrive import Dead, Filter, Letter, Place
 from tallystick.kernel.delivery.states import OUR_FAULTS
 from tallystick.ports.database import Database, Record, Transaction
 
@@ -69,10 +69,10 @@ class DeadLetters:
         rows = await self._database.rows(SQL.attempts_of_delivery, found[0].account, id)
         return found[0], [_attempt(row) for row in rows]
 
-    async def count(self, filter: Filter) -> int:
+    async def count(self, filter: Filter) -> Dead:
         """How many fit."""
         [row] = await self._database.rows(SQL.count_dead_letters, *_fits(filter))
-        return int(row["letters"])
+        return Dead(row["letters"], row["last_at"])
 
     async def next(self, tx: Transaction, filter: Filter, after: Place, letters_max: int) -> Sequence[Letter]:
         """Those that fit and come next in the order of dying."""

@@ -133,8 +133,8 @@ SELECT d.owner_id, d.livemode, d.id, d.endpoint, d.finished_at
  LIMIT $14::int;
 
 -- count_dead_letters
--- How many dead letters fit what is given.
-SELECT count(*)::int AS letters
+-- How many dead letters fit what is given, and when the last of them died.
+SELECT count(*)::int AS letters, max(d.finished_at) AS last_at
   FROM delivery d
   LEFT JOIN event e ON (e.account_id, e.livemode, e.id) = (d.owner_id, d.livemode, d.message)
  WHERE d.state = 'dead'

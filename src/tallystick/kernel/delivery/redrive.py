@@ -71,11 +71,18 @@ class Letter(NamedTuple):
     endpoint: EndpointKey
 
 
+class Dead(NamedTuple):
+    """How many dead letters there are, and when the last of them died, by the clock of whoever saw it die."""
+
+    count: int
+    last_at: datetime | None
+
+
 class Letters(Protocol):
     """The dead letters of the service that uses the engine: it knows what types there are, and of what."""
 
-    async def count(self, filter: Filter) -> int:
-        """How many fit."""
+    async def count(self, filter: Filter) -> Dead:
+        """Those that fit."""
         ...
 
     async def next(self, tx: Transaction, filter: Filter, after: Place, letters_max: int) -> Sequence[Letter]:
@@ -108,18 +115,19 @@ class Redrives:
 
     async def count(self, filter: Filter) -> int:
         """What a redrive would concern now: the dry run."""
-        return await self._letters.count(filter)
+        return (await self._letters.count(filter)).count
 
     async def create(self, filter: Filter, *, rate_max: int, by: str) -> Redrive:
         """Begin a redrive of what is dead now and fits."""
         assert 1 <= rate_max <= RATE_MAX
         at = self._clock.now()
+        dead = await self._letters.count(filter)
         made = Redrive(
             id=new_id("rdr", at, self._entropy),
             state=RUNNING,
-            filter=_before(filter, at),
+            filter=_until(filter, at, dead.last_at),
             rate_max=rate_max,
-            matched=await self._letters.count(_before(filter, at)),
+            matched=dead.count,
             redriven=0,
             created_by=by,
             created_at=at,
@@ -191,12 +199,15 @@ class Redriver:
             log.info("redrive %s is done: %d dead letters", row["id"], row["redriven"] + redriven)
 
 
+INSTANT: Final = timedelta(microseconds=1)
 FIRST: Final = Place(datetime(1970, 1, 1, tzinfo=UTC), "", "")
 
 
-def _before(filter: Filter, at: datetime) -> Filter:
-    """Without an end of its own it ends now: what it redrives may die again behind it."""
-    return msgspec.structs.replace(filter, until=at if filter.until is None else min(filter.until, at))
+def _until(filter: Filter, at: datetime, last_at: datetime | None) -> Filter:
+    """Without an end of its own it ends now, for what it redrives may die again behind it; or, where a clock ahead of
+    ours has seen a letter die, behind that one: it is dead, whatever the clocks say."""
+    end = at if last_at is None else max(at, last_at + INSTANT)
+    return msgspec.structs.replace(filter, until=end if filter.until is None else min(filter.until, end))
 
 
 def _filter(row: Record) -> Filter:

@@ -77,8 +77,8 @@ SELECT d.owner_id, d.livemode, d.id, d.message, d.endpoint, d.reason, d.tries, d
  LIMIT $12::int;
 
 -- count_dead_letters
--- How many notifications whose tries are exhausted fit what is given.
-SELECT count(*)::int AS letters
+-- How many notifications whose tries are exhausted fit what is given, and when the last of them died.
+SELECT count(*)::int AS letters, max(d.finished_at) AS last_at
   FROM delivery d
   LEFT JOIN message m ON (m.owner_id, m.id, m.api_version) = (d.owner_id, d.message, d.api_version)
  WHERE d.state = 'dead'
