@@ -71,7 +71,7 @@ class Letter(NamedTuple):
     endpoint: EndpointKey
 
 
-class Dead(NamedTuple):
+class Dead(Struct, frozen=True):
     """How many dead letters there are, and when the last of them died, by the clock of whoever saw it die."""
 
     count: int
