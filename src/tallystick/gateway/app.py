@@ -27,6 +27,8 @@ from tallystick.gateway.checkout.commands import Checkout
 from tallystick.gateway.checkout.worker import Expiry
 from tallystick.gateway.console.letters import LetterPages
 from tallystick.gateway.console.routes import console_routes, console_views
+from tallystick.gateway.customers import api as customers_api
+from tallystick.gateway.customers.commands import Customers
 from tallystick.gateway.disputes import api as disputes_api
 from tallystick.gateway.disputes.commands import Disputes
 from tallystick.gateway.disputes.worker import Contests
@@ -233,7 +235,6 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         typed=TypedCards(acquirer, vault, entropy, retention_s=settings.card_retention_s),
         guard=guard,
     )
-    cards = Cards(database, idempotency, acquirer, clock, entropy)
     endpoints = Endpoints(
         database, idempotency, clock, entropy, names=ports.names, loopback=settings.webhooks_to_loopback
     )
@@ -247,7 +248,8 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         *balance_api.routes(reads),
         *reporting_api.routes(reports, reads, clock),
         *checkout_api.routes(checkout, reads),
-        *cards_api.routes(cards, reads),
+        *cards_api.routes(Cards(database, idempotency, acquirer, clock, entropy), reads),
+        *customers_api.routes(Customers(database, idempotency, vault, clock, entropy), reads),
         *webhooks_api.routes(endpoints, reads),
     ]
     keyed = Keyed(idempotency, database, clock)

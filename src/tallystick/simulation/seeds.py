@@ -26,7 +26,7 @@ from tallystick.simulation.ports import EPOCH
 from tallystick.simulation.scenario import Scenario, scenario_of
 from tallystick.simulation.shoppers import Outsiders
 from tallystick.simulation.weather import Weather
-from tallystick.simulation.world import Told, World
+from tallystick.simulation.world import SECURITY_CODE, Told, World
 
 HORIZON_S: Final = 30 * 86400.0  # every timer of ours has ended by then, or it never will
 SETTLE_STATEMENTS_MAX: Final = (
@@ -73,8 +73,16 @@ class Seeds:
         self._tables = {name: _tables(server) for name, server in self._servers.items()}
         self._run = 0
 
-    def run(self, seed: int, *, scenario: str | None = None, long: bool = False, recording: bool = False) -> SeedReport:
-        """One seed, from an empty database."""
+    def run(
+        self,
+        seed: int,
+        *,
+        scenario: str | None = None,
+        long: bool = False,
+        recording: bool = False,
+        security_code: str = SECURITY_CODE,
+    ) -> SeedReport:
+        """One seed, from an empty database. Whatever `security_code` shoppers type, the story is the same."""
         self._empty()
         plan = scenario_of(seed, name=scenario, long=long)
         loop = VirtualLoop()
@@ -82,6 +90,7 @@ class Seeds:
         world = World(seed, loop, self._servers, self._due_times, recording=recording)
         if long:
             world.faults.weather_every_s *= LONG_WEATHER
+        world.security_code = security_code
         auditor = Auditor()
         breaks: list[Violation] = []
         gc.disable()

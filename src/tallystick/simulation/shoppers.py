@@ -304,7 +304,8 @@ class Outsiders:
         form = _card_form(page)
         if form is None:
             raise Lost("no form for a card")
-        card = {"cc-number": number, "cc-exp": "12 / 34", "cc-csc": "123", "cc-name": "A. Shopper"}
+        card = {"cc-number": number, "cc-exp": "12 / 34", "cc-name": "A. Shopper"}
+        card["cc-csc"] = self._world.security_code
         values = {field.name: card[field.autocomplete] for field in form.fields if field.autocomplete in card}
         try:
             page = await browser.submit(page, form, values)

@@ -20,6 +20,7 @@ from tallystick.simulation.ports import KeptKeyEncryption, KeptSecrets, SeededEn
 
 RESTART_AFTER_S: Final = (0.2, 40.0)
 STORY_LINES_MAX: Final = 20_000
+SECURITY_CODE: Final = "123"
 
 
 class Told(Struct, frozen=True):
@@ -62,6 +63,7 @@ class World:
         self.looks = 0
         self.lock_waits = 0
         self.over = False
+        self.security_code = SECURITY_CODE  # what every shopper types
         self._trace = hashlib.sha256()
         loop.quiet = self.idling.look
         loop.set_task_factory(_adopted)

@@ -13,6 +13,7 @@ from msgspec import Struct
 AWAITS_CHARGE = frozenset({"requires_confirmation", "requires_action", "processing"})
 """Statuses of an intent whose card may still be sent to the acquirer."""
 LOOK_AGAIN = timedelta(minutes=15)  # while a payment is under way: a shopper at the bank takes minutes
+LOOK_DAILY = timedelta(days=1)  # at saved cards: so late is one shredded whose owner's command died after its commit
 AFTER_EXPIRY = timedelta(days=1)  # the last month of a card ends later west of Greenwich
 
 
@@ -33,7 +34,7 @@ def next_look(use: Use | None, at: datetime) -> datetime | None:
         return at + LOOK_AGAIN
     if use.saved:
         kept_until = last_moment(use.exp_month, use.exp_year) + AFTER_EXPIRY
-        return kept_until if kept_until > at else None
+        return min(kept_until, at + LOOK_DAILY) if kept_until > at else None
     return None
 
 

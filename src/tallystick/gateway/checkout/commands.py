@@ -1,6 +1,6 @@
 """The commands of checkout sessions: those of the wire, and those behind the shopper's pages (DESIGN §4)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from tallystick.gateway.acquirers.port import Acquirer, Authentication, Authenti
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
 from tallystick.gateway.card_testing.guard import CardTesting, Try
 from tallystick.gateway.card_testing.limits import WINDOW_S
-from tallystick.gateway.cards.pan import CardEntry
+from tallystick.gateway.cards.pan import CardEntry, expired
 from tallystick.gateway.cards.typed import TypedCards
 from tallystick.gateway.checkout.opening import TTL_MIN_S, opened_session, session_key
 from tallystick.gateway.checkout.parameters import CreateSession, ExpireSession
@@ -23,11 +23,13 @@ from tallystick.gateway.checkout.results import (
     Paid,
     PayResult,
     Processing,
+    SavedCard,
     SessionPage,
     TooMany,
     TryLater,
 )
 from tallystick.gateway.checkout.session import CheckoutSession
+from tallystick.gateway.customers.known import KnownCustomers
 from tallystick.gateway.payments import answering, inputs
 from tallystick.gateway.payments.carrying import Carrying
 from tallystick.gateway.payments.commands import answer_each
@@ -38,6 +40,7 @@ from tallystick.gateway.stripe_wire import errors, objects
 from tallystick.gateway.stripe_wire.call import Call, Reply
 from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.kernel.batching import Batcher
+from tallystick.kernel.columns import columns
 from tallystick.kernel.identifiers import owned_id, owner_of
 from tallystick.kernel.outcomes import Done
 from tallystick.ports.clock import Clock
@@ -45,6 +48,8 @@ from tallystick.ports.database import Database, Record, Statements
 from tallystick.ports.entropy import Entropy
 
 SQL = Statements.beside(__file__)
+
+SAVED_SHOWN_MAX = 5  # the newest; a list to search in is no page to pay on
 
 _INTENT_FIELDS = tuple(f for f in PaymentIntent.__struct_fields__ if f not in ("account_id", "livemode", "id"))
 
@@ -73,6 +78,7 @@ class Checkout:
         self._pages_url = pages_url
         self._ttl_min_s = ttl_min_s
         self._guard = guard
+        self._customers = KnownCustomers(database)
         self._typed = typed or TypedCards(acquirer, None, entropy)
         self._pages: Batcher[Key, SessionPage | None] = Batcher(self._find_pages)
 
@@ -89,9 +95,11 @@ class Checkout:
         owner = session_key(session_id)
         return await self._pages.submit((*owner, session_id)) if owner is not None else None
 
-    async def pay(self, session_id: str, card: CardEntry, *, address: str | None = None) -> PayResult:
-        """Pay with the card that the shopper at `address` typed. Sent twice, it pays once: the second finds the first
-        under way."""
+    async def pay(
+        self, session_id: str, card: CardEntry, *, save: bool = False, address: str | None = None
+    ) -> PayResult:
+        """Pay with the card that the shopper at `address` typed, and save it where the shopper says so and is asked.
+        Sent twice, it pays once: the second finds the first under way."""
         found = await self.page(session_id)
         at = self._clock.now()
         if found is None or (found.session.status == "open" and found.session.expires_at <= at):
@@ -104,7 +112,8 @@ class Checkout:
         wait_s = await self._must_wait(found, Try(intent.account_id, intent.livemode, address=address))
         if wait_s:
             return TooMany(wait_s)
-        method = await self._typed.method(card, intent, at)
+        save = (save and found.session.saves_card) or intent.setup_future_usage is not None
+        method = await self._typed.method(card, intent, at, save=save)
         if not isinstance(method, PaymentMethod):
             return method
         tried = Try(intent.account_id, intent.livemode, method.fingerprint)
@@ -125,6 +134,30 @@ class Checkout:
         if self._guard.session_closed(found.session.decline_count):
             return WINDOW_S
         return await self._guard.admit(tried)
+
+    async def pay_saved(self, session_id: str, method_id: str, *, address: str | None = None) -> PayResult:
+        """Pay with a card that the session's customer has saved. Its security code is not asked for: it was never kept,
+        and a bank that wants more than the card asks for it by 3DS."""
+        found = await self.page(session_id)
+        at = self._clock.now()
+        if found is None or (found.session.status == "open" and found.session.expires_at <= at):
+            return NotOpen("expired")
+        if found.session.status != "open" or not any(card.id == method_id for card in found.saved):
+            return NotOpen(found.session.status)
+        intent = found.intent
+        wait_s = await self._must_wait(found, Try(intent.account_id, intent.livemode, address=address))
+        if wait_s:
+            return TooMany(wait_s)
+        charge_id = owned_id("ch", intent.account_id, at, self._entropy)
+
+        def confirm(payment: Payment) -> inputs.Confirm | None:
+            method = payment.method(method_id)  # as it is now, under the payment's lock
+            if method is None or method.attached_at is None or method.customer != payment.intent.customer:
+                return None
+            return inputs.Confirm(charge_id=charge_id, method=method)
+
+        work = Work(key=_key_of(intent), tell=confirm, methods=(method_id,))
+        return _pay_result(await self._carrying.carry(work))
 
     async def challenge(self, charge_id: str) -> ChallengePage | None:
         """What the simulated bank's page shows; None where no 3DS challenge of that charge was begun."""
@@ -174,6 +207,8 @@ class Checkout:
 
     async def _create(self, call: Call, sent: CreateSession) -> Outcome:
         at = self._clock.now()
+        if sent.customer is not None:
+            await self._customers.check(call.caller, sent.customer)
         opens = opened_session(call.caller, sent, at, self._entropy, ttl_min_s=self._ttl_min_s)
         work = Work(
             key=_key_of(opens.intent),
@@ -221,15 +256,29 @@ class Checkout:
         rows = await self._database.rows(
             SQL.session_pages, [key[0] for key in keys], [key[1] for key in keys], [key[2] for key in keys]
         )
-        found = {(row["account_id"], row["livemode"], row["id"]): _page_of(row) for row in rows}
+        owners = sorted({(row["account_id"], row["livemode"], row["customer"]) for row in rows if row["customer"]})
+        saved: dict[Key, list[SavedCard]] = {owner: [] for owner in owners}
+        for card in await self._database.rows(SQL.saved_cards, *columns(3, owners)) if owners else ():
+            fields = {field: card[field] for field in SavedCard.__struct_fields__}
+            saved[card["account_id"], card["livemode"], card["customer"]].append(SavedCard(**fields))
+        found = {(row["account_id"], row["livemode"], row["id"]): self._page_of(row, saved) for row in rows}
         return [found.get(key) for key in keys]
 
-
-def _page_of(row: Record) -> SessionPage:
-    session = CheckoutSession(**{field: row[field] for field in CheckoutSession.__struct_fields__})
-    fields: dict[str, Any] = {field: row[f"i_{field}"] for field in _INTENT_FIELDS}
-    intent = PaymentIntent(account_id=session.account_id, livemode=session.livemode, id=row["payment_intent"], **fields)
-    return SessionPage(session, intent, row["merchant"], tuple(row["origins"]))
+    def _page_of(self, row: Record, saved: Mapping[Key, Sequence[SavedCard]]) -> SessionPage:
+        session = CheckoutSession(**{field: row[field] for field in CheckoutSession.__struct_fields__})
+        fields: dict[str, Any] = {field: row[f"i_{field}"] for field in _INTENT_FIELDS}
+        owner = (session.account_id, session.livemode)
+        intent = PaymentIntent(account_id=owner[0], livemode=owner[1], id=row["payment_intent"], **fields)
+        cards = saved.get((*owner, session.customer), ()) if session.customer is not None else ()
+        at = self._clock.now()
+        return SessionPage(
+            session,
+            intent,
+            row["merchant"],
+            tuple(row["origins"]),
+            saved=tuple(card for card in cards if not expired(card.exp_month, card.exp_year, at))[:SAVED_SHOWN_MAX],
+            can_save=self._typed.can_save and session.customer is not None,
+        )
 
 
 def _pay_result(outcome: Outcome) -> PayResult:

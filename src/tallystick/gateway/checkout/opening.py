@@ -48,6 +48,8 @@ def opened_session(
         metadata=intent_data.metadata,
         at=at,
         entropy=entropy,
+        customer=sent.customer,
+        setup_future_usage=intent_data.setup_future_usage,
     )
     id = owned_id("cs_live" if caller.livemode else "cs_test", caller.account_id, at, entropy)
     session = CheckoutSession(
@@ -71,6 +73,8 @@ def opened_session(
         client_secret=new_secret(f"{id}_secret", entropy) if sent.page == "embedded_page" else None,
         metadata=_json(merged_metadata({}, sent.metadata)),
         payment_intent_data=_json(intent_data),
+        customer=sent.customer,
+        saves_card=sent.saves_card,
     )
     return Payment(intent=replace(intent, checkout_session=id), session=session)
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from tallystick.gateway.payments.parameters import CAPTURE_METHODS
+from tallystick.gateway.payments.parameters import CAPTURE_METHODS, FUTURE_USAGES
 from tallystick.gateway.stripe_wire import errors
 from tallystick.gateway.stripe_wire.parameters import (
     AMOUNT_MAX,
@@ -63,6 +63,13 @@ class PaymentIntentData(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     capture_method: str = "automatic"
     description: str | None = None
     metadata: Metadata | Literal[""] = field(default_factory=dict)
+    setup_future_usage: str | None = None
+
+
+class SavedPaymentMethodOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether the page asks the shopper to save the card."""
+
+    payment_method_save: str | None = None
 
 
 class CreateSession(Parameters, frozen=True, kw_only=True):
@@ -77,6 +84,8 @@ class CreateSession(Parameters, frozen=True, kw_only=True):
     cancel_url: str | None = None
     return_url: str | None = None
     client_reference_id: str | None = None
+    customer: str | None = None
+    saved_payment_method_options: SavedPaymentMethodOptions = SavedPaymentMethodOptions()
     expires_at: int | None = None
     metadata: Metadata | Literal[""] = field(default_factory=dict)
     payment_intent_data: PaymentIntentData = PaymentIntentData()
@@ -93,6 +102,14 @@ class CreateSession(Parameters, frozen=True, kw_only=True):
             raise errors.invalid_integer("expires_at", self.expires_at)
         check_metadata("metadata", self.metadata)
         check_choice("payment_intent_data[capture_method]", self.payment_intent_data.capture_method, CAPTURE_METHODS)
+        check_choice(
+            "payment_intent_data[setup_future_usage]", self.payment_intent_data.setup_future_usage, FUTURE_USAGES
+        )
+        check_text("customer", self.customer, ID_CHARACTERS_MAX)
+        save = "saved_payment_method_options[payment_method_save]"
+        check_choice(save, self.saved_payment_method_options.payment_method_save, ("enabled", "disabled"))
+        if self.saves_card and self.customer is None:
+            raise errors.invalid(save, "A card can be saved for a `customer` only.")
         check_text("payment_intent_data[description]", self.payment_intent_data.description)
         check_metadata("payment_intent_data[metadata]", self.payment_intent_data.metadata)
 
@@ -100,6 +117,11 @@ class CreateSession(Parameters, frozen=True, kw_only=True):
     def page(self) -> str:
         """The `ui_mode` without synonyms."""
         return UI_MODES[self.ui_mode]
+
+    @property
+    def saves_card(self) -> bool:
+        """Whether the page asks the shopper to save the card."""
+        return self.saved_payment_method_options.payment_method_save == "enabled"
 
     def total(self) -> tuple[int, str]:
         """What is to be paid, in minor units, and its currency in upper case."""

@@ -7,13 +7,26 @@ from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.payments.payment import PaymentIntent
 
 
+class SavedCard(Struct, frozen=True, kw_only=True):
+    """What the page shows of a card that the shopper has saved."""
+
+    id: str
+    brand: str
+    last4: str
+    exp_month: int
+    exp_year: int
+
+
 class SessionPage(Struct, frozen=True):
-    """A session with all that its page shows. `origins` are those that the account has registered."""
+    """A session with all that its page shows. `origins` are those that the account has registered, `saved` the cards of
+    its customer; `can_save`: another one could be saved."""
 
     session: CheckoutSession
     intent: PaymentIntent
     merchant: str
     origins: tuple[str, ...]
+    saved: tuple[SavedCard, ...] = ()
+    can_save: bool = False
 
 
 class ChallengePage(Struct, frozen=True, kw_only=True):

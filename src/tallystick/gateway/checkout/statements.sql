@@ -67,3 +67,12 @@ SELECT i.account_id, i.livemode, i.id, i.id AS payment_intent, i.capture_before_
                       AND r.state IN ('created', 'sent', 'unknown'))
  ORDER BY i.capture_before_at, i.id
  LIMIT $4::int;
+
+-- saved_cards
+-- What the pages of customers show of the cards that they saved, newest first.
+SELECT m.account_id, m.livemode, m.customer, m.id, m.brand, m.last4, m.exp_month, m.exp_year
+  FROM payment_method m
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, customer)
+    ON (m.account_id, m.livemode, m.customer) = (wanted.account_id, wanted.livemode, wanted.customer)
+ WHERE m.attached_at IS NOT NULL
+ ORDER BY m.account_id, m.livemode, m.customer, m.id DESC;

@@ -14,6 +14,8 @@ from tallystick.kernel.card_numbers import could_hold_one
 
 NAME_CHARACTERS_MAX = 100
 EXPIRY_CHARACTERS_MAX = 12
+SAVED = "saved-card"  # names a card that the shopper has saved
+SAVE, YES = "save-card", "yes"
 
 _EXPIRY = re.compile(r"([0-9]{1,2})[^0-9]+([0-9]{2}|[0-9]{4})|([0-9]{2})([0-9]{2}|[0-9]{4})|([0-9])([0-9]{2})")
 
@@ -23,6 +25,7 @@ class Entered(Struct, frozen=True):
 
     expiry: str = ""
     name: str = ""
+    save: bool = False
 
 
 def entered(fields: dict[str, str]) -> Entered:
@@ -31,6 +34,7 @@ def entered(fields: dict[str, str]) -> Entered:
     return Entered(
         "" if could_hold_one(expiry) else expiry[:EXPIRY_CHARACTERS_MAX],
         "" if could_hold_one(name) else name[:NAME_CHARACTERS_MAX],
+        fields.get(SAVE) == YES,
     )
 
 

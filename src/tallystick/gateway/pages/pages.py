@@ -26,6 +26,7 @@ from tallystick.gateway.pages.presenting import (
     problem_of,
     processing,
     received,
+    saving,
     standing,
     to_bank,
 )
@@ -47,7 +48,11 @@ class Checkout(Protocol):
 
     async def page(self, session_id: str) -> SessionPage | None: ...
 
-    async def pay(self, session_id: str, card: CardEntry, *, address: str | None = None) -> PayResult: ...
+    async def pay(
+        self, session_id: str, card: CardEntry, *, save: bool = False, address: str | None = None
+    ) -> PayResult: ...
+
+    async def pay_saved(self, session_id: str, method_id: str, *, address: str | None = None) -> PayResult: ...
 
     async def finish_challenge(self, session_id: str) -> None: ...
 
@@ -95,10 +100,15 @@ class Pages(Struct, frozen=True):
         found = await self._find(place, session_id)
         if found is None:
             return self.answers.refused(404)
-        card = forms.read_card(fields, self.clock.now())
-        if not isinstance(card, CardEntry):
-            return self._mistakes(place, found, request, fields, card)
-        match await self.checkout.pay(session_id, card, address=self.proxies.client(request.scope)):
+        address = self.proxies.client(request.scope)
+        if forms.SAVED in fields:
+            paid = await self.checkout.pay_saved(session_id, fields[forms.SAVED], address=address)
+        else:
+            card = forms.read_card(fields, self.clock.now())
+            if not isinstance(card, CardEntry):
+                return self._mistakes(place, found, request, fields, card)
+            paid = await self.checkout.pay(session_id, card, save=fields.get(forms.SAVE) == forms.YES, address=address)
+        match paid:
             case CardRefused(field=field, message=message):
                 return self._mistakes(place, found, request, fields, {field: message})
             case TryLater():
@@ -218,6 +228,8 @@ class Pages(Struct, frozen=True):
             entered=entered,
             bank_path=bank_path,
             back_url=followable(found.session, found.session.cancel_url),
+            saved=found.saved,
+            saving=saving(found),
         )
         return self.answers.html(
             body,

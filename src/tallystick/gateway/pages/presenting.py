@@ -49,6 +49,16 @@ def order_of(found: SessionPage, locale: Locale) -> Order:
     )
 
 
+def saving(found: SessionPage) -> str:
+    """Whether a card that is typed is saved: `asked` by a box to tick, `told` because the merchant asks for it, or not
+    at all (empty)."""
+    if not found.can_save:
+        return ""
+    if found.intent.setup_future_usage is not None:
+        return "told"
+    return "asked" if found.session.saves_card else ""
+
+
 def bank_url(found: SessionPage) -> str | None:
     """Where the bank waits for the shopper, from the intent's `next_action`."""
     if found.intent.next_action is None:

@@ -1,12 +1,13 @@
 """The pages as bytes: what a template needs to know, and nothing that it must not show. Templates are read once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import jinja2
 from msgspec import Struct
 
+from tallystick.gateway.checkout.results import SavedCard
 from tallystick.gateway.pages import wording
 from tallystick.gateway.pages.assets import Assets
 from tallystick.gateway.pages.forms import Entered
@@ -105,8 +106,11 @@ class Views:
         entered: Entered | None = None,
         bank_path: str | None = None,
         back_url: str | None = None,
+        saved: Sequence[SavedCard] = (),
+        saving: str = "",
     ) -> bytes:
-        """The page that asks for a card; `mistakes` by input, `bank_path` while a bank waits for the shopper."""
+        """The page that asks for a card; `mistakes` by input, `bank_path` while a bank waits for the shopper. `saved`
+        are cards to pay with at once; `saving` says whether the one that is typed is saved (`presenting.saving`)."""
         return self._form.render(
             page=page,
             order=order,
@@ -115,6 +119,9 @@ class Views:
             entered=entered or Entered(),
             bank_path=bank_path,
             back_url=back_url,
+            saved=saved,
+            saving=saving,
+            names=wording.BRANDS,
         ).encode()
 
     def notice(self, page: Page, notice: Notice, order: Order | None = None) -> bytes:

@@ -14,6 +14,18 @@ ADVICE: Mapping[str, str] = {"cc-number": NUMBER, "cc-exp": EXPIRY, "cc-csc": CO
 """By input: what is said when its content cannot be right. The page's script says the same."""
 
 
+BRANDS: Mapping[str, str] = {
+    "visa": "Visa",
+    "mastercard": "Mastercard",
+    "amex": "American Express",
+    "discover": "Discover",
+    "diners": "Diners Club",
+    "jcb": "JCB",
+    "unionpay": "UnionPay",
+}
+"""Card brands as people write them."""
+
+
 class Problem(Struct, frozen=True):
     """What went wrong, above the form."""
 

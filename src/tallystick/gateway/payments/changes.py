@@ -8,7 +8,15 @@ from msgspec.structs import replace
 from tallystick.gateway.cases.concerns import CaseKind, Concern
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.ledger.postings import Cause, Entry
-from tallystick.gateway.payments.payment import AcquirerRequest, Charge, Dispute, Payment, PaymentIntent, Refund
+from tallystick.gateway.payments.payment import (
+    AcquirerRequest,
+    Charge,
+    Dispute,
+    Payment,
+    PaymentIntent,
+    PaymentMethod,
+    Refund,
+)
 from tallystick.gateway.webhooks.event_types import EVENT_TYPES
 
 UNEXPECTED_STATE = "payment_intent_unexpected_state"
@@ -21,7 +29,7 @@ class Told(Struct, frozen=True):
     """An event to record, with the object as it is at that moment."""
 
     type: str
-    about: PaymentIntent | Charge | CheckoutSession | Refund | Dispute
+    about: PaymentIntent | Charge | CheckoutSession | Refund | Dispute | PaymentMethod
 
     def __post_init__(self) -> None:
         assert self.type in EVENT_TYPES, self.type

@@ -130,7 +130,21 @@ def approved(payment: Payment, answer: inputs.Approved, at: datetime) -> Decisio
         session = replace(session, status="complete", payment_status=paid, completed_at=at)
         events = (*events, Told("checkout.session.completed", session))
         payment = replace(payment, session=session)
+    saved = _saved(payment, charge, at)
+    if saved is not None:
+        payment, events = payment.having(saved), (*events, Told("payment_method.attached", saved))
     return Decision(payment=replace(payment, intent=intent).having(charge), entries=entries, events=events)
+
+
+def _saved(payment: Payment, charge: Charge, at: datetime) -> PaymentMethod | None:
+    """The card as it is now saved for the payment's customer; None where nobody wants that, or it is saved already.
+    Wanted is what the shopper said on the page (the card names its customer) or the merchant (`setup_future_usage`)."""
+    method, customer = payment.method(charge.payment_method), payment.intent.customer
+    if method is None or customer is None or method.attached_at is not None or method.single_use:
+        return None
+    if method.customer != customer and payment.intent.setup_future_usage is None:
+        return None
+    return replace(method, customer=customer, attached_at=at)
 
 
 def _returned(payment: Payment, charge: Charge) -> Decision:

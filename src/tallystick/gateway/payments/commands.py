@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from tallystick.gateway.accounts.origins import check_return_url
 from tallystick.gateway.acquirers.port import Acquirer
 from tallystick.gateway.card_testing.guard import CardTesting, Try
+from tallystick.gateway.customers.known import KnownCustomers
 from tallystick.gateway.payments import answering, inputs, resuming
 from tallystick.gateway.payments.capturing import NOT_SENT
 from tallystick.gateway.payments.carrying import Carrying
@@ -58,6 +59,7 @@ class Payments:
         self._inquiries = inquiries
         self._acquirer = acquirer
         self._cards = NamedCards(acquirer, entropy)
+        self._customers = KnownCustomers(database)
         self._database = database
         self._clock = clock
         self._entropy = entropy
@@ -89,6 +91,7 @@ class Payments:
                 payment_method=sent.payment_method,
                 return_url=sent.return_url,
                 error_on_requires_action=sent.error_on_requires_action,
+                off_session=sent.off_session,
                 expand=sent.expand,
             )
             return await self._confirm(call, recovery.intent, confirm)
@@ -98,6 +101,8 @@ class Payments:
             raise errors.missing("payment_method")
         if sent.confirm:
             self._check_mode(call.caller)
+        if sent.customer is not None:
+            await self._customers.check(call.caller, sent.customer)
         card = self._cards.named(call.caller, sent.payment_method, at)
         intent = new_intent(
             call.caller,
@@ -108,6 +113,8 @@ class Payments:
             metadata=sent.metadata,
             at=at,
             entropy=self._entropy,
+            customer=sent.customer,
+            setup_future_usage=sent.setup_future_usage,
         )
         opens = Payment(intent=intent)
         if card is not None and not sent.confirm:
@@ -123,7 +130,7 @@ class Payments:
                 charge_id=charge_id,
                 method=method,
                 return_url=sent.return_url,
-                error_on_requires_action=sent.error_on_requires_action,
+                error_on_requires_action=sent.error_on_requires_action or sent.off_session,
             )
 
         work = Work(
@@ -183,7 +190,7 @@ class Payments:
                 charge_id=charge_id,
                 method=card.of(payment) if card is not None else None,
                 return_url=sent.return_url,
-                error_on_requires_action=sent.error_on_requires_action,
+                error_on_requires_action=sent.error_on_requires_action or sent.off_session,
             )
 
         def tell(payment: Payment) -> inputs.Input | None:

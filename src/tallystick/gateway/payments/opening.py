@@ -14,6 +14,16 @@ from tallystick.gateway.stripe_wire.parameters import MetadataChange, merged_met
 from tallystick.kernel.identifiers import new_id, new_secret
 from tallystick.ports.entropy import Entropy
 
+USED_UP = (
+    "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment, or was detached "
+    "from a Customer. It may not be used again. To use a PaymentMethod multiple times, you must attach it to a "
+    "Customer first."
+)
+_BELONGS = (
+    "The provided PaymentMethod belongs to a Customer. Please include the Customer in the `customer` parameter on the "
+    "PaymentIntent."
+)
+
 
 class NamedCard(Struct, frozen=True):
     """A card that a parameter names: just made of a token, or stored."""
@@ -31,7 +41,20 @@ class NamedCard(Struct, frozen=True):
         method = self.made or payment.method(self.id)
         if method is None:
             raise errors.no_such_reference("PaymentMethod", self.id, param="payment_method")
+        check_usable(method, payment.intent)
         return method
+
+
+def check_usable(method: PaymentMethod, intent: PaymentIntent) -> None:
+    """Raise InvalidRequest for a card that this payment may not be made with: another customer's, or one whose number
+    is kept for no further payment."""
+    if method.attached_at is not None:
+        if intent.customer is None:
+            raise errors.invalid("payment_method", _BELONGS)
+        if intent.customer != method.customer:
+            raise errors.no_such_reference("PaymentMethod", method.id, param="payment_method")
+    elif (method.single_use or method.vault_token is not None) and intent.payment_method != method.id:
+        raise errors.invalid("payment_method", USED_UP)
 
 
 class NamedCards:
@@ -58,6 +81,8 @@ def new_intent(
     metadata: MetadataChange,
     at: datetime,
     entropy: Entropy,
+    customer: str | None = None,
+    setup_future_usage: str | None = None,
 ) -> PaymentIntent:
     """A payment intent as it begins. `automatic_async` means automatic."""
     id = new_id("pi", at, entropy)
@@ -74,6 +99,8 @@ def new_intent(
         description=description,
         metadata=msgspec.json.encode(merged_metadata({}, metadata)).decode(),
         created_at=at,
+        customer=customer,
+        setup_future_usage=setup_future_usage,
     )
 
 

@@ -22,6 +22,7 @@ from tallystick.gateway.stripe_wire.parameters import (
 )
 
 CAPTURE_METHODS = ("automatic", "automatic_async", "manual")
+FUTURE_USAGES = ("on_session", "off_session")
 CANCELLATION_REASONS = ("duplicate", "fraudulent", "requested_by_customer", "abandoned")
 
 
@@ -44,6 +45,9 @@ class CreateIntent(Parameters, frozen=True, kw_only=True):
     payment_method_types: list[str] | None = None
     automatic_payment_methods: AutomaticPaymentMethods | None = None
     error_on_requires_action: bool = False
+    customer: str | None = None
+    setup_future_usage: str | None = None
+    off_session: bool = False  # the shopper is not there: a card that asks for 3DS is declined
     return_url: str | None = None
     description: str | None = None
     metadata: Metadata | Literal[""] = field(default_factory=dict)
@@ -63,9 +67,14 @@ class CreateIntent(Parameters, frozen=True, kw_only=True):
                 ("always", "never"),
             )
         check_text("description", self.description)
+        check_text("customer", self.customer, ID_CHARACTERS_MAX)
+        check_choice("setup_future_usage", self.setup_future_usage, FUTURE_USAGES)
+        if self.off_session and self.setup_future_usage is not None:
+            raise errors.exclusive("off_session", "setup_future_usage")
         check_metadata("metadata", self.metadata)
         check_url("return_url", self.return_url)
         for param, given in (
+            ("off_session", self.off_session),
             ("return_url", self.return_url),
             ("error_on_requires_action", self.error_on_requires_action),
         ):
@@ -93,6 +102,7 @@ class ConfirmIntent(Parameters, frozen=True, kw_only=True):
     payment_method: str | None = None
     return_url: str | None = None
     error_on_requires_action: bool = False
+    off_session: bool = False
     amount_to_confirm: int | None = None  # refused by the command unless it is the intent's amount
 
     def __post_init__(self) -> None:

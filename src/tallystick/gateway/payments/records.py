@@ -119,6 +119,7 @@ async def save(tx: Transaction, changes: Sequence[Change], at: datetime) -> None
         _SESSION_CHANGES,
     )
     await insert_methods(tx, [method for change in changes for method in _new_methods(change)])
+    await _attach(tx, changes)
     charges = [_paired(change.before.charges if change.before else (), change.after.charges) for change in changes]
     requests = [_paired(change.before.requests if change.before else (), change.after.requests) for change in changes]
     # Updates first: a charge that is given up makes room for the next live one.
@@ -138,6 +139,17 @@ async def save(tx: Transaction, changes: Sequence[Change], at: datetime) -> None
         tx, SQL.update_disputes, [pair for _, pairs in disputes for pair in pairs], "status", _DISPUTE_CHANGES
     )
     await _insert(tx, SQL.insert_disputes, [dispute for added, _ in disputes for dispute in added])
+
+
+async def _attach(tx: Transaction, changes: Sequence[Change]) -> None:
+    """Cards that are saved for their customer by what was decided. One that was given up meanwhile is left alone."""
+    pairs = [
+        pair for change in changes if change.before for pair in _paired(change.before.methods, change.after.methods)[1]
+    ]
+    attached = [after for before, after in pairs if before != after]
+    if attached:
+        rows = [(*key_of(method), method.customer, method.attached_at) for method in attached]
+        await tx.execute(SQL.attach_methods, *columns(5, rows))
 
 
 def key_of(record: Keyed) -> Key:

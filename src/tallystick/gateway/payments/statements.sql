@@ -432,3 +432,11 @@ UPDATE dispute d
        AS n(account_id, livemode, id, old_status, old_version, status, evidence, submissions, metadata, contest_due_at)
  WHERE (d.account_id, d.livemode, d.id) = (n.account_id, n.livemode, n.id)
    AND d.status = n.old_status AND d.version = n.old_version;
+
+-- attach_methods
+-- Cards that are saved for a customer, because a payment with them succeeded.
+UPDATE payment_method m
+   SET customer = n.customer, attached_at = n.attached_at
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::timestamptz[])
+       AS n(account_id, livemode, id, customer, attached_at)
+ WHERE (m.account_id, m.livemode, m.id) = (n.account_id, n.livemode, n.id) AND m.attached_at IS NULL AND NOT m.single_use;

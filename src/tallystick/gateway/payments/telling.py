@@ -2,7 +2,7 @@
 
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.payments.changes import Told
-from tallystick.gateway.payments.payment import Charge, Dispute, Payment, PaymentIntent, Refund
+from tallystick.gateway.payments.payment import Charge, Dispute, Payment, PaymentIntent, PaymentMethod, Refund
 from tallystick.gateway.stripe_wire import balance_objects, objects
 from tallystick.gateway.stripe_wire.call import Call
 from tallystick.gateway.stripe_wire.objects import Json
@@ -24,11 +24,15 @@ def happening(call: Call | None, payment: Payment, told: Told, pages_url: str) -
 
 
 def _shaped(
-    payment: Payment, about: PaymentIntent | Charge | CheckoutSession | Refund | Dispute, pages_url: str
+    payment: Payment,
+    about: PaymentIntent | Charge | CheckoutSession | Refund | Dispute | PaymentMethod,
+    pages_url: str,
 ) -> Json:
     match about:
         case PaymentIntent():
             return objects.payment_intent(about)
+        case PaymentMethod():
+            return objects.payment_method(about)
         case Refund():
             return objects.refund(about)
         case Dispute():

@@ -59,7 +59,7 @@ def payment_intent(intent: PaymentIntent) -> Json:
         "confirmation_method": "automatic",
         "created": unix(intent.created_at),
         "currency": intent.currency.lower(),
-        "customer": None,
+        "customer": intent.customer,
         "customer_account": None,
         "description": intent.description,
         "excluded_payment_method_types": None,
@@ -76,7 +76,7 @@ def payment_intent(intent: PaymentIntent) -> Json:
         "processing": None,
         "receipt_email": None,
         "review": None,
-        "setup_future_usage": None,
+        "setup_future_usage": intent.setup_future_usage,
         "shipping": None,
         "source": None,
         "statement_descriptor": None,
@@ -108,7 +108,7 @@ def charge(charge: Charge, method: PaymentMethod, intent: PaymentIntent) -> Json
         "captured": captured,
         "created": unix(charge.created_at),
         "currency": charge.currency.lower(),
-        "customer": None,
+        "customer": intent.customer,
         "description": intent.description,
         "disputed": charge.disputed,
         "failure_balance_transaction": None,
@@ -200,7 +200,7 @@ def payment_method(method: PaymentMethod) -> Json:
             "wallet": None,
         },
         "created": unix(method.created_at),
-        "customer": None,
+        "customer": method.customer if method.attached_at is not None else None,
         "customer_account": None,
         "livemode": method.livemode,
         "metadata": Raw(method.metadata.encode()),
@@ -237,7 +237,7 @@ def checkout_session(session: CheckoutSession, pages_url: str) -> Json:
             "submit": None,
             "terms_of_service_acceptance": None,
         },
-        "customer": None,
+        "customer": session.customer,
         "customer_account": None,
         "customer_creation": "if_required",
         "customer_details": None,
@@ -274,7 +274,7 @@ def checkout_session(session: CheckoutSession, pages_url: str) -> Json:
         "recovered_from": None,
         **({} if hosted else {"redirect_on_completion": "always"}),
         "return_url": session.return_url,
-        "saved_payment_method_options": None,
+        "saved_payment_method_options": _saving(session),
         "setup_intent": None,
         "shipping_address_collection": None,
         "shipping_cost": None,
@@ -368,6 +368,16 @@ def unix(at: datetime | None) -> int | None:
 
 def _embedded(text: str | None) -> Raw | None:
     return None if text is None else Raw(text.encode())
+
+
+def _saving(session: CheckoutSession) -> Json | None:
+    if session.customer is None:
+        return None
+    return {
+        "allow_redisplay_filters": ["always"],
+        "payment_method_remove": None,
+        "payment_method_save": "enabled" if session.saves_card else None,
+    }
 
 
 def _outcome(charge: Charge, status: str) -> Json | None:

@@ -11,6 +11,9 @@ from msgspec import Struct
 
 from tallystick.gateway.balance.payout import Payout
 from tallystick.gateway.checkout.session import CheckoutSession
+from tallystick.gateway.customers import known as customers
+from tallystick.gateway.customers.customer import Customer
+from tallystick.gateway.customers.customer import shaped as shaped_customer
 from tallystick.gateway.payments.payment import Charge, Dispute, PaymentIntent, PaymentMethod, Refund
 from tallystick.gateway.reporting.run import Run
 from tallystick.gateway.stripe_wire import balance_objects, errors, expanding, objects, report_objects
@@ -36,6 +39,8 @@ ID_FORMS = {
     "refund": ("re", False),
     "checkout.session": ("cs_{mode}", True),
     "event": ("evt", False),
+    "customer": ("cus", False),
+    "payment_method": ("pm", False),
     "webhook_endpoint": ("we", False),
     "balance_transaction": ("txn", False),
     "dispute": ("dp", False),
@@ -69,6 +74,7 @@ class Reading:
             "charge": self._charges,
             "refund": self._refunds,
             "payment_method": self._methods,
+            "customer": self._customers,
             "checkout.session": self._sessions,
             "line_items": self._line_items,
             "event": self._events,
@@ -142,6 +148,10 @@ class Reading:
         return {
             _key(row): objects.payment_method(row) for row in await _load(reader, SQL.find_methods, PaymentMethod, keys)
         }
+
+    async def _customers(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+        rows = await _load(reader, customers.SQL.find_customers, Customer, keys)
+        return {_key(row): shaped_customer(row) for row in rows}
 
     async def _charges(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
         charges = await _load(reader, SQL.find_charges, Charge, keys)

@@ -29,6 +29,8 @@ EVENT_TYPES: Mapping[str, str] = MappingProxyType(
         "charge.dispute.closed": "a dispute is won or lost",
         "charge.dispute.funds_withdrawn": "the amount and the fee of a dispute are withheld",
         "charge.dispute.funds_reinstated": "a dispute was won: amount and fee are given back",
+        "payment_method.attached": "a card was saved for a customer",
+        "payment_method.detached": "a card is no longer saved; its number is shredded",
         "payout.created": "what is available goes to the merchant's bank",
         "payout.paid": "a payout has arrived",
         "payout.failed": "a payout came back: the amount is in the balance again",

@@ -1,0 +1,1 @@
+"""Customers of merchants: shoppers who come back, and the cards that they saved."""

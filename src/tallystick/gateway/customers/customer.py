@@ -1,0 +1,56 @@
+"""The record of a customer. Pure."""
+
+from datetime import datetime
+
+from msgspec import Raw, Struct
+
+from tallystick.gateway.stripe_wire.objects import Json, unix
+
+KIND = "customer"
+
+
+class Customer(Struct, frozen=True, kw_only=True):
+    """A shopper who may come back. `email`, `name` and `phone` stand in a table of their own (RULES §12); `metadata` is
+    JSON text."""
+
+    account_id: str
+    livemode: bool
+    id: str
+    created_at: datetime
+    description: str | None = None
+    metadata: str = "{}"
+    email: str | None = None
+    name: str | None = None
+    phone: str | None = None
+
+
+def shaped(customer: Customer) -> Json:
+    """A customer as the wire shows it."""
+    return {
+        "id": customer.id,
+        "object": KIND,
+        "address": None,
+        "balance": 0,
+        "created": unix(customer.created_at),
+        "currency": None,
+        "customer_account": None,
+        "default_source": None,
+        "delinquent": False,
+        "description": customer.description,
+        "email": customer.email,
+        "invoice_prefix": None,
+        "invoice_settings": {
+            "custom_fields": None,
+            "default_payment_method": None,
+            "footer": None,
+            "rendering_options": None,
+        },
+        "livemode": customer.livemode,
+        "metadata": Raw(customer.metadata.encode()),
+        "name": customer.name,
+        "phone": customer.phone,
+        "preferred_locales": [],
+        "shipping": None,
+        "tax_exempt": "none",
+        "test_clock": None,
+    }
