@@ -34,8 +34,6 @@ ROLE_OF_ROOM = {"gateway/vault": VAULT, "merchant/customers": PII}
 UNUSED: set[str] = set()
 # What a role may do although no statement of its rooms does it, each with its reason.
 GRANTED_FOR_OTHERS = {
-    **{f"gateway customer {verb}": "saved cards" for verb in ("SELECT", "INSERT", "UPDATE")},
-    **{f"gateway pii.customer_detail {verb}": "saved cards" for verb in ("SELECT", "INSERT", "UPDATE", "DELETE")},
     "gateway schema_version SELECT": "`serve` looks whether the schema is up to date",
     "merchant schema_version SELECT": "`serve` looks whether the schema is up to date",
 }
@@ -43,7 +41,7 @@ GRANTED_FOR_OTHERS = {
 APPEND_ONLY = {
     "gateway": {
         *("ledger_transaction", "event", "message", "delivery_attempt", "settlement_report", "outcome_resolution"),
-        *("payment_method", "audit_entry", "audit_outcome"),
+        *("audit_entry", "audit_outcome"),
     },
     "merchant": {
         "pii.access",
