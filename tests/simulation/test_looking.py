@@ -95,3 +95,12 @@ def test_a_statement_tells_what_it_reads_and_writes() -> None:
     assert written_by(writes) == {"attempt", "inbox", "orders"}
     assert not tells_of_all_it_writes(writes)
     assert tells_of_all_it_writes(Statement("d", "UPDATE attempt SET y = 1"))
+
+
+def test_a_table_of_a_schema_is_recognised_by_its_name() -> None:
+    reads = Statement(
+        "a", "SELECT c.email, k.x FROM pii.customer c LEFT JOIN pii.subject_key k ON true, pii.other AS o"
+    )
+    assert tables_of(reads) & {"customer", "subject_key", "other", "pii"} == {"customer", "subject_key", "other"}
+    assert written_by(Statement("b", "UPDATE pii.customer SET x = 1")) == {"customer"}
+    assert written_by(Statement("c", "INSERT INTO pii.subject_key SELECT 1")) == {"subject_key"}

@@ -131,6 +131,10 @@ class VirtualServer:
             if not future.done():
                 future.set_result(None)
 
+    def tables_of(self, statement: Statement) -> frozenset[str]:
+        """The tables of a statement; all, where none is recognised."""
+        return self.tables & tables_of(statement) or self.tables
+
     def wrote(self, session: Session, statement: Statement, rows: int) -> None:
         """A session has run a statement that may write."""
         if rows or not tells_of_all_it_writes(statement):
@@ -252,7 +256,7 @@ class VirtualDatabase:
         if not only_reads(statement):
             return False
         idling, server, look = self._world.idling, self._server, LOOK.get()
-        tables = server.tables & tables_of(statement)
+        tables = server.tables_of(statement)
         if look is not None:
             look.at(tables, self._world.loop.now_s, idling.version(server.name))
         return idling.known_in_vain(server.name, statement, tables, parameters)
@@ -278,7 +282,7 @@ class VirtualDatabase:
         fault = self._world.faults.statement()
         look = LOOK.get()
         if look is not None:
-            tables = self._server.tables & tables_of(statement)
+            tables = self._server.tables_of(statement)
             look.at(tables, self._world.loop.now_s, self._world.idling.version(self._server.name))
             look.rows += 1  # a look that fails is none that found nothing
         if fault == "serialization_failure" and only_reads(statement):

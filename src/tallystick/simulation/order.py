@@ -12,10 +12,16 @@ from tallystick.ports.database import Record, Statement
 
 _PARENTHESES = re.compile(r"\([^()]*\)")
 _WORDS = re.compile(r"[a-z_]+")
-_READ = re.compile(r"(?:\b(?:FROM|JOIN|INTO|UPDATE|USING|ONLY|COPY)\s+|[,(]\s*)([a-z_]+)\b(?!\s*[.(])")
+_SCHEMA = r"(?:[a-z_]+\.)?"
+_READ = re.compile(
+    rf"\b(?:FROM|JOIN|INTO|UPDATE|USING|ONLY|COPY)\s+{_SCHEMA}([a-z_]+)\b(?!\s*[.(])"
+    r"|[,(]\s*([a-z_]+)\b(?!\s*[.(])"
+    r"|[,(]\s*[a-z_]+\.([a-z_]+)(?=\s+[A-Za-z])"  # a table of a schema with its alias
+)
 _LOCKS = re.compile(r"\sFOR\s+(NO\s+KEY\s+UPDATE|UPDATE|KEY\s+SHARE|SHARE)\b")
 _WRITTEN = re.compile(
-    r"(?:\bINSERT\s+INTO|(?<!\bFOR\s)(?<!\bKEY\s)(?<!\bDO\s)\bUPDATE|\bDELETE\s+FROM|\bCOPY)\s+([a-z_]+)"
+    r"(?:\bINSERT\s+INTO|(?<!\bFOR\s)(?<!\bKEY\s)(?<!\bDO\s)\bUPDATE|\bDELETE\s+FROM|\bCOPY)\s+"
+    rf"{_SCHEMA}([a-z_]+)"
 )
 
 
@@ -49,7 +55,8 @@ def words_of(text: str) -> frozenset[str]:
 def tables_of(statement: Statement) -> frozenset[str]:
     """Names of a statement, among which are all tables that it reads or writes. What follows a dot is a column, even
     where a table has the same name; what stands in a list may be either."""
-    return frozenset(_READ.findall(statement.text))
+    read = (name for names in _READ.findall(statement.text) for name in names if name)
+    return written_by(statement).union(read)
 
 
 @cache
