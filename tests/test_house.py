@@ -166,6 +166,7 @@ OWNER_NOT_FIRST: dict[str, str] = {
     "kernel/sandbox raise_sandbox_target": "one row: the sandbox has one time",
     "kernel/sandbox move_sandbox_clock": "one row: the sandbox has one time",
     "gateway ready": "asks whether there is a schema and reads no row",
+    "merchant/customers look_in_the_clear": "a worker looks for what is due of all owners",
     "merchant/cases untold_cases": "people are told of the cases of all owners",
     "merchant/late_money due_errands": "a worker looks for what is due of all owners",
     "merchant/reconciliation due_runs": "a worker looks for what is due of all owners",

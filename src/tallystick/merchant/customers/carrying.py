@@ -4,6 +4,7 @@ Any number of processes may do it, any may die at any statement: what is left is
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Final
 
 from tallystick.kernel.columns import columns
@@ -44,27 +45,26 @@ class CarryingOver:
     async def run_once(self) -> int:
         """Seal all that is in the clear now; how many people that was. Raises KeysUnavailable."""
         carried = 0
-        while (sealed := await self._carry()) > 0:
-            carried += sealed
-            if sealed < BATCH_ITEMS_MAX:
+        while seen := await self._database.rows(SQL.look_in_the_clear, BATCH_ITEMS_MAX):
+            carried += await self._carry([(row["merchant_id"], row["customer_id"]) for row in seen])
+            if len(seen) < BATCH_ITEMS_MAX:
                 break
         if carried:
             log.info("personal data of %d customers were in the clear and are sealed now", carried)
         return carried
 
-    async def _carry(self) -> int:
+    async def _carry(self, seen: Sequence[tuple[str, str]]) -> int:
         if not self._index_key:
             raise KeysUnavailable("no index key is configured")
         wrapping = await self._keys.current()
         async with self._database.transaction() as tx:
-            found = await tx.rows(SQL.lock_in_the_clear, BATCH_ITEMS_MAX)
+            found = await tx.rows(SQL.lock_in_the_clear, *columns(2, seen))
             if found:
                 await tx.execute(SQL.seal_people, *columns(WIDTH, [self._row(row, wrapping) for row in found]))
         return len(found)
 
     def _row(self, row: Record, wrapping: Wrapping) -> tuple[Any, ...]:
         merchant_id, customer_id = row["merchant_id"], row["customer_id"]
-        assert row["wrapped_key"] is None, "who is in the clear has no key yet"
         person = Person(email=row["email"], name=row["name"])
         key = self._keys.new_key()
         sealed = seal_person(Seal(key, merchant_id, customer_id), person, self._entropy)

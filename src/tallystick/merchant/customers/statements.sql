@@ -90,14 +90,21 @@ SELECT a.access_id, a.at, a.subject_kind, a.subject_name, a.subject_role, a.acti
  ORDER BY a.access_id DESC
  LIMIT $4::int;
 
--- lock_in_the_clear
--- People whose fields the version before wrote in the clear, locked: some of all merchants.
-SELECT c.merchant_id, c.customer_id, c.email, c.name, k.wrapped_key, k.wrapped_by
+-- look_in_the_clear
+-- People whose fields the version before wrote in the clear, seen without a lock: some of all merchants.
+SELECT c.merchant_id, c.customer_id
   FROM pii.customer c
-  LEFT JOIN pii.subject_key k ON k.merchant_id = c.merchant_id AND k.customer_id = c.customer_id
- WHERE (c.email IS NOT NULL OR c.name IS NOT NULL)
+ WHERE c.email IS NOT NULL OR c.name IS NOT NULL
  ORDER BY c.merchant_id, c.customer_id
- LIMIT $1::int
+ LIMIT $1::int;
+
+-- lock_in_the_clear
+-- Those of the people that were seen who are still in the clear, locked.
+SELECT c.merchant_id, c.customer_id, c.email, c.name
+  FROM unnest($1::text[], $2::text[]) AS u(merchant_id, customer_id)
+  JOIN pii.customer c ON c.merchant_id = u.merchant_id AND c.customer_id = u.customer_id
+ WHERE c.email IS NOT NULL OR c.name IS NOT NULL
+ ORDER BY c.merchant_id, c.customer_id
    FOR UPDATE OF c;
 
 -- seal_people
