@@ -217,7 +217,7 @@ def test_errors_are_of_the_classes_that_stripes_users_catch(gateway: Any, api: A
     with pytest.raises(stripe.PermissionError):
         client_for(gateway, gateway.test.publishable_key).v1.payment_intents.list()
     with pytest.raises(stripe.InvalidRequestError):
-        api.v1.customers.create({})
+        api.v1.products.create({"name": "Tea"})  # not spoken here
 
 
 class Receiver(BaseHTTPRequestHandler):

@@ -53,6 +53,15 @@ ROUTES = [
     ("GET", "/v1/files/{file}/contents"),
     ("POST", "/v1/payment_methods"),
     ("GET", "/v1/payment_methods/{method}"),
+    ("GET", "/v1/payment_methods"),
+    ("POST", "/v1/payment_methods/{method}/attach"),
+    ("POST", "/v1/payment_methods/{method}/detach"),
+    ("POST", "/v1/customers"),
+    ("GET", "/v1/customers"),
+    ("GET", "/v1/customers/{customer}"),
+    ("POST", "/v1/customers/{customer}"),
+    ("DELETE", "/v1/customers/{customer}"),
+    ("GET", "/v1/customers/{customer}/payment_methods"),
     ("POST", "/v1/checkout/sessions"),
     ("GET", "/v1/checkout/sessions"),
     ("GET", "/v1/checkout/sessions/{session}"),
@@ -74,6 +83,7 @@ NAMES = (
     "expires_at line_items[0][price_data][currency] line_items[0][price_data][unit_amount] amount_total final_capture "
     "line_items[0][price_data][product_data][name] amount_to_capture cancellation_reason x[y][z] client_reference_id "
     "charge payment_intent reason currency payout source submit evidence[uncategorized_text] evidence[a] "
+    "customer setup_future_usage off_session email name phone saved_payment_method_options[payment_method_save] "
     "report_type parameters[interval_start] parameters[interval_end] parameters[columns][] parameters[currency] "
     "parameters"
 ).split()
@@ -128,6 +138,7 @@ def ids(api: Any) -> dict[str, str]:
         "charge": paid["latest_charge"],
         "refund": api.post("/v1/refunds", {"payment_intent": paid["id"], "amount": "5"}).json["id"],
         "method": paid["payment_method"],
+        "customer": api.post("/v1/customers", {"email": "ada@shop.example"}).json["id"],
         "dispute": disputed(api),
         "payout": "po_1",
         "run": "frr_1",
