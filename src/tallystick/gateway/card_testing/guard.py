@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 CARD: Final = "card"
 ADDRESS: Final = "address"
 BESIDE_ITEMS_MIN: Final = 64  # tries in a batch from which another one may run beside it
-FORGET_EVERY_S: Final = 600.0
+FORGET_EVERY_S: Final = 3_600.0
 FORGET_ROWS: Final = 10_000
 
 
@@ -114,7 +114,7 @@ class CardTesting:
 
 
 class Forgetting:
-    """Throws out what counts no more. Addresses are kept two hours at most, and ten minutes."""
+    """Throws out what counts no more. An address is kept three hours at most."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
