@@ -47,7 +47,7 @@ ASSET = re.compile(r"GET (?:/console)?/assets/[a-z]+\.[0-9a-f]{16}\.[a-z]+")
 
 NOUNS = set(
     "payment_intents sessions charges refunds payment_methods events webhook_endpoints disputes balance_transactions "
-    "payouts report_runs files".split()
+    "customers payouts report_runs files".split()
 )
 """What stands before an id in the wire's routes."""
 UNMADE = {"disputes", "payouts", "report_runs", "files"}  # take a day, or a bank, to come about
@@ -171,6 +171,7 @@ def _objects(gateway: Any, client: Any) -> dict[str, str]:
     assert mine.post("/v1/refunds", {"payment_intent": intent["id"], "amount": "100"}).status == 200
     session = {"mode": "payment", "amount_total": "500", "currency": "eur", "success_url": "https://shop.example/"}
     mine.post("/v1/checkout/sessions", session)
+    mine.post("/v1/customers", {"description": "Ada"})
     mine.post("/v1/webhook_endpoints", {"url": "http://127.0.0.1:1/", "enabled_events[]": "*"})
     mine.post("/v1/payment_methods", {"type": "card", "card[token]": "tok_visa"})
     ids = {}

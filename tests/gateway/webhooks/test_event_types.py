@@ -11,10 +11,15 @@ def told() -> set[str]:
     """The types in the source: texts that look like one, in what decides about payments."""
     types = set()
     source = Path(tallystick.gateway.__file__).parent
-    for path in sorted([*(source / "payments").glob("*.py"), *(source / "settlement").glob("*.py")]):
+    for path in sorted(
+        path for room in ("payments", "settlement", "customers") for path in (source / room).glob("*.py")
+    ):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Told", "told"):
-                parts = ast.walk(node.args[0])
+            if not isinstance(node, ast.Call):
+                continue
+            called = getattr(node.func, "id", None) or getattr(node.func, "attr", None)
+            if called in ("Told", "told") or (called == "_tell" and len(node.args) > 1):
+                parts = ast.walk(node.args[1 if called == "_tell" else 0])
                 types |= {
                     part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)
                 }

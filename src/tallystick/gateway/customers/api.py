@@ -15,7 +15,7 @@ from tallystick.gateway.customers.parameters import (
     ListSaved,
     UpdateCustomer,
 )
-from tallystick.gateway.stripe_wire import writes
+from tallystick.gateway.stripe_wire import errors, writes
 from tallystick.gateway.stripe_wire.call import Call, Reply
 from tallystick.gateway.stripe_wire.parameters import Paging, Parameters, Retrieve
 from tallystick.gateway.stripe_wire.reads import Reads
@@ -58,6 +58,9 @@ def _saved_of_one(reads: Reads) -> Route:
 
     async def run(call: Call, id: str, paging: Parameters) -> Reply:
         assert isinstance(paging, Paging)
+        key = (call.caller.account_id, call.caller.livemode, id)
+        if not await reads.reading.find(reads.database, KIND, [key]):
+            raise errors.no_such(KIND, id)
         path = f"{CUSTOMERS}/{id}/payment_methods"
         listing = await reads.reading.page(reads.database, call.caller, METHOD, paging, path, SAVED, (id,))
         return Reply(200, msgspec.json.encode(listing))

@@ -50,9 +50,10 @@ class Arrivals:
             ended = sorted((Payout(**row) for row in rows), key=lambda one: (one.account_id, one.livemode, one.id))
             posted = await self._books.post(tx, [_entry(one, at) for one in ended], at=at, entropy=self._entropy)
             transactions = {row["id"]: row["balance_transaction"] for row in seen}
+            came_back = [one for one in ended if one.status == "failed"]
             happenings = [
                 told(
-                    f"payout.{one.status}",
+                    "payout.failed" if one in came_back else "payout.paid",
                     one,
                     transactions[one.id],
                     posted.get((one.account_id, one.livemode, f"payout_reversal:{one.id}")),
