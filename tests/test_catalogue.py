@@ -23,6 +23,8 @@ OWNERLESS = {
     "merchant schema_version": "one row: the version of the schema",
     "gateway schema_version": "one row: the version of the schema",
     "merchant api_key": "key directory: the hash of a key finds its owner",
+    "gateway heartbeat": "one row: whether the workers run",
+    "merchant heartbeat": "one row: whether the workers run",
     "gateway fault": "an operator's, for one account or for all",
     "gateway api_key": "key directory: the hash of a key finds its owner",
     "gateway sandbox_clock": "one row: the sandbox has one time",

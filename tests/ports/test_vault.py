@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.http import AiohttpClient, Answered, HttpRequest, NotSent
+from tallystick.ports.metrics import SECRETS_STALE_S
 from tallystick.ports.secrets import AnySecrets, SecretMissing, SecretUnavailable, read_local
-from tallystick.ports.telemetry import SECRETS_STALE_S
 from tallystick.ports.vault import (
     AppRoleLogin,
     JwtLogin,

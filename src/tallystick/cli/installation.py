@@ -22,6 +22,9 @@ from tallystick.ports.http import AiohttpClient
 
 PII_SETTINGS = "TALLYSTICK_MERCHANT_PII_"
 
+METRICS_PORTS = {"TALLYSTICK_GATEWAY_METRICS_PORT": "9410", "TALLYSTICK_MERCHANT_METRICS_PORT": "9420"}
+"""Where Prometheus finds the metrics of a one-machine installation that says nothing else (monitoring/prometheus)."""
+
 
 class Installation:
     """All processes of this machine. `run` them until SIGTERM or SIGINT; nothing is left running."""
@@ -77,6 +80,7 @@ def say(sentence: str) -> None:
 
 def _programs(dsns: Dsns, keys: Mapping[str, str]) -> list[Program]:
     environment = {
+        **METRICS_PORTS,
         **without_owners(os.environ),
         **keys,
         **dsns.settings(),

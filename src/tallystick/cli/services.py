@@ -5,12 +5,13 @@ A process imports the code of its own service only.
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from tallystick.cli.serving import Address, check_secure, serve, work
+from tallystick.cli.serving import Address, Site, Worker, check_secure, is_loopback, serve, work
 from tallystick.kernel.database_address import is_verified
+from tallystick.kernel.service import Service
 from tallystick.kernel.vault import ServiceSecrets, opened_secrets
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.postgres_roles import may_change_tables
@@ -43,11 +44,11 @@ async def _serve_gateway(settings: "GatewaySettings", secrets: ServiceSecrets, w
     await _tell_what_is_weak(settings.database_dsn)
     try:
         service = app.build(settings, ports)
-        workers = [worker.run for worker in (*secrets.workers, *service.workers)]
+        workers, metrics = _beside(service, secrets, settings)
         if workers_alone:
-            await work(workers)
+            await work(workers, metrics=metrics)
         else:
-            await serve(service.asgi, address, workers)
+            await serve(service.asgi, address, workers, metrics=metrics)
     finally:
         await ports.close()
 
@@ -72,11 +73,11 @@ async def _serve_merchant(settings: "MerchantSettings", secrets: ServiceSecrets,
     await _tell_what_is_weak(settings.database_dsn)
     try:
         service = app.build(settings, ports)
-        workers = [worker.run for worker in (*secrets.workers, *service.workers)]
+        workers, metrics = _beside(service, secrets, settings)
         if workers_alone:
-            await work(workers)
+            await work(workers, metrics=metrics)
         else:
-            await serve(service.asgi, address, workers, direct=service.direct)
+            await serve(service.asgi, address, workers, direct=service.direct, metrics=metrics)
     finally:
         await ports.close()
 
@@ -87,3 +88,29 @@ async def _tell_what_is_weak(dsn: str) -> None:
         log.warning("database_not_verified", why="sslmode is weaker than verify-full", see="docs/tls.md")
     if await asyncio.to_thread(may_change_tables, dsn):
         log.warning("database_role_too_powerful", why="it may change and drop tables", see="docs/database-roles.md")
+
+
+class _Watching(Protocol):
+    """The settings that both services have for their metrics."""
+
+    @property
+    def metrics_host(self) -> str: ...
+    @property
+    def metrics_port(self) -> int: ...
+    @property
+    def tls_cert_file(self) -> str: ...
+    @property
+    def tls_key_file(self) -> str: ...
+
+
+def _beside(service: Service, secrets: ServiceSecrets, settings: _Watching) -> tuple[list[Worker], Site | None]:
+    """What a process runs beside its HTTP side, and where it shows its metrics."""
+    workers: list[Worker] = [worker.run for worker in (*secrets.workers, *service.workers)]
+    if service.watched is None:
+        return workers, None
+    workers.append(service.watched.heartbeat.run)
+    if not settings.metrics_port:
+        return workers, None
+    loopback = is_loopback(settings.metrics_host)
+    files = ("", "") if loopback else (settings.tls_cert_file, settings.tls_key_file)
+    return workers, Site(service.watched.metrics, Address(settings.metrics_host, settings.metrics_port, *files))

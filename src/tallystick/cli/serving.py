@@ -81,7 +81,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-async def serve(application: Any, address: Address, workers: Sequence[Worker], *, direct: Direct | None = None) -> None:
+class Site(Struct, frozen=True):
+    """An application and where it listens."""
+
+    application: Any
+    address: Address
+
+
+async def serve(
+    application: Any,
+    address: Address,
+    workers: Sequence[Worker],
+    *,
+    direct: Direct | None = None,
+    metrics: Site | None = None,
+) -> None:
     """Serve `application`, and what `direct` takes past it, and run `workers` until SIGTERM or SIGINT.
 
     Raises NotSecure, CannotListen, CertificateRefused, and what a worker raises.
@@ -96,7 +110,7 @@ async def serve(application: Any, address: Address, workers: Sequence[Worker], *
         scheme = "https" if address.tls_cert_file else "http"
         settle_memory()
         log.info("serving", url=f"{scheme}://{address.host}:{address.port}", workers=len(workers))
-        running = [asyncio.create_task(_run(worker)) for worker in (*workers, *renewals)]
+        running = [asyncio.create_task(_run(worker)) for worker in (*workers, *renewals, *_of_metrics(metrics))]
         serving = asyncio.create_task(server.serve())
         await _first_of([*running, serving], stop)
         server.should_exit = True
@@ -107,10 +121,10 @@ async def serve(application: Any, address: Address, workers: Sequence[Worker], *
             log.info("stopped")
 
 
-async def work(workers: Sequence[Worker]) -> None:
-    """Run `workers` alone until SIGTERM or SIGINT. Raises what a worker raises."""
+async def work(workers: Sequence[Worker], *, metrics: Site | None = None) -> None:
+    """Run `workers` alone until SIGTERM or SIGINT. Raises NotSecure, CannotListen, and what a worker raises."""
     with stopping_on_signals() as stop:
-        running = [asyncio.create_task(_run(worker)) for worker in workers]
+        running = [asyncio.create_task(_run(worker)) for worker in (*workers, *_of_metrics(metrics))]
         await _first_of(running, stop)
         await _end(running)
 
@@ -197,6 +211,19 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
+
+
+def _of_metrics(metrics: Site | None) -> list[Worker]:
+    """What serves the metrics, where there are any to be served."""
+    if metrics is None:
+        return []
+    address = metrics.address
+    check_secure(address)
+    if not address.tls_cert_file:
+        return [_Server(_config(metrics.application, address, None, None)).serve]
+    certificate = ServedCertificate(address.tls_cert_file, address.tls_key_file)
+    server = _Server(_config(strict(metrics.application), address, None, certificate))
+    return [server.serve, partial(_renew, certificate, asyncio.Event())]
 
 
 class _Server(uvicorn.Server):

@@ -7,24 +7,25 @@ from collections.abc import Callable
 from tallystick.demo.folder import Addresses
 
 PORT_BASE = 8443
-"""The gateway's port; the merchant service has the next one and the shop the one after."""
+"""The gateway's port; the merchant service has the next one, the shop the one after, then come the metrics of both."""
 
-NAMES = ("gateway", "merchant", "shop")
+NAMES = ("gateway", "merchant", "shop", "gateway's metrics", "merchant's metrics")
+Ports = tuple[int, int, int, int, int]
 HOST = "127.0.0.1"
 
 
-def choose_ports(base: int, say: Callable[[str], None]) -> tuple[int, int, int]:
-    """Ports for gateway, merchant and shop that nobody listens on."""
+def choose_ports(base: int, say: Callable[[str], None]) -> Ports:
+    """Ports for gateway, merchant, shop and the metrics of the first two that nobody listens on."""
     with contextlib.ExitStack() as held:
-        chosen = [_choose(held, name, base + place, say) for place, name in enumerate(NAMES)]
-    return chosen[0], chosen[1], chosen[2]
+        gateway, merchant, shop, *metrics = (_choose(held, name, base + place, say) for place, name in enumerate(NAMES))
+        return gateway, merchant, shop, metrics[0], metrics[1]
 
 
-def addresses_of(ports: tuple[int, int, int], *, https: bool) -> Addresses:
+def addresses_of(ports: Ports, *, https: bool) -> Addresses:
     """The origins. By number and not by name: a browser takes no HSTS from an address, so that no other program that
     this user runs on `localhost` is forced to HTTPS by the demo."""
     scheme = "https" if https else "http"
-    return Addresses(*(f"{scheme}://{HOST}:{port}" for port in ports))
+    return Addresses(*(f"{scheme}://{HOST}:{port}" for port in ports[:3]))
 
 
 def origins_of_shop(addresses: Addresses) -> list[str]:

@@ -25,7 +25,7 @@ from tallystick.cli.installing import (
 from tallystick.cli.postgres import Dsns, KeptPostgres, migrate_all
 from tallystick.cli.staffing import create_operator_key
 from tallystick.cli.supervisor import Program, Supervisor
-from tallystick.demo.addresses import addresses_of, choose_ports, origins_of_shop
+from tallystick.demo.addresses import Ports, addresses_of, choose_ports, origins_of_shop
 from tallystick.demo.folder import Addresses, Folder, Known, Tls
 from tallystick.demo.hearing import PATH as NOTIFICATIONS_PATH
 from tallystick.gateway.settings import Settings as GatewaySettings
@@ -214,15 +214,17 @@ async def _heard(merchant: MerchantSettings, known: Known) -> Known:
     return msgspec.structs.replace(known, shop_endpoint_id=made.endpoint_id, notification_secret=made.secret)
 
 
-def _environment(dsns: Dsns, ports: tuple[int, int, int], tls: Tls | None) -> dict[str, str]:
+def _environment(dsns: Dsns, ports: Ports, tls: Tls | None) -> dict[str, str]:
     """The settings of all three as environment variables, beside what is there of others' (PATH, …)."""
     settings: dict[str, Any] = {
         "GATEWAY_WEBHOOKS_TO_LOOPBACK": "true",
         "GATEWAY_SANDBOX_CLOCK": "true",
         "MERCHANT_SANDBOX_CLOCK": "true",
         "MERCHANT_SHOPS_ON_LOOPBACK": "true",
+        "GATEWAY_METRICS_PORT": ports[3],
+        "MERCHANT_METRICS_PORT": ports[4],
     }
-    for name, port in zip(("GATEWAY", "MERCHANT", "SHOP"), ports, strict=True):
+    for name, port in zip(("GATEWAY", "MERCHANT", "SHOP"), ports[:3], strict=True):
         settings[f"{name}_PORT"] = port
         if tls is not None:
             settings[f"{name}_TLS_CERT_FILE"] = tls.cert_file

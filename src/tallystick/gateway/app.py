@@ -37,6 +37,7 @@ from tallystick.gateway.faults.faults import Faults
 from tallystick.gateway.faults.operating import fault_routes
 from tallystick.gateway.faults.webhooks import FaultyHttp
 from tallystick.gateway.invariants.rules import OWNERS, RULES
+from tallystick.gateway.monitoring.figures import FIGURES
 from tallystick.gateway.pages.answers import Answers
 from tallystick.gateway.pages.assets import read_assets
 from tallystick.gateway.pages.bank import Bank
@@ -91,6 +92,9 @@ from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.invariants.worker import Invariants
 from tallystick.kernel.logins.sessions import Logins
+from tallystick.kernel.monitoring.counting import counted
+from tallystick.kernel.monitoring.heartbeat import Heartbeat
+from tallystick.kernel.monitoring.page import MetricsPage
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.page_headers import document_headers
@@ -98,7 +102,7 @@ from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
-from tallystick.kernel.service import Asgi, Service, Web, Worker, at_first_call, built_anew
+from tallystick.kernel.service import Asgi, Service, Watched, Web, Worker, at_first_call, built_anew
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.kernel.vault import ServiceSecrets
 from tallystick.ports.alerts import Alerts, AppriseAlerts, TargetInvalid
@@ -282,7 +286,8 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     workers: tuple[Worker, ...] = (deliveries, *backlogs, *money, completer, reaper, *moved, *purge)
     behind = _behind(settings, ports, checkout, letters, redrives)
     pages = noting_outcomes(web(_pages, settings.origin, behind), behind.trail, below=CONSOLE_ROOT)
-    return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, database, clock)))
+    watched = Watched(MetricsPage(database, FIGURES, clock), Heartbeat(database, clock))
+    return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, database, clock)), watched=watched)
 
 
 def _behind(settings: Settings, ports: Ports, checkout: Checkout, letters: DeadLetters, redrives: Redrives) -> Behind:
@@ -384,8 +389,9 @@ def _pages(origin: str, behind: Behind) -> Asgi:
     return cast(Asgi, pages)
 
 
-def _mounted(wire: Wire, operators: Asgi, pages: Asgi) -> Asgi:
+def _mounted(wire: Asgi, operators: Asgi, pages: Asgi) -> Asgi:
     """The wire goes past the framework: nothing stands between the server and the hot path."""
+    wire, operators, pages = counted("wire", wire), counted("operator", operators), counted("pages", pages)
 
     async def application(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         path = scope.get("path", "")

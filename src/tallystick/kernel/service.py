@@ -52,12 +52,20 @@ class Worker(Protocol):
         ...
 
 
+class Watched(Struct, frozen=True):
+    """How a process is seen (RULES §13): its metrics, and what says that it lives while it runs workers."""
+
+    metrics: Asgi
+    heartbeat: Worker
+
+
 class Service(Struct, frozen=True):
     """A service wired together. Its workers may run in the process that serves, in another one, or in both."""
 
     asgi: Asgi
     workers: tuple[Worker, ...]
     direct: Direct | None = None
+    watched: "Watched | None" = None
 
 
 def at_first_call(build: Callable[[], Asgi]) -> Asgi:

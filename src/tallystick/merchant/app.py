@@ -27,13 +27,16 @@ from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.invariants.worker import Invariants
 from tallystick.kernel.logins.sessions import Logins
+from tallystick.kernel.monitoring.counting import counted
+from tallystick.kernel.monitoring.heartbeat import Heartbeat
+from tallystick.kernel.monitoring.page import MetricsPage
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
-from tallystick.kernel.service import Asgi, Direct, Service, Web, Worker, at_first_call, built_anew
+from tallystick.kernel.service import Asgi, Direct, Service, Watched, Web, Worker, at_first_call, built_anew
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.kernel.vault import ServiceSecrets
 from tallystick.merchant import answers, docs_page, openapi
@@ -69,6 +72,7 @@ from tallystick.merchant.invariants.rules import OWNERS, RULES
 from tallystick.merchant.keyed import Keyed
 from tallystick.merchant.late_money.stock import Stock
 from tallystick.merchant.late_money.worker import ErrandWorker
+from tallystick.merchant.monitoring.figures import FIGURES
 from tallystick.merchant.notifications.api import letter_routes
 from tallystick.merchant.notifications.dead_letters import DeadLetters
 from tallystick.merchant.notifications.worker import ShopEndpoints
@@ -319,7 +323,8 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         *([sandbox] if sandbox else []),
     )
     direct = Direct(PATH_PREFIX.encode(), webhooks.begin)
-    return Service(_mounted(api, operators, webhooks), workers, direct)
+    watched = Watched(MetricsPage(database, FIGURES, clock), Heartbeat(database, clock))
+    return Service(_mounted(api, operators, webhooks), workers, direct, watched)
 
 
 def _api(origin: str, behind: Behind) -> Asgi:
@@ -384,6 +389,7 @@ def _reconciling(ports: Ports, directory: Directory, outbox: Outbox) -> tuple[Re
 
 def _mounted(api: Asgi, operators: Asgi, webhooks: Asgi) -> Asgi:
     """Webhooks go past the framework: nothing stands between the server and the hot path."""
+    api, operators = counted("api", api), counted("operator", operators)  # webhooks are counted by what became of them
 
     async def application(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(PATH_PREFIX):

@@ -161,6 +161,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             extra={"unit": "seconds"},
         ),
     ] = 300
+    metrics_host: Annotated[
+        str, Meta(min_length=1, description="The address on which Prometheus finds the process's metrics.")
+    ] = "127.0.0.1"
+    metrics_port: Annotated[
+        int,
+        Meta(ge=0, le=65535, description="The port of `/metrics`; 0: none. Every process has its own."),
+    ] = 0
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least important lines that are logged.")
     ] = "info"

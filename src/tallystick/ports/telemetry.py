@@ -1,4 +1,4 @@
-"""The telemetry port: structured logs, with a scrubber as the last line of defence (RULES §12), and counters (§13).
+"""The telemetry port: structured logs, with a scrubber as the last line of defence (RULES §12).
 
 Every line of both services, and of the libraries they use, goes through one chain: context, traceback, scrubber, JSON.
 What looks like a card number (13 to 19 digits that begin as a brand's numbers do and pass the Luhn check) never leaves.
@@ -11,20 +11,9 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, TextIO
 
 import structlog
-from prometheus_client import Counter, Gauge
 
 from tallystick.ports.clock import Clock
-
-DEAD_LETTERS = Counter(
-    "tallystick_dead_letters",
-    "Deliveries whose tries are exhausted, by whose fault it is: that of the endpoint, or ours.",
-    ["fault"],
-)
-VAULT_ERRORS = Counter("tallystick_vault_errors", "Calls to Vault that brought no answer, by reason.", ["reason"])
-SECRETS_STALE_S = Gauge(
-    "tallystick_secrets_stale_seconds",
-    "How long Vault could not be asked whether the secrets in use are still the newest; 0 while it can.",
-)
+from tallystick.ports.metrics import LOG_LINES, SCRUBBED
 
 REMOVED = "[card number removed]"
 MASKED = "[secret removed]"
@@ -40,12 +29,6 @@ _SECRET = re.compile(
 )
 _SECRETS = frozenset(  # names of values
     "authorization cookie secret password api_key secret_key secret_id token jwt dsn database_dsn cvc number".split()
-)
-
-
-SCRUBBER_HITS = Counter(
-    "tallystick_scrubber_hits",
-    "Card numbers that the scrubber took out of log lines. Whatever wanted to log them is to be mended at once.",
 )
 
 
@@ -86,7 +69,7 @@ class Scrubber:
             last = _card_from(groups, first)
             if last is not None:
                 self.hits += 1
-                SCRUBBER_HITS.inc()
+                SCRUBBED.inc()
                 kept += run[at : groups[first].start()] + REMOVED
                 at, first = groups[last].end(), last
             first += 1
@@ -120,10 +103,15 @@ def configure_logging(service: str, clock: Clock, *, level: str = "info", stream
         event["service"] = service
         return event
 
+    def count(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        LOG_LINES.labels(event["level"]).inc()
+        return event
+
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
+        count,
         stamp,
         structlog.processors.format_exc_info,
     ]

@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from tallystick.ports.clock import Clock
 from tallystick.ports.http import Answered, Http, HttpRequest
-from tallystick.ports.telemetry import VAULT_ERRORS
+from tallystick.ports.metrics import VAULT_ERRORS
 
 TRY_DEADLINE_S: Final = 5.0  # one exchange; Vault answers in milliseconds or is in trouble
 TRIES_MAX: Final = 3

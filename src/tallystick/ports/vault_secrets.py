@@ -12,8 +12,8 @@ from typing import Any, Final
 from msgspec import Struct
 
 from tallystick.ports.clock import Clock
+from tallystick.ports.metrics import SECRETS_STALE_S
 from tallystick.ports.secrets import SecretMissing, SecretUnavailable
-from tallystick.ports.telemetry import SECRETS_STALE_S
 from tallystick.ports.vault import Vault, VaultError, VaultRefused, VaultUnavailable
 
 FIELD: Final = "value"  # of a reference that names none

@@ -8,7 +8,7 @@ import pytest
 from tallystick.kernel.delivery.alerting import WAITS_S, Alerter
 from tallystick.ports.database import Database, Statement
 from tallystick.ports.http import Answered, HttpRequest
-from tallystick.ports.telemetry import DEAD_LETTERS
+from tallystick.ports.metrics import DEAD_LETTERS
 
 
 class Told:

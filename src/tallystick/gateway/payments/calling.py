@@ -22,6 +22,7 @@ from tallystick.ports.clock import Clock
 from tallystick.ports.database import DatabaseError
 from tallystick.ports.entropy import Entropy
 from tallystick.ports.key_encryption import KeyEncryptionError
+from tallystick.ports.metrics import CHARGES
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,13 @@ VAULT_DEADLINE_S = 8.0  # to read a number and to have its key unwrapped; the ch
 _EXPIRED = "Your card has expired."
 _NOT_KEPT = "This card is no longer on file. Please use another card."
 CAPTURE_WINDOW = timedelta(days=7)  # what card schemes let an authorisation stand (RULES §3)
+
+_OUTCOMES: Mapping[type, str] = {
+    port.Approved: "approved",
+    port.Declined: "declined",
+    NotSent: "not_sent",
+    Unknown: "unknown",
+}
 
 Request = TypeVar("Request")
 Outcome = TypeVar("Outcome")
@@ -172,7 +180,9 @@ class Calling:
                 return kept
             number = kept
         request = charge_request(charge, method.card_reference, card, number)
-        return self.answer_of_charge(charge.id, await _one(self.acquirer.charge, request))
+        outcome = await _one(self.acquirer.charge, request)
+        CHARGES.labels(_OUTCOMES[type(outcome)]).inc()
+        return self.answer_of_charge(charge.id, outcome)
 
     async def _kept_number(self, charge: Charge, method: PaymentMethod, token: str) -> Pan | inputs.Answer:
         """The number out of the vault. Where that does not open, nothing is sent; what was shredded is declined."""

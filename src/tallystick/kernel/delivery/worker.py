@@ -32,12 +32,12 @@ from tallystick.kernel.delivery.protocol import (
     tried,
     without_sending,
 )
-from tallystick.kernel.delivery.states import BROKEN, DEAD, HELD, OUR_FAULTS
+from tallystick.kernel.delivery.states import BROKEN, DEAD, DUE, HELD, OUR_FAULTS
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable, SerializationFailed, Transaction
 from tallystick.ports.entropy import Entropy
 from tallystick.ports.http import Exchange, Http, HttpRequest, NotSent
-from tallystick.ports.telemetry import DEAD_LETTERS
+from tallystick.ports.metrics import DEAD_LETTERS, DELIVERIES, DELIVERY_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -200,7 +200,9 @@ class Dispatcher:
             return
         exchange = await self._send(claimed, endpoint, started_at)
         at = self._clock.now()
-        attempt = tried(exchange, started_at=started_at, duration_s=self._clock.monotonic_s() - started_s)
+        duration_s = self._clock.monotonic_s() - started_s
+        DELIVERY_SECONDS.observe(duration_s)
+        attempt = tried(exchange, started_at=started_at, duration_s=duration_s)
         verdict = judge(exchange, endpoint.schedule, tries=claimed.tries + 1, at=at, chance=self._chance())
         self._tell(claimed, attempt, verdict)
         told = outcome(exchange, started_at=started_at, at=at)
@@ -269,13 +271,8 @@ class Dispatcher:
                 written = [result for result in results if _id(result) in counted]
                 await alerting.raise_alerts(tx, written)
                 await self._learn(tx, written)
-            self._count([result for result in written if result.verdict.state == DEAD])
+        _count([result for result in results if _id(result) in counted])
         return [_id(result) in counted for result in results]
-
-    def _count(self, dead: Sequence[Result]) -> None:
-        for result in dead:
-            fault = "ours" if result.verdict.reason in OUR_FAULTS else "endpoint"
-            DEAD_LETTERS.labels(fault=fault).inc()
 
     async def _learn(self, tx: Transaction, results: Sequence[Result]) -> None:
         """What was told of endpoints: those of a 410 are disabled, and all have their health."""
@@ -337,6 +334,14 @@ class Dispatcher:
                 await queue.release(self._database, list(unfinished.values()))
             except DatabaseError as error:
                 log.warning("leases are left to run out: %s", type(error).__name__)
+
+
+def _count(written: Sequence[Result]) -> None:
+    for state, tries in Counter(result.verdict.state for result in written).items():
+        DELIVERIES.labels("failed" if state == DUE else state).inc(tries)
+    for result in written:
+        if result.verdict.state == DEAD:
+            DEAD_LETTERS.labels("ours" if result.verdict.reason in OUR_FAULTS else "endpoint").inc()
 
 
 def _id(result: Result) -> tuple[str, str]:

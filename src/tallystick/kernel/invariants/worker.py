@@ -13,6 +13,7 @@ from typing import Final
 from tallystick.kernel.invariants.rules import Rule, Violation
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Statement
+from tallystick.ports.metrics import INVARIANTS_VIOLATED
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class Invariants:
                 await self._clock.sleep(OWNER_PAUSE_S)
             after = rows[-1]["owner_id"]
         self.found = Counter(violation.rule for violation in violations)
+        for rule in self._rules:
+            INVARIANTS_VIOLATED.labels(rule.statement.name).set(self.found[rule.statement.name])
         if violations:
             log.error("invariants are violated: %s", ", ".join(f"{name} {n}" for name, n in sorted(self.found.items())))
         return violations

@@ -21,11 +21,12 @@ from tallystick.kernel.columns import columns, recordset
 from tallystick.merchant.gateways.port import EventRead
 from tallystick.merchant.orders.apply import SQL as ORDERS
 from tallystick.merchant.orders.apply import decide_batch, loaded, save
-from tallystick.merchant.orders.learning import Learnt, LoadedOrder, OrderKey
+from tallystick.merchant.orders.learning import Change, Learnt, LoadedOrder, OrderKey
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.orders.rows import InboxState, WebhookRow
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseUnavailable, SerializationFailed, Statements
+from tallystick.ports.metrics import PAID_AFTER_SECONDS
 
 SQL = Statements.beside(__file__)
 log = logging.getLogger(__name__)
@@ -161,9 +162,20 @@ async def _round(database: Database, webhooks: Sequence[Webhook], at: datetime, 
             await outbox.store(tx, [each for each in following if each.key in saved], at)
     else:
         saved = await save(database, applied.changes, at, rows, raws)
+    _observe(seen, [change for change in applied.changes if change.key in saved], at)
     if len(saved) == len(applied.changes):
         return []
     return [each.webhook for each in seen if each.learnt and (key := _order_of(each)) in changed and key not in saved]
+
+
+def _observe(seen: Sequence[_Seen], changes: Sequence[Change], at: datetime) -> None:
+    """How long after the gateway's success orders became PAID; events tell their time in seconds."""
+    paid = {change.key for change in changes if change.standing.state == "PAID" != change.state_before}
+    if not paid:
+        return
+    for each in seen:
+        if each.learnt and _order_of(each) in paid:
+            PAID_AFTER_SECONDS.observe(max(0.0, at.timestamp() - each.webhook.event.created))
 
 
 async def _look_up(

@@ -27,6 +27,7 @@ from tallystick.merchant.intake.commands import Intake, Webhook
 from tallystick.merchant.intake.connections import SecretsUnusable, WebhookConnection, WebhookConnections
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import DatabaseUnavailable, SerializationFailed
+from tallystick.ports.metrics import WEBHOOK_SECONDS, WEBHOOKS
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,19 @@ PATH_PREFIX: Final = "/webhooks/"
 BODY_BYTES_MAX: Final = 64 * 1024  # RULES §7
 BODY_DEADLINE_S: Final = 10.0  # a gateway sends its body at once; who drips it in holds a connection for nothing
 RETRY_AFTER_S: Final = 2  # queues drain in less; gateways try again later anyway
+
+_RESULTS: Final = {
+    status: WEBHOOKS.labels(result)
+    for status, result in {
+        200: "stored",
+        400: "refused",
+        404: "unknown_connection",
+        405: "refused",
+        413: "too_large",
+        500: "failed",
+        503: "unavailable",
+    }.items()
+}
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -60,6 +74,7 @@ class WebhookEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request for a path below `/webhooks/`."""
+        since_s = self._clock.monotonic_s()
         try:
             answer = await self._answer(scope, receive)
         except _Gone:
@@ -67,6 +82,7 @@ class WebhookEndpoint:
         except Exception:  # the edge: whatever it was, the gateway sends the webhook again
             log.exception("webhook not taken in")
             answer = OUR_FAULT
+        self._count(answer, since_s)
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 
@@ -74,6 +90,7 @@ class WebhookEndpoint:
         """Take in a webhook of a connection that is remembered, if there is nothing wrong with it; see
         kernel/service.Direct. Where there is, nothing was done, and `__call__` finds out what.
         """
+        since_s = self._clock.monotonic_s()
         connection = self._connections.remembered(connection_id)
         if connection is None or len(body) > BODY_BYTES_MAX:
             return False
@@ -87,16 +104,23 @@ class WebhookEndpoint:
         def committed(taken: "asyncio.Future[None]") -> None:
             error = taken.exception()
             if error is None:
+                self._count(STORED, since_s)
                 answer(STORED)
             else:
-                self._end(webhook, error, answer)
+                self._end(webhook, error, answer, since_s)
 
         taken.add_done_callback(committed)
         return True
 
-    def _end(self, webhook: Webhook, error: BaseException, answer: Callable[[Answer], None]) -> None:
+    def _count(self, answer: Answer, since_s: float) -> None:
+        _RESULTS[answer.status].inc()
+        WEBHOOK_SECONDS.observe(self._clock.monotonic_s() - since_s)
+
+    def _end(self, webhook: Webhook, error: BaseException, answer: Callable[[Answer], None], since_s: float) -> None:
         async def end() -> None:
-            answer(await _answered(self._intake.take_in_failed(webhook, error)))
+            ended = await _answered(self._intake.take_in_failed(webhook, error))
+            self._count(ended, since_s)
+            answer(ended)
 
         task = asyncio.get_running_loop().create_task(end())
         self._ending.add(task)

@@ -1,0 +1,33 @@
+"""Says, every few seconds, that a process runs a service's workers: if none says so, they are dead (RULES §13)."""
+
+import logging
+from typing import Final
+
+from tallystick.kernel.monitoring.figures import SQL
+from tallystick.ports.clock import Clock
+from tallystick.ports.database import Database, DatabaseError
+
+log = logging.getLogger(__name__)
+
+BEAT_S: Final = 10.0
+
+
+class Heartbeat:
+    """Beats until it is cancelled."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Work for ever; a database that is away hears of it later."""
+        while True:
+            try:
+                await self.beat()
+            except DatabaseError as error:
+                log.warning("no heartbeat: %s", type(error).__name__)
+            await self._clock.sleep(BEAT_S)
+
+    async def beat(self) -> None:
+        """Say it once. Raises DatabaseError."""
+        await self._database.execute(SQL.beat, self._clock.now())

@@ -1,0 +1,12 @@
+-- What an operator is shown must cost little, however much there is (RULES §13).
+
+CREATE TABLE heartbeat (
+    name    text COLLATE "C" PRIMARY KEY,           -- of what runs: the workers
+    beat_at timestamptz NOT NULL                    -- when a process last said so
+);
+
+-- Orders are made in the order of time, so a range of blocks tells their times: a few pages for any number of rows.
+CREATE INDEX orders_created ON orders USING brin (created_at) WITH (autosummarize = on);
+CREATE INDEX cases_open ON cases (kind) WHERE state = 'open';
+CREATE INDEX mismatch_unresolved ON mismatch (code, currency) INCLUDE (amount_minor, found_at, state)
+    WHERE state IN ('open', 'case', 'stopped', 'waiting');

@@ -1,0 +1,129 @@
+"""What Prometheus reads of a process: its own counts, and the figures of its service's database (RULES §13)."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tallystick.gateway.monitoring.figures import FIGURES as OF_GATEWAY
+from tallystick.kernel.monitoring.counting import counted
+from tallystick.kernel.monitoring.figures import Figure, read
+from tallystick.kernel.monitoring.heartbeat import Heartbeat
+from tallystick.kernel.monitoring.page import MetricsPage
+from tallystick.merchant.monitoring.figures import FIGURES as OF_MERCHANT
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.database import Database, DatabaseUnavailable, Statement
+from tallystick.ports.metrics import REQUESTS, exposition
+
+NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+AN_ORDER = Statement(
+    "an_order",
+    "INSERT INTO orders (merchant_id, order_id, connection_id, amount_minor, currency, ui_mode, ttl_s, declines_max,"
+    " created_at, expires_at, updated_at, state, keeper, fulfilment, attempt_newest, due_at)"
+    " SELECT 'mer_' || n % $2::int, 'ord_' || n, 'con_1', 100, 'EUR', 'hosted', 1800, 3,"
+    " $1::timestamptz - interval '2 minutes',"
+    " $1::timestamptz - interval '90 seconds', $1::timestamptz, CASE WHEN n % 2 = 0 THEN 'PAID' ELSE 'PENDING' END,"
+    " CASE WHEN n % 2 = 0 THEN 1 END, CASE WHEN n % 2 = 0 THEN 'allowed' ELSE 'none' END, n % 2,"
+    " CASE WHEN n % 2 = 1 THEN $1::timestamptz - interval '60 seconds' END FROM generate_series(1, $3::int) AS n",
+)
+
+
+class At(SystemClock):
+    """A clock that stands at NOW."""
+
+    def now(self) -> datetime:
+        return NOW
+
+
+class Away:
+    """A database that is away."""
+
+    async def rows(self, *_: Any) -> Sequence[Any]:
+        raise DatabaseUnavailable("away")
+
+
+async def page(database: Any, figures: Sequence[Figure], path: str = "/metrics") -> tuple[int, str]:
+    """Status and body of the answer."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await MetricsPage(database, figures, At())({"type": "http", "method": "GET", "path": path}, None, send)
+    return sent[0]["status"], sent[1]["body"].decode()
+
+
+def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(text: str, name: str, **labels: str) -> float:
+    return samples(text)[name, frozenset(labels.items())]
+
+
+async def test_every_figure_of_the_gateway_can_be_read_where_nothing_happened_yet(gateway_database: Database) -> None:
+    values = await read(gateway_database, OF_GATEWAY, NOW)
+    assert {figure.name for figure in values} == {figure.name for figure in OF_GATEWAY}
+    assert all(each.value == 0 for some in values.values() for each in some)
+
+
+async def test_figures_of_the_merchant_service_say_what_sells_and_what_waits(merchant_database: Database) -> None:
+    await merchant_database.execute(AN_ORDER, NOW, 7, 20)
+    _, text = await page(merchant_database, OF_MERCHANT)
+    assert value(text, "tallystick_orders_created", window="5m", state="PAID", attempted="no") == 10
+    assert value(text, "tallystick_orders_created", window="1d", state="PENDING", attempted="yes") == 10
+    assert value(text, "tallystick_order_overdue_seconds") == 90
+    assert value(text, "tallystick_work_overdue_seconds", work="orders") == 60
+    assert value(text, "tallystick_work_overdue_seconds", work="errands") == 0
+    assert value(text, "tallystick_database_up") == 1
+
+
+async def test_workers_are_alive_as_long_as_somebody_says_so(gateway_database: Database) -> None:
+    _, before = await page(gateway_database, OF_GATEWAY)
+    assert ("tallystick_heartbeat_age_seconds", frozenset()) not in samples(before), "nobody ever said so"
+    beating = Heartbeat(gateway_database, At())
+    await beating.beat()
+    _, after = await page(gateway_database, OF_GATEWAY)
+    assert value(after, "tallystick_heartbeat_age_seconds") == 0
+
+
+async def test_a_process_tells_what_it_counted_while_its_database_is_away() -> None:
+    status, text = await page(Away(), OF_GATEWAY)
+    assert (status, value(text, "tallystick_database_up")) == (200, 0)
+    assert "tallystick_http_requests_total" in text
+
+
+async def test_more_orders_and_merchants_add_no_series(merchant_database: Database) -> None:
+    """Labels have few values, known beforehand."""
+    await merchant_database.execute(AN_ORDER, NOW, 1, 10)
+    _, few = await page(merchant_database, OF_MERCHANT)
+    await merchant_database.execute(Statement("none", "DELETE FROM orders"))
+    await merchant_database.execute(AN_ORDER, NOW, 1_000, 20_000)
+    _, many = await page(merchant_database, OF_MERCHANT)
+    assert samples(many).keys() == samples(few).keys()
+    assert not re.search(r"(ord|mer|acct|con)_[0-9A-Za-z]", many)
+
+
+async def test_only_the_metrics_are_there() -> None:
+    assert (await page(Away(), (), "/v1/orders"))[0] == 404
+
+
+@pytest.mark.parametrize(("status", "name"), [(200, "2xx"), (302, "3xx"), (402, "4xx"), (503, "5xx")])
+async def test_answers_are_counted_by_class(status: int, name: str) -> None:
+    async def answering(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def send(_: Any) -> None: ...
+
+    before = REQUESTS.labels("tested", name)._value.get()
+    await counted("tested", answering)({"type": "http"}, None, send)
+    assert REQUESTS.labels("tested", name)._value.get() == before + 1
+    assert f'tallystick_http_requests_total{{area="tested",status="{name}"}}' in exposition().decode()
