@@ -10,8 +10,8 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import REGISTRY
 
+from tallystick.ports.metrics import REGISTRY
 from tallystick.ports.telemetry import MASKED, REMOVED, Scrubber, configure_logging, passes_luhn
 
 PAN = "4242424242424242"
