@@ -146,8 +146,8 @@ async def world(processes: Any, http: AiohttpClient, data_dir: Path) -> AsyncIte
             assert line, "it ended"
             made.log += line
             if line.strip().startswith(b"export "):
-                name, _, value = line.decode().strip().removeprefix("export ").partition("=")
-                made.dsns[name] = value.strip("'")
+                name, _, file = line.decode().strip().removeprefix("export ").partition("=")
+                made.dsns[name.removesuffix("_FILE")] = await asyncio.to_thread(_content, Path(file.strip("'")))
         reading = asyncio.create_task(_read_on(served.process.stderr, made.log))
         settings |= made.dsns
         for url in made.urls.values():
@@ -169,6 +169,10 @@ async def world(processes: Any, http: AiohttpClient, data_dir: Path) -> AsyncIte
         (data_dir / "webhook-secret").write_text(endpoint.secret)
         yield made
         reading.cancel()
+
+
+def _content(file: Path) -> str:
+    return file.read_text(encoding="utf-8").strip()
 
 
 async def _read_on(stream: asyncio.StreamReader, log: bytearray) -> None:
