@@ -22,7 +22,7 @@ help:
 	@echo "make test    every test but the long ones"
 	@echo "make check   lint, types and tests: what has to pass before a change lands"
 	@echo "make proofs  the long tests, bounded in time"
-	@echo "make seeds   2,000 short seeds of the simulation (make proofs runs 600)"
+	@echo "make seeds   2,000 short seeds of the simulation (make proofs runs 400 and a long one)"
 	@echo "make simulate 200 long seeds under virtual time: three days, 20 merchants, 500 orders each"
 	@echo "make mutants plant some forty bugs, one at a time: the simulation or a test must notice each"
 	@echo "make chaos   five minutes of kill -9 and a bad network, then the audit"

@@ -16,8 +16,8 @@ from tallystick.simulation.running import Total, regressions, run_seeds
 from tallystick.simulation.scenario import SCENARIOS
 from tallystick.simulation.seeds import SeedReport
 
-PROOF_SEEDS = int(os.environ.get("TALLYSTICK_PROOF_SEEDS", "600"))  # what CI has time for; `make seeds` runs 2,000
-PROOF_LONG_SEEDS = int(os.environ.get("TALLYSTICK_PROOF_LONG_SEEDS", "2"))
+PROOF_SEEDS = int(os.environ.get("TALLYSTICK_PROOF_SEEDS", "400"))  # what CI has time for; `make seeds` runs 2,000
+PROOF_LONG_SEEDS = int(os.environ.get("TALLYSTICK_PROOF_LONG_SEEDS", "1"))
 FAULT_TIMES_MIN = PROOF_SEEDS // 20  # of each kind of RULES §14 that a proof makes
 BESIDE_TIMES_MIN = PROOF_SEEDS // 250  # of what people, shops and their stock do wrong beside: few seeds are about that
 BESIDE = {*SHOP, *STOCK, *OPERATORS, *(f"on_demand_{place}_{kind}" for place in PLACES for kind in KINDS[place])}

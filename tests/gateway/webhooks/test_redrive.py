@@ -206,6 +206,23 @@ async def test_canceled_it_stops_where_it_is(bench: Any, letters: DeadLetters, r
     assert await redrives.cancel("rdr_none") is None
 
 
+async def test_redriven_letters_wait_for_a_broken_endpoint_and_do_not_die_of_it(
+    bench: Any, letters: DeadLetters, redrives: Redrives
+) -> None:
+    """Nothing is sent while the breaker is open, so a redrive would kill them again unsent."""
+    bench.endpoint("we_1", "http://127.0.0.1:1/", delays_s=[])
+    await bench.happen()
+    async with bench.running():
+        await bench.until_states(("dead", 1, "connection_refused"))
+    bench.clock.ahead_s += 1
+    [(broken_until,)] = bench.sql(
+        "UPDATE endpoint_health SET broken_until = now() + interval '1 hour' RETURNING broken_until"
+    )
+    made = await redrives.create(Filter(endpoint="we_1"), rate_max=3, by="ada")
+    await _finish(bench, letters, redrives, made.id)
+    assert bench.sql("SELECT state, due_at FROM delivery") == [("due", broken_until)]
+
+
 async def test_redriven_an_endpoint_that_refuses_again_is_told_again(
     bench: Any, letters: DeadLetters, redrives: Redrives
 ) -> None:

@@ -227,9 +227,13 @@ DELETE FROM dead_letter_alert a
  WHERE (a.owner_id, a.livemode, a.endpoint) = (e.owner_id, e.livemode, e.endpoint);
 
 -- redrive_deliveries
--- Let dead letters be due again, with all their tries before them; the tries that were made stay in the record.
+-- Let dead letters be due again, with all their tries before them; the tries that were made stay in the record. While an endpoint is
+-- broken nothing is sent to it, so its letters wait for that: whoever redrives them knows that there is something to hope for.
 UPDATE delivery d
-   SET state = 'due', due_at = $3::timestamptz, tries = 0, reason = NULL, finished_at = NULL, generation = d.generation + 1
+   SET state = 'due',
+       due_at = greatest($3::timestamptz, (SELECT h.broken_until FROM endpoint_health h
+                                            WHERE (h.owner_id, h.livemode, h.endpoint) = (d.owner_id, d.livemode, d.endpoint))),
+       tries = 0, reason = NULL, finished_at = NULL, generation = d.generation + 1
   FROM unnest($1::text[], $2::text[]) AS chosen(owner_id, id)
  WHERE (d.owner_id, d.id) = (chosen.owner_id, chosen.id) AND d.state NOT IN ('delivered', 'due', 'held');
 
