@@ -22,7 +22,7 @@ help:
 	@echo "make test    every test but the long ones"
 	@echo "make check   lint, types and tests: what has to pass before a change lands"
 	@echo "make proofs  the long tests, bounded in time"
-	@echo "make seeds   2,000 short seeds of the simulation (make proofs runs 400 and a long one)"
+	@echo "make seeds   2,000 short seeds of the simulation and five long ones (make proofs runs 250 short ones)"
 	@echo "make simulate 200 long seeds under virtual time: three days, 20 merchants, 500 orders each"
 	@echo "make mutants plant some forty bugs, one at a time: the simulation or a test must notice each"
 	@echo "make chaos   five minutes of kill -9 and a bad network, then the audit"
@@ -55,7 +55,8 @@ proofs: .venv/.dev browser
 	$(BIN)/python -m pytest -m proof $(ARGS)
 
 seeds: .venv/.dev
-	TALLYSTICK_PROOF_SEEDS=$${TALLYSTICK_PROOF_SEEDS:-2000} $(BIN)/python -m pytest -m proof tests/simulation $(ARGS)
+	TALLYSTICK_PROOF_SEEDS=$${TALLYSTICK_PROOF_SEEDS:-2000} TALLYSTICK_PROOF_LONG_SEEDS=$${TALLYSTICK_PROOF_LONG_SEEDS:-5} \
+		$(BIN)/python -m pytest -m proof tests/simulation $(ARGS)
 
 simulate: .venv/.runtime
 	$(BIN)/tallystick simulate --long --seeds 200 $(ARGS)
