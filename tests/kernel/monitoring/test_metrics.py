@@ -1,10 +1,11 @@
 """What Prometheus reads of a process: its own counts, and the figures of its service's database (RULES §13)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -15,7 +16,7 @@ from tallystick.kernel.monitoring.heartbeat import Heartbeat
 from tallystick.kernel.monitoring.page import MetricsPage
 from tallystick.merchant.monitoring.figures import FIGURES as OF_MERCHANT
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import Database, DatabaseUnavailable, Statement
+from tallystick.ports.database import SESSION_SETTINGS, Database, DatabaseUnavailable, Statement
 from tallystick.ports.metrics import REQUESTS, exposition
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -127,3 +128,63 @@ async def test_answers_are_counted_by_class(status: int, name: str) -> None:
     await counted("tested", answering)({"type": "http"}, None, send)
     assert REQUESTS.labels("tested", name)._value.get() == before + 1
     assert f'tallystick_http_requests_total{{area="tested",status="{name}"}}' in exposition().decode()
+
+
+BIG = {"orders", "attempt", "inbox", "delivery", "charge", "acquirer_request", "mismatch", "reconciliation"}
+PARTIAL = re.compile(
+    "due|unapplied|of_endpoint|undelivered|unresolved|dead|one_live|one_open"
+)  # indexes of the few rows that matter
+
+
+@pytest.mark.parametrize("service", ["gateway", "merchant"])
+def test_no_figure_walks_what_grows(service: str, request: pytest.FixtureRequest) -> None:
+    """Figures are read every few seconds, however many orders there are."""
+    figures = {"gateway": OF_GATEWAY, "merchant": OF_MERCHANT}[service]
+    walked = []
+    with psycopg.connect(request.getfixturevalue(f"{service}_dsn"), autocommit=True) as connection:
+        for name in ("plan_cache_mode", "random_page_cost", "enable_seqscan"):
+            connection.execute(f"SET {name} = '{SESSION_SETTINGS[name]}'".encode())
+        for number, figure in enumerate(figures):
+            connection.execute(f"PREPARE figure_{number} AS {figure.statement.text}".encode())
+            nulls = ", ".join(["NULL"] * (2 if figure.windowed else 1))
+            row = connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE figure_{number} ({nulls})".encode()).fetchone()
+            assert row is not None
+            walked += [
+                f"{figure.name}: {node['Node Type']} of {node['Relation Name']} by {node.get('Index Name')}"
+                for node in nodes(row[0][0]["Plan"])
+                if node.get("Relation Name") in BIG and not goes_by_an_index(node)
+            ]
+    assert walked == []
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A plan's node and all below it."""
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+def goes_by_an_index(node: dict[str, Any]) -> bool:
+    """Whether a scan looks at the rows of a condition only, or at an index that has few."""
+    return (
+        node["Node Type"] == "Bitmap Heap Scan"
+        or "Index Cond" in node
+        or bool(PARTIAL.search(node.get("Index Name", "")))
+    )
+
+
+async def test_what_was_given_to_a_person_is_not_overdue(gateway_database: Database) -> None:
+    """An unknown outcome that a person decides is due at no time, from which PostgreSQL before 17 subtracts nothing."""
+    await gateway_database.execute(
+        Statement(
+            "a_case",
+            "INSERT INTO charge (account_id, livemode, id, version, payment_intent, payment_method, state, amount,"
+            " currency, capture_method, acquirer_key, created_at, due_at)"
+            " VALUES ('acct_1', false, 'ch_1', 1, 'pi_1', 'pm_1', 'unknown', 100, 'EUR', 'automatic', 'ch_1',"
+            " $1::timestamptz - interval '2 days', 'infinity')",
+        ),
+        NOW,
+    )
+    _, text = await page(gateway_database, OF_GATEWAY)
+    assert value(text, "tallystick_work_overdue_seconds", work="charges") == 0
+    assert value(text, "tallystick_unknown_outcome_oldest_seconds") == 2 * 86_400

@@ -21,13 +21,15 @@ SELECT greatest(0, coalesce(extract(epoch FROM $1::timestamptz - min(u.created_a
         SELECT r.created_at FROM acquirer_request r WHERE r.state IN ('created', 'sent', 'unknown') AND r.state = 'unknown') AS u;
 
 -- work_overdue
--- Seconds for which the oldest due work of each kind waits; 0 when none does. Inquiries that a person must look at are not due.
+-- Seconds for which the oldest due work of each kind waits; 0 when none does. What a person decides is due at infinity: left out.
 SELECT w.work, greatest(0, coalesce(extract(epoch FROM $1::timestamptz - w.due_at), 0)) AS value
   FROM (VALUES ('sessions', (SELECT s.expires_at FROM checkout_session s WHERE s.status = 'open' ORDER BY s.expires_at LIMIT 1)),
                ('charges', (SELECT coalesce(c.due_at, c.created_at) FROM charge c WHERE c.state IN ('created', 'sent', 'unknown')
+                                AND coalesce(c.due_at, c.created_at) < timestamptz 'infinity'
                              ORDER BY coalesce(c.due_at, c.created_at) LIMIT 1)),
                ('requests', (SELECT coalesce(r.due_at, r.created_at) FROM acquirer_request r
                               WHERE r.state IN ('created', 'sent', 'unknown')
+                                 AND coalesce(r.due_at, r.created_at) < timestamptz 'infinity'
                               ORDER BY coalesce(r.due_at, r.created_at) LIMIT 1)),
                ('days', (SELECT b.close_at FROM balance_account b WHERE b.close_at IS NOT NULL ORDER BY b.close_at LIMIT 1)),
                ('payouts', (SELECT p.arrival_at FROM payout p WHERE p.status = 'pending' ORDER BY p.arrival_at LIMIT 1)),

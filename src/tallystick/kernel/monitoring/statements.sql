@@ -1,8 +1,12 @@
 -- deliveries_unfinished
--- How many deliveries are due, held or dead, counted up to a hundred thousand of each.
-SELECT s.state, (SELECT count(*) FROM (
-        SELECT FROM delivery d WHERE d.state = s.state AND d.created_at <= $1::timestamptz LIMIT 100000) AS counted) AS value
-  FROM (VALUES ('due'), ('held'), ('dead')) AS s(state)
+-- How many deliveries are due, held or dead, counted up to a hundred thousand of each. States are written out: for an expression
+-- PostgreSQL does not see that the index of unfinished deliveries has them all, and walks those that arrived as well.
+SELECT s.state, s.value
+  FROM (VALUES ('due', (SELECT count(*) FROM (SELECT FROM delivery WHERE state = 'due' AND created_at <= $1::timestamptz
+                                               LIMIT 100000) AS due)),
+               ('held', (SELECT count(*) FROM (SELECT FROM delivery WHERE state = 'held' LIMIT 100000) AS held)),
+               ('dead', (SELECT count(*) FROM (SELECT FROM delivery WHERE state = 'dead' LIMIT 100000) AS dead)))
+       AS s(state, value)
  ORDER BY s.state;
 
 -- delivery_due_oldest

@@ -28,9 +28,11 @@ SELECT w.work, greatest(0, coalesce(extract(epoch FROM $1::timestamptz - w.due_a
  ORDER BY w.work;
 
 -- inbound_unapplied
--- Webhooks that were stored and not applied, by why.
-SELECT s.state, (SELECT count(*) FROM inbox i WHERE i.state = s.state AND i.received_at <= $1::timestamptz) AS value
-  FROM (VALUES ('parked'), ('failed')) AS s(state)
+-- Webhooks that were stored and not applied, by why. States are written out, so that the index of the unapplied is used.
+SELECT s.state, s.value
+  FROM (VALUES ('parked', (SELECT count(*) FROM inbox WHERE state = 'parked' AND received_at <= $1::timestamptz)),
+               ('failed', (SELECT count(*) FROM inbox WHERE state = 'failed' AND received_at <= $1::timestamptz)))
+       AS s(state, value)
  ORDER BY s.state;
 
 -- cases_open
@@ -50,10 +52,14 @@ SELECT m.currency, sum(abs(m.amount_minor)) AS value FROM mismatch m
  GROUP BY m.currency ORDER BY m.currency;
 
 -- reconciliation_age
--- Seconds since the connection that was left longest was last compared; no row before the first comparison.
+-- Seconds since the connection that was left longest was last compared, by the newest day of each; no row before the first comparison.
 SELECT max(extract(epoch FROM $1::timestamptz - newest.finished_at)) AS value
-  FROM (SELECT max(r.finished_at) AS finished_at
+  FROM connection c
+ CROSS JOIN LATERAL (
+        SELECT r.finished_at
           FROM reconciliation r
-         WHERE r.state = 'done' AND NOT r.dry_run AND r.source = 'gateway'
-         GROUP BY r.merchant_id, r.connection_id) AS newest
+         WHERE r.merchant_id = c.merchant_id AND r.connection_id = c.connection_id AND NOT r.dry_run
+           AND r.source = 'gateway' AND r.state = 'done'
+         ORDER BY r.business_date DESC
+         LIMIT 1) AS newest
 HAVING count(*) > 0;
