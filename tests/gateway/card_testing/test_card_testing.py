@@ -11,7 +11,7 @@ import pytest
 from tallystick.gateway.card_testing.guard import CardTesting, Forgetting, Try
 from tallystick.gateway.card_testing.limits import Limits
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import Database, Statement
+from tallystick.ports.database import Database, DatabaseUnavailable, Statement
 
 ACCOUNT, OTHER = "acct_1", "acct_2"
 ADDRESS, ELSEWHERE = "203.0.113.9", "198.51.100.1"
@@ -156,3 +156,23 @@ def test_on_the_wire_a_card_that_was_declined_too_often_is_answered_429(run_gate
         intent = api.post("/v1/payment_intents", asked).json["id"]
         assert api.post(f"/v1/payment_intents/{intent}/confirm", {}).status == 429, "the intent's own card"
         assert api.post(f"/v1/payment_intents/{intent}/confirm", {"payment_method": method}).status == 429
+
+
+async def test_a_decline_counts_in_the_hour_in_which_it_came(guard: CardTesting, clock: StandingClock) -> None:
+    """The bank may take until after the full hour to say no."""
+    tried = Try(ACCOUNT, True, "fp_1")
+    clock.at = datetime(2026, 11, 28, 12, 59, 59, tzinfo=UTC)
+    assert await guard.admit(tried) == 0
+    clock.at += timedelta(seconds=2)
+    await guard.declined(tried)
+    await guard.declined(tried)
+    assert await guard.admit(tried) > 0
+
+
+async def test_a_decline_that_cannot_be_counted_is_no_error_of_the_payment(clock: StandingClock) -> None:
+    class Away:
+        async def execute(self, *_: Any) -> int:
+            raise DatabaseUnavailable("away")
+
+    guard = CardTesting(Away(), clock, Limits())  # type: ignore[arg-type]
+    await guard.declined(Try(ACCOUNT, True, "fp_1", ADDRESS))

@@ -79,9 +79,13 @@ class CardTesting:
         return Try(account_id, livemode, rows[0]["fingerprint"]) if rows else None
 
     async def declined(self, tried: Try) -> None:
-        """A try that was admitted came to nothing."""
-        for subject in self._subjects(tried):
-            await self._declining.submit(subject)
+        """A try that was admitted came to nothing. What is already decided is not undone by a count: without the
+        database it is left out."""
+        try:
+            for subject in self._subjects(tried):
+                await self._declining.submit(subject)
+        except DatabaseError as error:
+            log.warning("a decline is not counted: %s", type(error).__name__)
 
     def _subjects(self, tried: Try) -> list[Subject]:
         subjects = []

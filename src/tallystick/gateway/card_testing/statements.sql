@@ -17,14 +17,13 @@ SELECT c.account_id, c.livemode, c.subject, c.tries, c.declines,
  ORDER BY c.account_id, c.livemode, c.subject;
 
 -- count_declines
--- One more decline of each subject in this hour.
-UPDATE payment_tries t
-   SET declines = t.declines + each.declines
-  FROM (SELECT d.account_id, d.livemode, d.subject, count(*)::int AS declines
-          FROM unnest($1::text[], $2::boolean[], $3::text[]) AS d(account_id, livemode, subject)
-         GROUP BY d.account_id, d.livemode, d.subject) AS each
- WHERE (t.account_id, t.livemode, t.subject, t.window_at)
-     = (each.account_id, each.livemode, each.subject, $4::timestamptz);
+-- One more decline of each subject in this hour, in the order in which tries are counted; its try may have been in the hour before.
+INSERT INTO payment_tries AS t (account_id, livemode, subject, window_at, tries, declines)
+SELECT each.account_id, each.livemode, each.subject, $4::timestamptz, 0, count(*)
+  FROM unnest($1::text[], $2::boolean[], $3::text[]) AS each(account_id, livemode, subject)
+ GROUP BY each.account_id, each.livemode, each.subject
+ ORDER BY each.account_id, each.livemode, each.subject
+    ON CONFLICT (account_id, livemode, subject, window_at) DO UPDATE SET declines = t.declines + excluded.declines;
 
 -- card_of_method
 -- What stands for the card of a payment method.

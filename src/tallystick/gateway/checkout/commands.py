@@ -1,6 +1,7 @@
 """The commands of checkout sessions: those of the wire, and those behind the shopper's pages (DESIGN §4)."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -100,18 +101,11 @@ class Checkout:
     ) -> PayResult:
         """Pay with the card that the shopper at `address` typed, and save it where the shopper says so and is asked.
         Sent twice, it pays once: the second finds the first under way."""
-        found = await self.page(session_id)
         at = self._clock.now()
-        if found is None or (found.session.status == "open" and found.session.expires_at <= at):
-            return NotOpen("expired")
-        if found.session.status != "open":
-            return NotOpen(found.session.status)
+        found = await self._admitted(session_id, address, at)
+        if not isinstance(found, SessionPage):
+            return found
         intent = found.intent
-        if intent.livemode and self._acquirer.simulated:
-            return NotOpen(found.session.status)
-        wait_s = await self._must_wait(found, Try(intent.account_id, intent.livemode, address=address))
-        if wait_s:
-            return TooMany(wait_s)
         save = (save and found.session.saves_card) or intent.setup_future_usage is not None
         method = await self._typed.method(card, intent, at, save=save)
         if not isinstance(method, PaymentMethod):
@@ -127,6 +121,17 @@ class Checkout:
             await self._guard.declined(replace(tried, address=address))
         return paid
 
+    async def _admitted(self, session_id: str, address: str | None, at: datetime) -> SessionPage | NotOpen | TooMany:
+        """The page of a session that may be paid by the shopper at `address` now; the try is counted."""
+        found = await self.page(session_id)
+        if found is None or (found.session.status == "open" and found.session.expires_at <= at):
+            return NotOpen("expired")
+        intent = found.intent
+        if found.session.status != "open" or (intent.livemode and self._acquirer.simulated):
+            return NotOpen(found.session.status)
+        wait_s = await self._must_wait(found, Try(intent.account_id, intent.livemode, address=address))
+        return TooMany(wait_s) if wait_s else found
+
     async def _must_wait(self, found: SessionPage, tried: Try) -> int:
         """Count a try; how many seconds to wait where there were too many, else 0."""
         if self._guard is None:
@@ -138,16 +143,13 @@ class Checkout:
     async def pay_saved(self, session_id: str, method_id: str, *, address: str | None = None) -> PayResult:
         """Pay with a card that the session's customer has saved. Its security code is not asked for: it was never kept,
         and a bank that wants more than the card asks for it by 3DS."""
-        found = await self.page(session_id)
         at = self._clock.now()
-        if found is None or (found.session.status == "open" and found.session.expires_at <= at):
-            return NotOpen("expired")
-        if found.session.status != "open" or not any(card.id == method_id for card in found.saved):
+        found = await self._admitted(session_id, address, at)
+        if not isinstance(found, SessionPage):
+            return found
+        if not any(card.id == method_id for card in found.saved):
             return NotOpen(found.session.status)
         intent = found.intent
-        wait_s = await self._must_wait(found, Try(intent.account_id, intent.livemode, address=address))
-        if wait_s:
-            return TooMany(wait_s)
         charge_id = owned_id("ch", intent.account_id, at, self._entropy)
 
         def confirm(payment: Payment) -> inputs.Confirm | None:

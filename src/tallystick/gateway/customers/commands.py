@@ -140,10 +140,7 @@ class Customers:
                 if key not in methods:
                     answers.append(errors.no_such(METHOD_NOUN, id))
                 elif key not in given_up:
-                    message = (
-                        "The payment method you provided is not attached to a customer so detachment is impossible."
-                    )
-                    answers.append(errors.InvalidRequest(message))
+                    answers.append(errors.InvalidRequest(NOT_ATTACHED))
                 else:
                     if saved.pop(key, None) is not None:
                         told.append((call, given_up[key]))
