@@ -42,6 +42,7 @@ PURE = {
     "tallystick.kernel.card_numbers",
     "tallystick.kernel.columns",
     "tallystick.kernel.console.access",
+    "tallystick.kernel.console.charts",
     "tallystick.kernel.database_address",
     "tallystick.kernel.delivery.health",
     "tallystick.kernel.delivery.pacing",

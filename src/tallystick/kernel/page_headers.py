@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; "
+    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; {fetches}"
     "form-action 'self'; base-uri 'none'; frame-ancestors {ancestors}"
 )
+FETCHES = "connect-src 'self'; "
 STRICT_TRANSPORT_SECURITY = "max-age=63072000"  # two years
 PERMISSIONS_POLICY = (
     "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), "
@@ -18,16 +19,18 @@ PERMISSIONS_POLICY = (
 _ORIGIN = re.compile(r"https?://[a-z0-9._\-]+(?::[0-9]{1,5})?|https?://\[[0-9a-f:]+\](?::[0-9]{1,5})?")
 
 
-def page_headers(nonce: str, *, ancestors: Sequence[str], https: bool) -> dict[str, str]:
+def page_headers(nonce: str, *, ancestors: Sequence[str], https: bool, fetches: bool = False) -> dict[str, str]:
     """The headers of one page.
 
     nonce       fresh for every answer; the page's own script and style carry it
     ancestors   origins that may frame the page; none for every page but the embedded one
     https       whether shoppers reach the gateway over TLS; only then may a browser be told to insist on it
+    fetches     whether a script of the page may ask where the page came from for more; no page for shoppers does
     """
+    framing = " ".join(framing_origins(ancestors)) or "'none'"
     headers = {
         "Content-Security-Policy": CONTENT_SECURITY_POLICY.format(
-            nonce=nonce, ancestors=" ".join(framing_origins(ancestors)) or "'none'"
+            nonce=nonce, fetches=FETCHES if fetches else "", ancestors=framing
         ),
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-store",

@@ -2,7 +2,8 @@
 
 The guard stands before every page but the login. It asks in this order: is somebody logged in, does the role allow it
 (the table of the service, `access.py`), was the form made for this session; then it notes the act. So a page of a
-service decides nothing of this, and cannot forget it. Every page works without a script, and has none.
+service decides nothing of this, and cannot forget it. Every page works without a script; some have one that keeps them
+new (`static/live.js`), and what it asks for does not count as somebody being there.
 """
 
 import base64
@@ -28,17 +29,23 @@ from tallystick.ports.entropy import Entropy
 
 NONCE_BYTES: Final = 16
 HTML: Final = "text/html"
+LIVE_HEADER: Final = "tallystick-live"  # sent by the script that keeps a page new
 COOKIE_ATTRIBUTES: Final = "Path=/; Secure; HttpOnly; SameSite=Strict"
 
 Html = Response[bytes]
 
 
 class Session(Struct, frozen=True):
-    """Who is logged in. Its repr does not show the token."""
+    """Who is logged in, and where they are. Its repr does not show the token."""
 
     name: str
     role: Role
     token: str
+    path: str = ""
+
+    def at(self, path: str) -> bool:
+        """Whether they look at this page, or at one below it."""
+        return self.path == path or self.path.startswith(path + "/")
 
     @property
     def csrf(self) -> str:
@@ -141,15 +148,23 @@ class Console(Struct, frozen=True):
         *,
         status: int = 200,
         refresh: int | None = None,
+        live: int | None = None,
+        carry: Mapping[str, str] | None = None,
         more_headers: Mapping[str, str] | None = None,
         **shown: Any,
     ) -> Html:
-        """A template as a page."""
+        """A template as a page.
+
+        live      after how many seconds its parts with `data-region` are asked for again, where a script may run
+        refresh   the same, and without a script the whole page is loaded again: for pages where nothing is filled in
+        carry     what the pages linked from the bar on top are told of this one
+        """
         nonce = self._nonce()
         role = session.role if session else None
         links = [link for link in self.views.links if role and may(self.access, f"GET {link.path}", role)]
-        body = self.views.render(name, title=title, nonce=nonce, session=session, refresh=refresh, links=links, **shown)
-        headers = page_headers(nonce, ancestors=(), https=self.https) | dict(more_headers or {})
+        told = {"title": title, "nonce": nonce, "session": session, "links": links, "carry": carry or {}}
+        body = self.views.render(name, **told, refresh=refresh, live=refresh or live, **shown)
+        headers = page_headers(nonce, ancestors=(), https=self.https, fetches=True) | dict(more_headers or {})
         return Response(body, status_code=status, media_type=HTML, headers=headers)
 
     def see_other(self, location: str, more_headers: Mapping[str, str] | None = None) -> Html:
@@ -157,6 +172,10 @@ class Console(Struct, frozen=True):
         headers = page_headers(self._nonce(), ancestors=(), https=self.https)
         headers |= {"Location": location, **(more_headers or {})}
         return Response(b"", status_code=303, media_type=HTML, headers=headers)
+
+    def may(self, session: Session, asked: str) -> bool:
+        """Whether somebody may use a route, `METHOD /path/{parameter}`: what they may not is not offered to them."""
+        return may(self.access, asked, session.role)
 
     def problem(self, status: int, session: Session | None = None, words: str = "") -> Html:
         """A page for what cannot be shown or done."""
@@ -182,8 +201,8 @@ class Console(Struct, frozen=True):
 
     async def _session(self, request: Request[Any, Any, Any]) -> Session | None:
         token = await self.token_of(request)
-        found = await self.logins.session_of(token)
-        return None if found is None else Session(found.name, found.role, token)
+        found = await self.logins.session_of(token, seen=LIVE_HEADER not in request.headers)
+        return None if found is None else Session(found.name, found.role, token, request.url.path)
 
     def _nonce(self) -> str:
         return base64.b64encode(self.entropy.token_bytes(NONCE_BYTES)).decode()

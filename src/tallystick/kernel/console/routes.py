@@ -76,7 +76,8 @@ def _open(console: Console, service: str) -> list[HTTPRouteHandler]:
     async def nothing(elsewhere: FromPath[str]) -> Html:
         return console.problem(404)
 
-    return [show_login, log_in, _asset(console, console.views.style), _asset(console, console.views.icon), nothing]
+    assets = (console.views.style, console.views.icon, console.views.script)
+    return [show_login, log_in, *(_asset(console, asset) for asset in assets), nothing]
 
 
 def _asset(console: Console, asset: Asset) -> HTTPRouteHandler:

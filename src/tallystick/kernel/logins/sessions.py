@@ -85,15 +85,16 @@ class Logins:
             await self._lockout.forgive(tx, name, address, self._clock.now())
         return None
 
-    async def session_of(self, token: str) -> Operator | None:
-        """Who is logged in by this token, or None."""
+    async def session_of(self, token: str, *, seen: bool = True) -> Operator | None:
+        """Who is logged in by this token, or None. `seen` is False where a page asks by itself: that nobody was there
+        for IDLE_S must not be hidden by it."""
         if len(token) != 2 * TOKEN_BYTES:
             return None
         at = self._clock.now()
         rows = await self._database.rows(SQL.find_operator_session, _hash_of(token), at, at - timedelta(seconds=IDLE_S))
         if not rows:
             return None
-        if (at - rows[0]["seen_at"]).total_seconds() > SEEN_EVERY_S:
+        if seen and (at - rows[0]["seen_at"]).total_seconds() > SEEN_EVERY_S:
             await self._database.execute(SQL.see_operator_session, _hash_of(token), at)
         return Operator(rows[0]["user_name"], Role(rows[0]["role"]))
 
