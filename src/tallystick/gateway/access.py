@@ -12,6 +12,7 @@ from tallystick.kernel.operators.roles import EVERYBODY, Access, Role, readers, 
 OPERATORS: Final[Access] = {
     "GET /operator/v1": EVERYBODY,
     "GET /operator/v1/audit": readers(),
+    "GET /operator/v1/timelines/{id}": readers(Role.SUPPORT, Role.FINANCE),
     "GET /operator/v1/dead-letters": readers(Role.SUPPORT),
     "GET /operator/v1/dead-letters/{delivery_id}": readers(Role.SUPPORT),
     "POST /operator/v1/redrives": roles(Role.SUPPORT),

@@ -68,6 +68,8 @@ from tallystick.gateway.stripe_wire.reading import Reading
 from tallystick.gateway.stripe_wire.reads import Reads
 from tallystick.gateway.stripe_wire.routing import Routes
 from tallystick.gateway.stripe_wire.wire import Wire
+from tallystick.gateway.timeline.operating import timeline_routes
+from tallystick.gateway.timeline.timeline import Timelines
 from tallystick.gateway.vault.encryption import key_encryption
 from tallystick.gateway.vault.vault import Vault
 from tallystick.gateway.webhooks import api as webhooks_api
@@ -362,6 +364,7 @@ def _operators(_origin: str, operated: Operated) -> Asgi:
         *settlement_routes(operated.settlement, database, clock),
         *case_routes(Cases(database, clock)),
         *unknown_outcome_routes(operated.resolving),
+        *timeline_routes(Timelines(database, clock)),
         *audit_routes(Trail(database, clock, entropy)),
         *(route for time in sandbox for route in clock_routes(time)),
     ]

@@ -91,6 +91,8 @@ from tallystick.merchant.requests import BODY_BYTES_MAX, authenticate
 from tallystick.merchant.resuming import Resuming
 from tallystick.merchant.returning.api import ReturnPage, return_routes
 from tallystick.merchant.settings import PREFIX, Settings
+from tallystick.merchant.timeline.operating import timeline_routes
+from tallystick.merchant.timeline.timeline import Timelines
 from tallystick.ports.alerts import Alerts, AppriseAlerts, TargetInvalid
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock
 from tallystick.ports.database import (
@@ -366,6 +368,7 @@ def _operators(_origin: str, operated: Operated) -> Asgi:
         *customer_operations(operated.access),
         *inbox_routes(database, operated.inbox, clock),
         *letter_routes(operated.letters, operated.redrives, Standings(database, clock)),
+        *timeline_routes(Timelines(database, clock)),
         *audit_routes(Trail(database, clock, entropy)),
         *(route for time in sandbox for route in clock_routes(time)),
     ]

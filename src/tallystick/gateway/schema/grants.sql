@@ -10,9 +10,8 @@ GRANT EXECUTE ON FUNCTION ledger_sum, ledger_sum_of TO tallystick_gateway;
 GRANT SELECT ON schema_version TO tallystick_gateway;
 
 -- Append-only: what happened is neither changed nor taken back.
-GRANT SELECT, INSERT ON ledger_transaction, event, message, delivery_attempt, settlement_report TO tallystick_gateway;
+GRANT SELECT, INSERT ON ledger_transaction, event, message, delivery_attempt, settlement_report, outcome_resolution TO tallystick_gateway;
 GRANT SELECT, INSERT ON audit_entry, audit_outcome TO tallystick_gateway;
-GRANT INSERT ON outcome_resolution TO tallystick_gateway;
 
 -- Written once, but for the column that says what became of the row.
 GRANT SELECT, INSERT, UPDATE (payout) ON settlement_line, balance_release TO tallystick_gateway;

@@ -9,9 +9,9 @@ GRANT USAGE ON SCHEMA public TO tallystick_merchant;
 GRANT SELECT ON schema_version TO tallystick_merchant;
 
 -- Append-only: what happened is neither changed nor taken back.
-GRANT SELECT, INSERT ON timeline, message, settlement_file, settled_early TO tallystick_merchant;
+GRANT SELECT, INSERT ON timeline, message, delivery_attempt, settlement_file, settled_early TO tallystick_merchant;
 GRANT SELECT, INSERT ON audit_entry, audit_outcome TO tallystick_merchant;
-GRANT INSERT ON delivery_attempt, audit TO tallystick_merchant;
+GRANT INSERT ON audit TO tallystick_merchant;
 
 -- Written once, but for the column that says what became of the row.
 GRANT SELECT, INSERT ON api_key TO tallystick_merchant;

@@ -1,0 +1,31 @@
+"""`GET /operator/v1/timelines/{id}`: the merchant's half of a payment's timeline (RULES §13)."""
+
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
+from tallystick.kernel.operators.api import Call, answer, query
+from tallystick.kernel.operators.problems import NotFound
+from tallystick.kernel.timeline.operating import Id, TimelineQuery, place_of_query
+from tallystick.merchant.timeline.timeline import Timelines
+
+
+class Asked(TimelineQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The page; `merchant`: only if the order is this one's."""
+
+    merchant: Id | None = None
+
+
+def timeline_routes(timelines: Timelines) -> list[HTTPRouteHandler]:
+    """Explain an order, by an id of it that the merchant service knows."""
+
+    @get("/timelines/{id:str}")
+    async def explain(request: Call, id: FromPath[str]) -> Response[bytes]:
+        asked = query(request, Asked)
+        after = place_of_query(asked)
+        found = None if "\x00" in id else await timelines.find(id, merchant=asked.merchant)
+        if found is None:
+            raise NotFound
+        return answer(await timelines.read(found, after=after, rows_max=asked.limit))
+
+    return [explain]
