@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from tallystick.gateway.faults.faults import KINDS
 from tallystick.simulation.acts import PLACES
 from tallystick.simulation.databases import databases
 from tallystick.simulation.faults import ALL, MORE, ON_DEMAND, OPERATORS, SHOP, STOCK
-from tallystick.simulation.process import VARIABLE, Job
+from tallystick.simulation.process import VARIABLE, Asked, Job
 from tallystick.simulation.running import Total, regressions, run_seeds
 from tallystick.simulation.scenario import SCENARIOS
 from tallystick.simulation.seeds import SeedReport
@@ -29,45 +30,49 @@ def assert_nothing_violated(total: Total) -> None:
 
 
 async def test_short_seeds_of_every_scenario_hold(postgres_dsn: str) -> None:
-    for scenario in sorted(SCENARIOS):
-        total = await run_seeds(count=1, first=500, scenario=scenario, dsn=postgres_dsn)
-        assert_nothing_violated(total)
-        assert total.counted == 1
-        assert total.faults.total() > 0
+    total = await run_seeds(seeds=[Asked(500, scenario) for scenario in sorted(SCENARIOS)], dsn=postgres_dsn)
+    assert_nothing_violated(total)
+    assert set(total.scenarios) == set(SCENARIOS)
+    assert total.counted == len(SCENARIOS)
 
 
 async def test_seeds_that_once_found_a_fault_hold(postgres_dsn: str) -> None:
-    for seed, scenario in regressions():
-        long, named = scenario == "long", None if scenario in ("any", "long") else scenario
-        total = await run_seeds(seeds=(seed,), scenario=named, long=long, dsn=postgres_dsn)
-        assert_nothing_violated(total)
+    assert_nothing_violated(await run_seeds(seeds=regressions(), dsn=postgres_dsn))
 
 
-def test_a_seed_is_the_same_story_in_every_process(postgres_dsn: str) -> None:
+@pytest.fixture(scope="module")
+def pair(postgres_dsn: str) -> Iterator[Mapping[str, str]]:
+    """A pair of databases, by service, for processes that run one after the other."""
+    with databases(1, postgres_dsn) as [made]:
+        yield made
+
+
+def test_a_seed_is_the_same_story_in_every_process(pair: Mapping[str, str]) -> None:
     """Whatever the hashes of texts, the addresses of objects and the order of what a process did before."""
-    first = reports(postgres_dsn, seeds=(501, 502, 503), hash_seed="1")
-    second = reports(postgres_dsn, seeds=(503, 501, 502), hash_seed="2")
+    first = reports(pair, seeds=(501, 502, 503), hash_seed="1")
+    second = reports(pair, seeds=(503, 501, 502), hash_seed="2")
     assert {report.seed: report.trace for report in first} == {report.seed: report.trace for report in second}
     assert len({report.trace for report in first}) == 3
 
 
-def test_keeping_the_story_changes_nothing(postgres_dsn: str) -> None:
-    (silent,) = reports(postgres_dsn, seeds=(504,), hash_seed="0")
-    (told,) = reports(postgres_dsn, seeds=(504,), hash_seed="0", story=True)
+def test_keeping_the_story_changes_nothing(pair: Mapping[str, str]) -> None:
+    (silent,) = reports(pair, seeds=(504,), hash_seed="0")
+    (told,) = reports(pair, seeds=(504,), hash_seed="0", story=True)
     assert told.trace == silent.trace
     assert len(told.story) > 20 > len(silent.story) == 0
 
 
-def reports(postgres_dsn: str, *, seeds: tuple[int, ...], hash_seed: str, story: bool = False) -> list[SeedReport]:
-    with databases(1, postgres_dsn) as [pair]:
-        job = Job(gateway_dsn=pair["gateway"], merchant_dsn=pair["merchant"], seeds=seeds, story=story)
-        ran = subprocess.run(
-            [sys.executable, "-m", "tallystick.simulation.process"],
-            env=os.environ | {VARIABLE: msgspec.json.encode(job).decode(), "PYTHONHASHSEED": hash_seed},
-            stdout=subprocess.PIPE,
-            check=True,
-            timeout=120,
-        )
+def reports(
+    pair: Mapping[str, str], *, seeds: tuple[int, ...], hash_seed: str, story: bool = False
+) -> list[SeedReport]:
+    job = Job(gateway_dsn=pair["gateway"], merchant_dsn=pair["merchant"], seeds=tuple(map(Asked, seeds)), story=story)
+    ran = subprocess.run(
+        [sys.executable, "-m", "tallystick.simulation.process"],
+        env=os.environ | {VARIABLE: msgspec.json.encode(job).decode(), "PYTHONHASHSEED": hash_seed},
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=120,
+    )
     return [msgspec.json.decode(line, type=SeedReport) for line in ran.stdout.splitlines()]
 
 

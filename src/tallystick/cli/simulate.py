@@ -44,7 +44,7 @@ def simulate(
     from tallystick.cli.failures import CommandRefused
     from tallystick.cli.showing import console
     from tallystick.ports.clock import SystemClock
-    from tallystick.simulation.process import counts
+    from tallystick.simulation.process import Asked, counts
     from tallystick.simulation.running import run_seeds
     from tallystick.simulation.scenario import NAMES
 
@@ -67,7 +67,7 @@ def simulate(
             run_seeds(
                 count=seeds if seed is None else 0,
                 first=first,
-                seeds=() if seed is None else (seed,),
+                seeds=() if seed is None else (Asked(seed, scenario, long),),
                 scenario=scenario,
                 long=long,
                 story=seed is not None,

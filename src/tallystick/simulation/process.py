@@ -21,17 +21,25 @@ ORDERS_MIN: Final = 3
 """A seed with fewer orders, or without a fault, proves nothing and does not count."""
 
 
+class Asked(Struct, frozen=True):
+    """One seed that somebody wants to see: of a scenario, or of the one that it chooses itself."""
+
+    seed: int
+    scenario: str | None = None
+    long: bool = False
+
+
 class Job(Struct, frozen=True, kw_only=True):
-    """Which seeds: `first`, `first + step`, … until `count` of them have counted, or just those of `seeds`."""
+    """Which seeds: `first`, `first + step`, … until `count` of them have counted, and those of `seeds`."""
 
     gateway_dsn: str
     merchant_dsn: str
     first: int = 1
     step: int = 1
     count: int = 0
-    seeds: tuple[int, ...] = ()
     scenario: str | None = None
     long: bool = False
+    seeds: tuple[Asked, ...] = ()
     story: bool = False
 
     def __repr__(self) -> str:
@@ -48,21 +56,21 @@ def run(job: Job) -> Iterator[SeedReport]:
     seeds = Seeds(job.gateway_dsn, job.merchant_dsn)
     counted, seed = 0, job.first
     while counted < job.count:
-        report = _told(seeds, job, seed)
+        report = _told(seeds, Asked(seed, job.scenario, job.long), story=job.story)
         counted += counts(report)
         seed += job.step
         yield report
-    for seed in job.seeds:
-        yield _told(seeds, job, seed)
+    for asked in job.seeds:
+        yield _told(seeds, asked, story=job.story)
 
 
-def _told(seeds: Seeds, job: Job, seed: int) -> SeedReport:
-    report = seeds.run(seed, scenario=job.scenario, long=job.long, recording=job.story)
-    if not report.violations or job.story:
+def _told(seeds: Seeds, asked: Asked, *, story: bool) -> SeedReport:
+    report = seeds.run(asked.seed, scenario=asked.scenario, long=asked.long, recording=story)
+    if not report.violations or story:
         return report
-    again = seeds.run(seed, scenario=job.scenario, long=job.long, recording=True)
+    again = seeds.run(asked.seed, scenario=asked.scenario, long=asked.long, recording=True)
     if again.trace != report.trace:
-        differs = Violation("a_seed_replays", str(seed), f"{report.trace[:12]}, then {again.trace[:12]}")
+        differs = Violation("a_seed_replays", str(asked.seed), f"{report.trace[:12]}, then {again.trace[:12]}")
         return replace(again, violations=(*report.violations, differs))
     return again
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from tallystick.simulation.databases import databases
-from tallystick.simulation.process import VARIABLE, Job, counts
+from tallystick.simulation.process import VARIABLE, Asked, Job, counts
 from tallystick.simulation.seeds import SeedReport
 
 LINE_BYTES_MAX: Final = 64 * 1024 * 1024  # a story of 20,000 lines is a few megabytes
@@ -56,15 +56,16 @@ async def run_seeds(
     *,
     count: int = 0,
     first: int = 1,
-    seeds: Sequence[int] = (),
     scenario: str | None = None,
     long: bool = False,
+    seeds: Sequence[Asked] = (),
     story: bool = False,
     processes: int = 1,
     dsn: str | None = None,
     told: Callable[[SeedReport], None] = lambda _: None,
 ) -> Total:
-    """`count` seeds that count from `first` on, and those of `seeds`. `told` hears of each. Raises SimulationBroke."""
+    """`count` seeds that count from `first` on, all of `scenario` or `long`, and those of `seeds`, on databases made
+    once. `told` hears of each. Raises SimulationBroke."""
     total = Total()
 
     def add(report: SeedReport) -> None:
@@ -80,9 +81,9 @@ async def run_seeds(
                 first=first + number,
                 step=processes,
                 count=count // processes + (number < count % processes),
-                seeds=tuple(seeds[number::processes]),
                 scenario=scenario,
                 long=long,
+                seeds=tuple(seeds[number::processes]),
                 story=story,
             )
             for number, pair in enumerate(pairs)
@@ -112,8 +113,12 @@ async def _run(job: Job, told: Callable[[SeedReport], None]) -> None:
             await process.wait()
 
 
-def regressions() -> list[tuple[int, str]]:
-    """The seeds that found a fault once, each with its scenario (`long` for a long one), from `regressions.txt`."""
+def regressions() -> list[Asked]:
+    """The seeds that found a fault once, from `regressions.txt`: number and scenario, `any` or `long`."""
     lines = REGRESSIONS.read_text(encoding="utf-8").splitlines()
     read = [line.split("#")[0].split() for line in lines]
-    return [(int(words[0]), words[1]) for words in read if words]
+    return [
+        Asked(int(words[0]), None if words[1] in ("any", "long") else words[1], words[1] == "long")
+        for words in read
+        if words
+    ]
