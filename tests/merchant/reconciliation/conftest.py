@@ -1,6 +1,7 @@
 """Files of every layout, as their makers would write them."""
 
 # ruff: noqa: E501 - SQL reads best in lines of its own
+import asyncio
 import hashlib
 import io
 import zlib
@@ -17,6 +18,7 @@ from tallystick.merchant.accounts.commands import add_connection, create_merchan
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.gateways.stripe_reports import StripeReports
 from tallystick.merchant.orders.outbox import Outbox
+from tallystick.merchant.reconciliation.holding import KEEP_EVERY_S
 from tallystick.merchant.reconciliation.job import Reconciler
 from tallystick.merchant.reconciliation.lines import FileDamaged, Manifest, SettlementLine
 from tallystick.merchant.reconciliation.reading import Layout, Reading
@@ -304,7 +306,8 @@ async def settling() -> AsyncIterator[SettlingGateway]:
 
 
 class MovedClock:
-    """The system's clock at a time that the test names; sleeping takes none."""
+    """The system's clock at a time that the test names; sleeping takes none, but for a moment in which a lease is
+    kept."""
 
     def __init__(self) -> None:
         self.at = datetime(2026, 11, 27, 3, tzinfo=UTC)
@@ -317,7 +320,10 @@ class MovedClock:
         return self.seconds
 
     async def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
+        if seconds == KEEP_EVERY_S:
+            await asyncio.sleep(0.02)
+        else:
+            self.seconds += seconds
 
 
 class Told:

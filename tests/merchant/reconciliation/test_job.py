@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tallystick.merchant.reconciliation.holding import LEASE_S
+from tallystick.merchant.reconciliation.job import LeaseLost
 from tallystick.ports.database import Statement
 
 Books = Any
@@ -313,6 +315,55 @@ async def test_of_workers_that_see_the_same_run_one_takes_it(books: Books) -> No
         claims = await asyncio.gather(*(worker._claim() for worker in workers))
         assert len([claim for claim in claims if claim is not None]) == 1
         books.clock.at += timedelta(hours=1)
+
+
+async def test_a_run_is_held_while_its_worker_lives_and_taken_over_soon_after_it_died(
+    books: Books, files: Files
+) -> None:
+    """However long a download takes, the lease is kept; whoever died loses it within half a minute, so that the
+    sandbox's time does not stand still for the longest that a run may take."""
+    lost = await books.order(1, "PENDING")
+    books.gateway.lines.append(row(books, files, 1, lost))
+    books.gateway.captured(1, lost)
+    downloading, go_on = asyncio.Event(), asyncio.Event()
+    other = books.worker()
+
+    async def slow(*arguments: Any) -> Any:
+        downloading.set()
+        await go_on.wait()
+        return await download(*arguments)
+
+    worker = books.worker()
+    download, worker._taker._reports.download = worker._taker._reports.download, slow
+    running = asyncio.create_task(worker.run_once())
+    await downloading.wait()
+    for _ in range(4):  # two minutes
+        books.clock.at += timedelta(seconds=20)
+        await asyncio.sleep(0.2)
+        assert await other._claim() is None, "its worker lives"
+        books.clock.at += timedelta(seconds=10)
+        await asyncio.sleep(0.2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert await other._claim() is None, "its lease has not ended"
+    books.clock.at += timedelta(seconds=LEASE_S)
+    assert await other.run_once() == 1
+    assert [each["state"] for each in await books.rows("SELECT state FROM reconciliation")] == ["done"]
+    assert await books.state(lost) == "PAID"
+
+
+async def test_whoever_lost_a_run_writes_nothing_more_into_it(books: Books, files: Files) -> None:
+    """A worker that stood still past its lease: the one that took over ends the run, the late one changes nothing."""
+    books.gateway.lines.append(row(books, files, 1, "ord_nobody_knows"))
+    late, other = books.worker(), books.worker()
+    await late.schedule()
+    run = await late._claim()
+    books.clock.at += timedelta(seconds=LEASE_S)
+    assert await other.run_once() == 1
+    with pytest.raises(LeaseLost):
+        await late._compare(run)
+    assert await books.found() == {("unknown_payment", "case")}
+    assert [each["state"] for each in await books.rows("SELECT state FROM reconciliation")] == ["done"]
 
 
 class Died(Exception):

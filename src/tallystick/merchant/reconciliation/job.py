@@ -4,8 +4,8 @@
     deciding   what differs is decided, page by page  → resolving    a commit for each page
     resolving  merged, or a case, one by one          → done         a commit for each mismatch
 
-A run is held by lease and generation; whoever takes it over goes on where the last commit was. A day that is done stays
-as it is: asked for again it is shown, and nothing is done twice.
+A run is held by lease and generation (`holding.py`); whoever takes it over goes on where the last commit was. A day
+that is done stays as it is: asked for again it is shown, and nothing is done twice.
 """
 
 import logging
@@ -28,9 +28,10 @@ from tallystick.merchant.reconciliation.comparing import (
     explain_page,
 )
 from tallystick.merchant.reconciliation.findings import Day
+from tallystick.merchant.reconciliation.holding import LEASE_S, Claim, holding
 from tallystick.merchant.reconciliation.limits import Automatic, why_stop
 from tallystick.merchant.reconciliation.resolving import Resolver
-from tallystick.merchant.reconciliation.taking import LEASE_S, SQL, Held, NotYet, Taker, held
+from tallystick.merchant.reconciliation.taking import SQL, Held, NotYet, Taker, held
 from tallystick.ports.alerts import Alerts
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed
@@ -96,7 +97,8 @@ class Reconciler:
         if run is None:
             return 0
         try:
-            await self._carry_out(run)
+            async with holding(self._database, self._clock, Claim(run.key, run.generation)):
+                await self._carry_out(run)
         except NotYet as why:
             await self._put_off(run, str(why))
         except LeaseLost:
@@ -143,17 +145,17 @@ class Reconciler:
         compared = await self._compared(run)
         if run.state in ("due", "deciding"):
             while await decide_page(self._database, compared, self._clock.now()):
-                await self._keep(run)
+                await self._check(run)
             last = ""
             while (behind := await explain_page(self._database, compared, last, self._clock.now())) is not None:
                 last = behind
-                await self._keep(run)
+                await self._check(run)
             await self._begin_resolving(run)
         if not run.dry_run:
             place = FIRST
             while (reached := await self._resolver.resolve_page(run, connection, place)) is not None:
                 place = reached
-                await self._keep(run)
+                await self._check(run)
         await self._finish(run)
 
     async def _look_back(self, run: Held, connection: Connection, at: datetime) -> None:
@@ -177,13 +179,13 @@ class Reconciler:
             raise NotYet(f"the gateway has corrected its reports: {due[0]['business_date']} is compared again first")
 
     async def _compare(self, run: Held) -> None:
-        """The first look at all lines, in one transaction."""
+        """The first look at all lines, in one transaction. The run's row is touched last: while it is locked its lease
+        cannot be kept, and of two that compare all the same the second finds the first one's differences.
+        """
         compared = await self._compared(run)
         files = await self._database.rows(SQL.list_files, *run.key)
         lines = sum(row["lines"] for row in files if row["state"] == "accepted")
         async with self._database.transaction(bulk=True) as tx:
-            if not await tx.execute(SQL.advance_run, *run.key, run.generation, "deciding", lines, None):
-                raise LeaseLost
             if compared.day.currencies and run.number > 1:
                 await tx.execute(SQL.supersede_runs, *run.key)
                 await tx.execute(SQL.supersede_waiting, *run.key, self._clock.now())
@@ -193,6 +195,8 @@ class Reconciler:
                 # Orders without a line are looked for where payments have the names that the connection gives them.
                 wanted = [] if compared.foreign else sorted(compared.day.currencies)
                 await compare(tx, compared, wanted)
+            if not await tx.execute(SQL.advance_run, *run.key, run.generation, "deciding", lines, None):
+                raise LeaseLost
 
     async def _compared(self, run: Held) -> Compared:
         files = await self._database.rows(SQL.list_files, *run.key)
@@ -229,9 +233,9 @@ class Reconciler:
                 title, f"{run.connection_id}: {stopped}. `tallystick merchant cases list` shows more."
             )
 
-    async def _keep(self, run: Held) -> None:
-        until = self._clock.now() + timedelta(seconds=LEASE_S)
-        if not await self._database.execute(SQL.keep_run, *run.key, run.generation, until, 0):
+    async def _check(self, run: Held) -> None:
+        """Go on only while nobody else has taken the run. Raises LeaseLost."""
+        if not await self._database.rows(SQL.still_held, *run.key, run.generation):
             raise LeaseLost
 
     async def _put_off(self, run: Held, why: str) -> None:
@@ -247,10 +251,10 @@ class Reconciler:
         found = await self._database.rows(SQL.count_mismatches, *run.key)
         summary = msgspec.json.encode(summary_of(codes, found)).decode()
         async with self._database.transaction(bulk=True) as tx:
-            if not await tx.execute(SQL.finish_run, *run.key, run.generation, state, summary, self._clock.now()):
-                raise LeaseLost
             if run.dry_run:
                 await tx.execute(SQL.delete_lines, *run.key)
+            if not await tx.execute(SQL.finish_run, *run.key, run.generation, state, summary, self._clock.now()):
+                raise LeaseLost
 
 
 def summary_of(codes: list[Record] | Any, found: list[Record] | Any) -> dict[str, Any]:

@@ -115,6 +115,7 @@ SELECT r.merchant_id, r.reconciliation_id, r.generation
 UPDATE reconciliation r
    SET lease_until = $4::timestamptz, generation = r.generation + 1, tries = r.tries + 1
  WHERE r.merchant_id = $1::text AND r.reconciliation_id = $2::text AND r.generation = $3::int AND r.due_at IS NOT NULL
+   AND (r.lease_until IS NULL OR r.lease_until <= $5::timestamptz)
    AND NOT EXISTS (SELECT FROM reconciliation e
                     WHERE e.merchant_id = r.merchant_id AND e.connection_id = r.connection_id AND e.business_date < r.business_date
                       AND e.due_at IS NOT NULL AND e.lease_until > $5::timestamptz)
@@ -122,9 +123,21 @@ RETURNING r.merchant_id, r.reconciliation_id, r.connection_id, r.business_date, 
           r.number, r.created_at;
 
 -- keep_run
--- Keep the lease of a run that takes longer, and note how far it is; one that was taken over is not touched.
+-- Keep the lease of a run that takes longer; one that was taken over is not touched.
 UPDATE reconciliation r
-   SET lease_until = $4::timestamptz, lines_read = greatest(r.lines_read, $5::bigint)
+   SET lease_until = $4::timestamptz
+ WHERE r.merchant_id = $1::text AND r.reconciliation_id = $2::text AND r.generation = $3::int AND r.due_at IS NOT NULL;
+
+-- still_held
+-- Whether a run is still held as it was taken.
+SELECT r.generation
+  FROM reconciliation r
+ WHERE r.merchant_id = $1::text AND r.reconciliation_id = $2::text AND r.generation = $3::int AND r.due_at IS NOT NULL;
+
+-- tell_lines
+-- How many lines of a run were read.
+UPDATE reconciliation r
+   SET lines_read = greatest(r.lines_read, $4::bigint)
  WHERE r.merchant_id = $1::text AND r.reconciliation_id = $2::text AND r.generation = $3::int AND r.due_at IS NOT NULL;
 
 -- advance_run

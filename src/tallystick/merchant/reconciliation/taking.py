@@ -6,7 +6,7 @@ when the run is begun again.
 
 import tempfile
 from collections.abc import AsyncIterator
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import partial
 from typing import IO, Final, Protocol
 
@@ -26,7 +26,6 @@ from tallystick.ports.entropy import Entropy
 
 SQL = Statements.beside(__file__, "runs.sql")
 
-LEASE_S: Final = 1_200.0  # longer than the longest transaction and the longest download
 SPOOL_BYTES: Final = 8 * 1024 * 1024  # of a file are kept in memory; what is longer goes to disk
 LINES_KEY: Final = "settlement_line_pkey"
 CORRECTED_DAYS_MAX: Final = 31  # a correction of an older day is to be asked for
@@ -180,9 +179,8 @@ class Taker:
             await self._refuse(run, connection, number, manifest or Manifest(currency=currency), file, damage, at)
 
     async def _tell(self, run: Held, lines: int) -> None:
-        """Show how far it is, and keep the lease: by another connection, while the lines are still being copied."""
-        until = self._clock.now() + timedelta(seconds=LEASE_S)
-        await self._database.execute(SQL.keep_run, *run.key, run.generation, until, lines)
+        """Show how far it is: by another connection, while the lines are still being copied."""
+        await self._database.execute(SQL.tell_lines, *run.key, run.generation, lines)
 
     async def _check_chain(self, tx: Transaction, run: Held, part: Manifest) -> None:
         """Sequence and opening balance beside the file of the day before. Days whose file was refused may be missing
