@@ -1,5 +1,6 @@
 """The official `stripe` package for Python speaks to the gateway with only the address changed (DESIGN §5)."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -8,6 +9,13 @@ from typing import Any
 
 import pytest
 import stripe
+
+from tallystick.gateway.accounts.accounts import set_days
+from tallystick.kernel.operators.keys import create_key
+from tallystick.kernel.operators.roles import Role
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.database import open_database
+from tallystick.ports.entropy import SystemEntropy
 
 DELIVERED_S = 20.0
 
@@ -291,3 +299,83 @@ def test_what_was_not_delivered_can_be_pulled(api: Any) -> None:
     assert [event.data.object["id"] for event in missed] == [unheard.id]
     assert missed[0].pending_webhooks == 1
     assert unheard.id not in [event.data.object["id"] for event in api.v1.events.list({"delivery_success": True}).data]
+
+
+def test_what_is_available_is_paid_out(run_gateway: Any, client: Any) -> None:
+    """RULES §10: as much as there is, once for a key, called off while it is pending, told by webhooks."""
+    with run_gateway(sandbox_clock=True) as gateway:
+        api = client_for(gateway, gateway.test.secret_key)
+        an_intent(api, payment_method="pm_card_visa", confirm=True)
+        manual(gateway)
+        operator = client(gateway.url, operators_key(gateway))
+        with pytest.raises(stripe.InvalidRequestError) as nothing:
+            api.v1.payouts.create({"amount": 1, "currency": "eur"})
+        assert (nothing.value.code, nothing.value.param) == ("balance_insufficient", "amount")
+        move(operator, 3 * 86_400)
+        assert [one.amount for one in api.v1.balance.retrieve().available] == [2000]
+
+        options: Any = {"idempotency_key": "rent-11"}
+        wanted: Any = {"amount": 1500, "currency": "eur", "metadata": {"run": "11"}, "expand": ["balance_transaction"]}
+        made = api.v1.payouts.create(wanted, options)
+        assert (made.object, made.status, made.automatic, made.amount) == ("payout", "pending", False, 1500)
+        assert (made.balance_transaction.type, made.balance_transaction.net) == ("payout", -1500)
+        assert api.v1.payouts.create(wanted, options) == made
+        assert [one.amount for one in api.v1.balance.retrieve().available] == [500]
+        with pytest.raises(stripe.InvalidRequestError):
+            api.v1.payouts.create({"amount": 501, "currency": "eur"})
+        with pytest.raises(stripe.InvalidRequestError):
+            api.v1.payouts.create({"amount": 1, "currency": "eur", "method": "instant"})
+
+        canceled = api.v1.payouts.cancel(made.id)
+        assert (canceled.id, canceled.status) == (made.id, "canceled")
+        assert [one.amount for one in api.v1.balance.retrieve().available] == [2000]
+        with pytest.raises(stripe.InvalidRequestError):
+            api.v1.payouts.cancel(made.id)
+        kept = api.v1.payouts.create({"amount": 2000, "currency": "eur"})
+        assert [one.id for one in api.v1.payouts.list({"status": "pending"})] == [kept.id]
+        assert api.v1.payouts.retrieve(made.id).status == "canceled"
+        move(operator, 90_000)
+        assert api.v1.payouts.retrieve(kept.id).status == "paid"
+        happened = [event.type for event in api.v1.events.list().auto_paging_iter()]
+        told = [type for type in happened if type.startswith("payout.")]
+        assert told == ["payout.paid", "payout.created", "payout.canceled", "payout.created"]
+        other = client_for(gateway, gateway.live.secret_key)
+        with pytest.raises(stripe.InvalidRequestError) as unknown:
+            other.v1.payouts.cancel(kept.id)
+        assert unknown.value.code == "resource_missing", "neither mode sees the other's"
+
+
+def manual(gateway: Any) -> None:
+    """What is available is paid out when the merchant says so."""
+
+    async def change() -> None:
+        database = await open_database(gateway.dsn, connections_max=2)
+        try:
+            await set_days(database, gateway.account_id, payouts="manual")
+        finally:
+            await database.close()
+
+    asyncio.run(change())
+
+
+def operators_key(gateway: Any) -> str:
+    async def make() -> str:
+        database = await open_database(gateway.dsn, connections_max=2)
+        try:
+            at = SystemClock().now()
+            return (await create_key(database, "a test", role=Role.ADMIN, at=at, entropy=SystemEntropy())).key
+        finally:
+            await database.close()
+
+    return asyncio.run(make())
+
+
+def move(operator: Any, seconds: int) -> None:
+    """Move the sandbox's time, and wait until all is done that was due: a call would lose its key's lease meanwhile."""
+    sent = b'{"advance_s": %d}' % seconds
+    standing = operator.send("POST", "/operator/v1/clock", sent, [("Content-Type", "application/json")]).json
+    ends = time.monotonic() + DELIVERED_S
+    while standing["busy"] or standing["now"] < standing["target_at"]:
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+        standing = operator.get("/operator/v1/clock").json

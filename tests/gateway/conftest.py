@@ -10,6 +10,7 @@ import pytest
 
 from tallystick.gateway.acquirers import port
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
+from tallystick.gateway.balance.parameters import CancelPayout, CreatePayout
 from tallystick.gateway.cards.pan import CardEntry, Cvc, Pan
 from tallystick.gateway.cards.typed import TypedCards
 from tallystick.gateway.cards.worker import Purge
@@ -40,6 +41,7 @@ from tallystick.gateway.reporting.commands import Reports
 from tallystick.gateway.reporting.parameters import CreateRun, RunParameters
 from tallystick.gateway.reporting.worker import ReportWriter
 from tallystick.gateway.settlement.closing import Closing
+from tallystick.gateway.settlement.manual_payouts import ManualPayouts
 from tallystick.gateway.settlement.payouts import Arrivals
 from tallystick.gateway.settlement.worker import Settlement
 from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
@@ -161,6 +163,7 @@ class Core:
             clock,
             self._wake,
         )
+        self.payouts = ManualPayouts(database, self.idempotency, Reading(PAGES_URL), clock, self.entropy, self._wake)
         self.reports = Reports(database, self.idempotency, clock, self.entropy, pages_url=PAGES_URL)
         self.writer = ReportWriter(database, clock, self.entropy, self._wake, pages_url=PAGES_URL)
         self.checkout = Checkout(
@@ -217,6 +220,13 @@ class Core:
             parameters=RunParameters(**{"currency": "eur", **parameters}),
         )
         return shown((await self.reports.create([(self.call(), sent)]))[0])
+
+    async def pay_out(self, amount: int, currency: str = "eur", **fields: Any) -> Any:
+        sent = CreatePayout(amount=amount, currency=currency, **fields)
+        return shown((await self.payouts.create([(self.call(), sent)]))[0])
+
+    async def cancel_payout(self, id: str) -> Any:
+        return shown((await self.payouts.cancel([(self.call(), id, CancelPayout())]))[0])
 
     async def update_dispute(self, id: str, **fields: Any) -> Any:
         return shown((await self.disputes.update([(self.call(), id, UpdateDispute(**fields))]))[0])

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tallystick.gateway.accounts.accounts import set_fees
+from tallystick.gateway.balance.api import SQL
 from tallystick.gateway.faults.faults import NewFault
 from tallystick.gateway.invariants.rules import RULES
 from tallystick.gateway.stripe_wire import errors
@@ -34,7 +35,7 @@ CARDS = (
 
 async def step(core: Core, chance: Random, intents: list[str], done: Counter[str]) -> None:
     what = chance.choice(
-        ["pay", "pay", "hold", "capture", "refund", "refund", "evidence", "close", "payout", "hour", "day"]
+        "pay pay hold capture refund refund evidence close payout by_hand by_hand call_off hour day".split()
     )
     done[what] += 1
     match what:
@@ -60,6 +61,15 @@ async def step(core: Core, chance: Random, intents: list[str], done: Counter[str
                 await core.update_dispute(id, evidence={"uncategorized_text": word})
         case "payout":
             await core.faults.add(NewFault(place="payouts", kind="fail", calls=1), "a test")
+        case "by_hand":
+            [have] = await core.rows("SELECT coalesce(max(amount), 1)::int AS amount FROM payout")
+            before = await available(core)
+            amount = chance.choice([before, before + 1, chance.randint(1, 3000), have["amount"]])
+            made = await core.pay_out(max(amount, 1))
+            assert made["amount"] <= before, "never more than is available"
+        case "call_off":
+            payouts = await core.rows("SELECT id FROM payout ORDER BY id")
+            await core.cancel_payout(chance.choice(payouts)["id"] if payouts else "po_none")
         case "hour" | "day":
             core.clock.ahead += timedelta(hours=1 if what == "hour" else 24)
     await core.contests.send()
@@ -67,6 +77,12 @@ async def step(core: Core, chance: Random, intents: list[str], done: Counter[str
     if chance.random() < 0.5:
         await core.settlement.close_due()
         await core.settlement._arrivals.record()
+
+
+async def available(core: Core) -> int:
+    """What is available in EUR, as the balance says."""
+    rows = await core.database.rows(SQL.balances, core.account_id, False)
+    return next((row["available"] for row in rows if row["currency"] == "EUR"), 0)
 
 
 async def check(core: Core, database: Database) -> None:
@@ -93,7 +109,7 @@ async def check(core: Core, database: Database) -> None:
         assert report["closing"] == -book["merchant_pending"] - book["merchant_available"]
         paid = await core.rows(
             "SELECT coalesce(sum(amount), 0)::bigint AS sum FROM payout "
-            f"WHERE currency = '{report['currency']}' AND status <> 'failed'"
+            f"WHERE currency = '{report['currency']}' AND status NOT IN ('failed', 'canceled')"
         )
         assert paid[0]["sum"] == -book["payout_in_transit"] - book["settlement_bank"]
 

@@ -44,6 +44,8 @@ ROUTES = [
     ("GET", "/v1/balance_transactions/{transaction}"),
     ("GET", "/v1/payouts"),
     ("GET", "/v1/payouts/{payout}"),
+    ("POST", "/v1/payouts"),
+    ("POST", "/v1/payouts/{payout}/cancel"),
     ("POST", "/v1/reporting/report_runs"),
     ("GET", "/v1/reporting/report_runs"),
     ("GET", "/v1/reporting/report_runs/{run}"),
@@ -85,7 +87,7 @@ NAMES = (
     "charge payment_intent reason currency payout source submit evidence[uncategorized_text] evidence[a] "
     "customer setup_future_usage off_session email name phone saved_payment_method_options[payment_method_save] "
     "report_type parameters[interval_start] parameters[interval_end] parameters[columns][] parameters[currency] "
-    "parameters"
+    "parameters method source_type statement_descriptor"
 ).split()
 VALUES = [
     *(

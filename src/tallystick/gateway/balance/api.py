@@ -4,8 +4,16 @@ from typing import Any
 
 import msgspec
 
-from tallystick.gateway.balance.parameters import ListBalanceTransactions, ListPayouts, RetrieveBalance
+from tallystick.gateway.balance.parameters import (
+    CancelPayout,
+    CreatePayout,
+    ListBalanceTransactions,
+    ListPayouts,
+    RetrieveBalance,
+)
 from tallystick.gateway.balance.transactions import kinds_of, references_of
+from tallystick.gateway.settlement.manual_payouts import ManualPayouts
+from tallystick.gateway.stripe_wire import writes
 from tallystick.gateway.stripe_wire.balance_objects import balance
 from tallystick.gateway.stripe_wire.call import Call, Reply
 from tallystick.gateway.stripe_wire.parameters import Parameters
@@ -23,8 +31,8 @@ PAYOUT = "payout"
 PAYOUTS = "/v1/payouts"
 
 
-def routes(reads: Reads) -> list[Route]:
-    """Retrieve the balance; retrieve and list balance transactions and payouts."""
+def routes(payouts: ManualPayouts, reads: Reads) -> list[Route]:
+    """Retrieve the balance; retrieve and list balance transactions and payouts; create and cancel payouts."""
 
     async def retrieve(call: Call, _id: str, _sent: Parameters) -> Reply:
         rows = await reads.database.rows(SQL.balances, call.caller.account_id, call.caller.livemode)
@@ -42,6 +50,8 @@ def routes(reads: Reads) -> list[Route]:
             lambda paging: (paging.status,),
         ),
         reads.one(f"{PAYOUTS}/{{id}}", PAYOUT),
+        writes.create(PAYOUTS, CreatePayout, payouts.create, kind=PAYOUT),
+        writes.change(f"{PAYOUTS}/{{id}}/cancel", CancelPayout, payouts.cancel, kind=PAYOUT),
     ]
 
 

@@ -7,7 +7,8 @@ from msgspec import Struct
 
 
 class Payout(Struct, frozen=True, kw_only=True):
-    """Money on its way to a merchant, in minor units. `day` is the business day whose closing made it."""
+    """Money on its way to a merchant, in minor units. `day` is the business day whose closing made it (`automatic`), or
+    on which the merchant asked for it; `metadata` is JSON text."""
 
     account_id: str
     livemode: bool
@@ -15,6 +16,10 @@ class Payout(Struct, frozen=True, kw_only=True):
     currency: str
     day: date
     amount: int
-    status: Literal["pending", "paid", "failed"]
+    status: Literal["pending", "paid", "failed", "canceled"]
     arrival_at: datetime
     created_at: datetime
+    automatic: bool = True
+    description: str | None = None
+    statement_descriptor: str | None = None
+    metadata: str = "{}"

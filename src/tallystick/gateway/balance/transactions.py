@@ -21,11 +21,21 @@ CATEGORIES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "dispute_reversal": ("adjustment", "dispute_reversal"),
         "payout": ("payout", "payout"),
         "payout_reversal": ("payout_failure", "payout_reversal"),
+        "payout_cancel": ("payout_cancel", "payout_reversal"),
     }
 )
 """Kind of the ledger transaction → type and reporting category. Other kinds move nothing of the merchant's."""
 
-_CAUSES = ("charge", "refund", "refund_failure", "dispute", "dispute_reversal", "payout", "payout_reversal")
+_CAUSES = (
+    "charge",
+    "refund",
+    "refund_failure",
+    "dispute",
+    "dispute_reversal",
+    "payout",
+    "payout_reversal",
+    "payout_cancel",
+)
 _PREFIXES = {"ch_": _CAUSES[:1], "re_": _CAUSES[1:3], "dp_": _CAUSES[3:5], "po_": _CAUSES[5:]}
 
 

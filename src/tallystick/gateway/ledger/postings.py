@@ -18,6 +18,7 @@ released yet in `merchant_pending`.
     payout          on its way to the merchant    merchant_available +a    payout_in_transit −a
     payout_paid     arrived                       payout_in_transit +a     settlement_bank −a
     payout_reversal sent back by the bank         payout_in_transit +a     merchant_pending −a
+    payout_cancel   called off by the merchant    payout_in_transit +a     merchant_available −a
 
 Where a fee is charged it is taken from what the merchant is owed (`terms.py`): merchant_pending +f, fee_revenue −f. An
 authorisation alone moves no money and posts nothing, nor does its void. `refund_clearing` holds what is on its way
@@ -43,6 +44,7 @@ Kind = Literal[
     "payout",
     "payout_paid",
     "payout_reversal",
+    "payout_cancel",
 ]
 
 ACQUIRER_RECEIVABLE = "acquirer_receivable"
@@ -162,6 +164,12 @@ def payout_failed(cause: Cause, payout: str, amount_minor: int, at: datetime) ->
     closed, like all that moves on it."""
     legs = _moved(PAYOUT_IN_TRANSIT, MERCHANT_PENDING, amount_minor)
     return Entry(cause, "payout_reversal", f"payout_reversal:{payout}", legs, at)
+
+
+def payout_canceled(cause: Cause, payout: str, amount_minor: int, at: datetime) -> Entry:
+    """The merchant called the payout off before it left: the amount is available again, at once."""
+    legs = _moved(PAYOUT_IN_TRANSIT, MERCHANT_AVAILABLE, amount_minor)
+    return Entry(cause, "payout_cancel", f"payout_cancel:{payout}", legs, at)
 
 
 def _moved(debit: str, credit: str, amount_minor: int) -> tuple[tuple[str, int], ...]:

@@ -20,7 +20,7 @@ from tallystick.gateway.ledger.commands import Books, Purse
 from tallystick.gateway.ledger.postings import Cause, Entry
 from tallystick.gateway.ledger.terms import Terms
 from tallystick.gateway.settlement.lines import TRUNCATED, Fault, Line
-from tallystick.gateway.settlement.payouts import told
+from tallystick.gateway.settlement.payouts import PAYOUT_ARRIVES, told
 from tallystick.gateway.settlement.report import Report, Tally
 from tallystick.gateway.stripe_wire import currencies
 from tallystick.gateway.webhooks import events
@@ -39,7 +39,6 @@ LATE_MAX: Final = timedelta(days=2)
 """How long after its id was made a transaction may still commit. A transaction lives for half a minute at most, and
 clocks differ by minutes; what is older than this before a report's end need not be looked for again."""
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
-PAYOUT_ARRIVES: Final = timedelta(days=1)
 
 CARD_FAULTS: Final = {
     "sim_settlementMissing": "line_missing",
@@ -147,7 +146,8 @@ class Closing:
                 entries.append(postings.released(cause, day.isoformat(), row["net"], effective_at))
             await tx.execute(SQL.release, *purse, day, since, ends_at)
         of_day = await _balances(tx, purse, day, before)
-        available = row["net"] - of_day.get(postings.MERCHANT_AVAILABLE, 0)
+        [asked] = await tx.rows(SQL.payouts_in_no_report, *purse, before.later_from if before else "")
+        available = row["net"] - of_day.get(postings.MERCHANT_AVAILABLE, 0) - asked["paid_out"]
         payout = None
         if interval == "daily" and available > 0:
             payout = Payout(

@@ -1,7 +1,7 @@
-"""Payouts: what is available goes to the merchant's bank when a day is closed, and a day later it arrives or fails."""
+"""What becomes of payouts, made when a day was closed or by the merchant: a day later they arrive or fail."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from tallystick.gateway.balance.payout import Payout
@@ -21,6 +21,7 @@ from tallystick.ports.entropy import Entropy
 SQL = Statements.beside(__file__)
 
 ITEMS_MAX: Final = 256
+PAYOUT_ARRIVES: Final = timedelta(days=1)
 
 
 class Arrivals:
@@ -72,9 +73,13 @@ class Arrivals:
 
 def _entry(payout: Payout, at: datetime) -> Entry:
     """What the end of a payout posts."""
-    cause = Cause(payout.account_id, payout.livemode, None, None, payout.currency)
     ended = postings.payout_failed if payout.status == "failed" else postings.arrived
-    return ended(cause, payout.id, payout.amount, at)
+    return ended(cause_of(payout), payout.id, payout.amount, at)
+
+
+def cause_of(payout: Payout) -> Cause:
+    """Whose money a payout moves."""
+    return Cause(payout.account_id, payout.livemode, None, None, payout.currency)
 
 
 def told(type: str, payout: Payout, balance_transaction: str | None, failure: str | None = None) -> Happening:

@@ -75,8 +75,9 @@ RETURNING ledger_transaction)
 SELECT count(*)::int AS lines, max(taken.ledger_transaction) AS last FROM taken;
 
 -- releasable
--- What becomes available with a day's end: what was due since the day before, and what is new and due already.
-SELECT coalesce(sum(l.net), 0)::bigint AS net, count(*) AS released
+-- What becomes available with a day's end: what was due since the day before, and what is new and due already. Payouts that the
+-- merchant asked for, or called off, have taken from what is available already, or given back to it.
+SELECT coalesce(sum(l.net) FILTER (WHERE l.kind NOT IN ('payout', 'payout_cancel')), 0)::bigint AS net, count(*) AS released
   FROM settlement_line l
  WHERE l.account_id = $1::text AND l.livemode = $2::boolean AND l.currency = $3::text AND l.available_at <= $6::timestamptz
    AND (l.available_at > $5::timestamptz OR l.day = $4::date) AND l.net <> 0;
@@ -207,8 +208,56 @@ UPDATE balance_account b
 
 -- insert_payout
 -- Money goes to the merchant's bank.
-INSERT INTO payout (account_id, livemode, id, currency, day, amount, status, arrival_at, created_at)
-VALUES ($1::text, $2::boolean, $3::text, $4::text, $5::date, $6::bigint, $7::text, $8::timestamptz, $9::timestamptz);
+INSERT INTO payout (account_id, livemode, id, currency, day, amount, status, arrival_at, created_at, automatic, description,
+                    statement_descriptor, metadata)
+VALUES ($1::text, $2::boolean, $3::text, $4::text, $5::date, $6::bigint, $7::text, $8::timestamptz, $9::timestamptz, $10::boolean,
+        $11::text, $12::text, $13::text::jsonb);
+
+-- insert_payout_within
+-- The same if so much is available under the lock of the balance: what the last report came to and what was paid out or called off
+-- since, less what refunds and disputes have taken since and nothing has made up for.
+INSERT INTO payout (account_id, livemode, id, currency, day, amount, status, arrival_at, created_at, automatic, description,
+                    statement_descriptor, metadata)
+SELECT $1::text, $2::boolean, $3::text, $4::text, $5::date, $6::bigint, $7::text, $8::timestamptz, $9::timestamptz, $10::boolean,
+       $11::text, $12::text, $13::text::jsonb
+  FROM (SELECT coalesce(max(r.balances->>'merchant_available'), '0')::bigint AS available, coalesce(max(r.later_from), '') AS later_from
+          FROM (SELECT s.balances, s.later_from
+                  FROM settlement_report s
+                 WHERE s.account_id = $1::text AND s.livemode = $2::boolean AND s.currency = $4::text
+                 ORDER BY s.account_id DESC, s.livemode DESC, s.currency DESC, s.sequence DESC, s.revision DESC
+                 LIMIT 1) AS r) AS reported
+ CROSS JOIN LATERAL (
+        SELECT coalesce(sum(ledger_sum_of(t.accounts, t.amounts, '{merchant_available}')), 0) AS available,
+               coalesce(sum(ledger_sum_of(t.accounts, t.amounts, '{merchant_pending}'))
+                        FILTER (WHERE t.available_at IS NULL OR t.available_at <= $9::timestamptz), 0) AS taken
+          FROM ledger_transaction t
+         WHERE t.account_id = $1::text AND t.livemode = $2::boolean AND t.currency = $4::text AND t.id >= reported.later_from
+           AND NOT EXISTS (SELECT FROM settlement_line l
+                            WHERE l.account_id = t.account_id AND l.livemode = t.livemode AND l.ledger_transaction = t.id)) AS since
+ WHERE -(reported.available + since.available) - greatest(since.taken, 0) >= $6::bigint;
+
+-- find_payout
+-- One payout.
+SELECT p.account_id, p.livemode, p.id, p.currency, p.day, p.amount, p.status, p.arrival_at, p.created_at, p.automatic, p.description,
+       p.statement_descriptor, p.metadata::text AS metadata
+  FROM payout p
+ WHERE p.account_id = $1::text AND p.livemode = $2::boolean AND p.id = $3::text;
+
+-- cancel_payout
+-- Call a payout off, if it is one that the merchant asked for and has not ended.
+UPDATE payout p
+   SET status = 'canceled'
+ WHERE p.account_id = $1::text AND p.livemode = $2::boolean AND p.id = $3::text AND p.status = 'pending' AND NOT p.automatic;
+
+-- payouts_in_no_report
+-- What payouts have taken from what is available, and are in no report yet: those that the merchant asked for after the day's end,
+-- while it was not closed.
+SELECT coalesce(sum(ledger_sum_of(t.accounts, t.amounts, '{merchant_available}')), 0)::bigint AS paid_out
+  FROM ledger_transaction t
+ WHERE t.account_id = $1::text AND t.livemode = $2::boolean AND t.currency = $3::text AND t.id >= $4::text
+   AND t.kind IN ('payout', 'payout_cancel')
+   AND NOT EXISTS (SELECT FROM settlement_line l
+                    WHERE l.account_id = t.account_id AND l.livemode = t.livemode AND l.ledger_transaction = t.id);
 
 -- due_payouts
 -- Payouts that have arrived by now, with their balance transactions, longest due first.
@@ -225,4 +274,5 @@ UPDATE payout p
    SET status = n.status
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[]) AS n(account_id, livemode, id, status)
  WHERE (p.account_id, p.livemode, p.id) = (n.account_id, n.livemode, n.id) AND p.status = 'pending'
-RETURNING p.account_id, p.livemode, p.id, p.currency, p.day, p.amount, p.status, p.arrival_at, p.created_at;
+RETURNING p.account_id, p.livemode, p.id, p.currency, p.day, p.amount, p.status, p.arrival_at, p.created_at, p.automatic, p.description,
+          p.statement_descriptor, p.metadata::text AS metadata;

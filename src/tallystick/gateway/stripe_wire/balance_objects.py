@@ -99,8 +99,8 @@ def dispute(dispute: Dispute) -> Json:
 
 
 def payout(payout: Payout, balance_transaction: str | None, failure: str | None = None) -> Json:
-    """A payout in the wire's shape; `failure` is the balance transaction by which a failed one came back. Where the
-    merchant's bank account is, nobody has told this gateway."""
+    """A payout in the wire's shape; `failure` is the balance transaction by which one came back that failed or was
+    canceled. Where the merchant's bank account is, nobody has told this gateway."""
     failed = payout.status == "failed"
     return {
         "id": payout.id,
@@ -109,24 +109,24 @@ def payout(payout: Payout, balance_transaction: str | None, failure: str | None 
         "application_fee": None,
         "application_fee_amount": None,
         "arrival_date": unix(payout.arrival_at),
-        "automatic": True,
+        "automatic": payout.automatic,
         "balance_transaction": balance_transaction,
         "created": unix(payout.created_at),
         "currency": payout.currency.lower(),
-        "description": "Tallystick payout",
+        "description": "Tallystick payout" if payout.automatic else payout.description,
         "destination": None,
         "failure_balance_transaction": failure,
         "failure_code": "could_not_process" if failed else None,
         "failure_message": "The bank could not process this payout." if failed else None,
         "livemode": payout.livemode,
-        "metadata": {},
+        "metadata": Raw(payout.metadata.encode()),
         "method": "standard",
         "original_payout": None,
         "payout_method": None,
-        "reconciliation_status": "completed",
+        "reconciliation_status": "completed" if payout.automatic else "not_applicable",
         "reversed_by": None,
         "source_type": "card",
-        "statement_descriptor": None,
+        "statement_descriptor": payout.statement_descriptor,
         "status": payout.status,
         "trace_id": None,
         "type": "bank_account",

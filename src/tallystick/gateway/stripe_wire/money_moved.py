@@ -62,6 +62,8 @@ def _references(shaped: Json) -> Iterable[tuple[str, str]]:
             yield "balance_transaction", f"payout:{shaped['id']}"
             if shaped["status"] == "failed":
                 yield "failure_balance_transaction", f"payout_reversal:{shaped['id']}"
+            elif shaped["status"] == "canceled":
+                yield "failure_balance_transaction", f"payout_cancel:{shaped['id']}"
         case "dispute":
             yield "", f"dispute:{shaped['id']}"
             if shaped["status"] == "won":

@@ -311,7 +311,8 @@ SELECT d.id
 
 -- find_payouts
 -- Payouts by id, for retrieving and expanding.
-SELECT p.account_id, p.livemode, p.id, p.currency, p.day, p.amount, p.status, p.arrival_at, p.created_at
+SELECT p.account_id, p.livemode, p.id, p.currency, p.day, p.amount, p.status, p.arrival_at, p.created_at, p.automatic, p.description,
+       p.statement_descriptor, p.metadata::text AS metadata
   FROM payout p
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (p.account_id, p.livemode, p.id) = (wanted.account_id, wanted.livemode, wanted.id)

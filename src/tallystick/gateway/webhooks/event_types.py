@@ -31,6 +31,7 @@ EVENT_TYPES: Mapping[str, str] = MappingProxyType(
         "charge.dispute.funds_reinstated": "a dispute was won: amount and fee are given back",
         "payment_method.attached": "a card was saved for a customer",
         "payment_method.detached": "a card is no longer saved; its number is shredded",
+        "payout.canceled": "a payout was called off before it left: the amount is available again",
         "payout.created": "what is available goes to the merchant's bank",
         "payout.paid": "a payout has arrived",
         "payout.failed": "a payout came back: the amount is in the balance again",
