@@ -10,7 +10,8 @@
 #	}
 #
 # An operator's role is the person's; a service's role is what the program is there for: `shop` is whoever holds a
-# merchant's API key, `checkout` recognises shoppers who come again. Only the answer `true` grants, and it grants all the
+# merchant's API key, `checkout` recognises shoppers who come again; at the gateway `account` is whoever holds an account's
+# API key and reads its own customers, `sweeper` erases whom no customer names. Only the answer `true` grants, and it grants all the
 # fields that were asked for or none.
 package pii
 
@@ -80,5 +81,11 @@ grants := {
 			"erase": {"data_request": everything},
 		},
 		"checkout": {"search": {"checkout": by_which_people_are_found}},
+		"account": {
+			"read": {"customer_record": {"email", "name", "phone"}},
+			"search": {"customer_record": {"email"}},
+			"erase": {"customer_record": everything},
+		},
+		"sweeper": {"erase": {"unfinished": everything}},
 	},
 }

@@ -75,6 +75,21 @@ test_checkout_recognises_and_reads_nothing if {
 	not pii.access with input as ask("service", "checkout", "read", "checkout", ["email"])
 }
 
+test_an_account_reads_finds_and_erases_its_own_customers_for_its_records if {
+	pii.access with input as ask("service", "account", "read", "customer_record", ["email", "name", "phone"])
+	pii.access with input as ask("service", "account", "search", "customer_record", ["email"])
+	pii.access with input as ask("service", "account", "erase", "customer_record", ["email", "name", "phone"])
+	not pii.access with input as ask("service", "account", "read", "support", ["name"])
+	not pii.access with input as ask("service", "account", "search", "customer_record", ["phone"])
+	not pii.access with input as ask("operator", "account", "read", "customer_record", ["name"])
+}
+
+test_the_sweeper_erases_and_reads_nothing if {
+	pii.access with input as ask("service", "sweeper", "erase", "unfinished", ["email", "name", "phone"])
+	not pii.access with input as ask("service", "sweeper", "read", "unfinished", ["name"])
+	not pii.access with input as ask("service", "sweeper", "erase", "data_request", ["name"])
+}
+
 test_a_service_that_is_not_named_gets_nothing if {
 	every role in ["notifications", "reconciliation", "intake", "", "admin", "support"] {
 		not pii.access with input as ask("service", role, "read", "support", ["name"])

@@ -34,6 +34,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import psycopg
 import pytest
 import uvicorn
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 from hypothesis import settings
 from msgspec import Struct
 from psycopg.sql import SQL, Identifier
@@ -41,6 +42,8 @@ from psycopg.sql import SQL, Identifier
 from tallystick.kernel.grants import ROLES
 from tallystick.kernel.migrations import migrate
 from tallystick.ports.database import Database, open_database
+from tallystick.ports.entropy import SystemEntropy
+from tallystick.ports.key_encryption import KeyEncryptionRefused, KeyEncryptionUnavailable, make_key_file
 from tallystick.ports.postgres import EmbeddedPostgres, create_databases, require_supported_server
 from tallystick.ports.postgres_roles import make_roles
 
@@ -313,7 +316,15 @@ def run_gateway(
 
 
 @pytest.fixture(scope="session")
-def run_gateway_on() -> Callable[..., AbstractContextManager[RunningGateway]]:
+def people_keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The settings of a service that keeps personal data."""
+    file = tmp_path_factory.mktemp("keys") / "personal-data-keys"
+    make_key_file(file, SystemEntropy())
+    return {"pii_key_file": str(file), "pii_index_key": "an index key of no value, for tests alone"}
+
+
+@pytest.fixture(scope="session")
+def run_gateway_on(people_keys: dict[str, str]) -> Callable[..., AbstractContextManager[RunningGateway]]:
     """The same on a database of the caller's: `run_gateway_on(dsn, …)`."""
     from tallystick.gateway import app
     from tallystick.gateway.accounts.accounts import create_account, create_keys
@@ -325,7 +336,7 @@ def run_gateway_on() -> Callable[..., AbstractContextManager[RunningGateway]]:
 
         @asynccontextmanager
         async def opening(url: str) -> AsyncIterator[Application]:
-            defaults = {"acquirer_delay_s": 0.0, "webhooks_to_loopback": True, "public_url": url}
+            defaults = {"acquirer_delay_s": 0.0, "webhooks_to_loopback": True, "public_url": url, **people_keys}
             chosen = Settings(**{"database_dsn": gateway_dsn, **defaults, **settings})
             ports = await app.open_ports(chosen)
             database, at, entropy = ports.database, ports.clock.now(), ports.entropy
@@ -609,3 +620,39 @@ END_OTHERS = b"""
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
  WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
+
+
+class KeyOfNoValue:
+    """A key-encryption key for tests. `away`: it cannot be reached."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.calls = 0
+
+    async def wrap(self, keys: Sequence[bytes]) -> list[str]:
+        self._reach()
+        return [f"test:v1:{aes_key_wrap(bytes(32), key).hex()}" for key in keys]
+
+    async def unwrap(self, wrapped: Sequence[str]) -> list[bytes]:
+        self._reach()
+        try:
+            return [aes_key_unwrap(bytes(32), bytes.fromhex(text.removeprefix("test:v1:"))) for text in wrapped]
+        except (InvalidUnwrap, ValueError):
+            raise KeyEncryptionRefused("damaged", [0]) from None
+
+    async def rewrap(self, wrapped: Sequence[str]) -> list[str]:
+        return list(wrapped)
+
+    async def version(self) -> int:
+        return 1
+
+    def _reach(self) -> None:
+        self.calls += 1
+        if self.away:
+            raise KeyEncryptionUnavailable("away")
+
+
+@pytest.fixture
+def key_encryption() -> KeyOfNoValue:
+    """What wraps people's keys."""
+    return KeyOfNoValue()

@@ -19,7 +19,7 @@ from msgspec import Struct
 from psycopg.sql import SQL, Identifier
 
 import tallystick
-from tallystick.kernel.grants import GATEWAY, MERCHANT, OWNER, PII, READER, ROLES, VAULT, read_grants
+from tallystick.kernel.grants import GATEWAY, GATEWAY_PII, MERCHANT, OWNER, PII, READER, ROLES, VAULT, read_grants
 from tallystick.kernel.migrations import MigrationRefused, migrate, missing_roles
 from tallystick.ports.database import Statement, Statements
 from tallystick.ports.postgres import create_databases
@@ -29,19 +29,23 @@ SOURCE = Path(tallystick.__file__).parent
 SERVICES = {"gateway": GATEWAY, "merchant": MERCHANT}
 
 # Rooms whose statements run as another role than their service's.
-ROLE_OF_ROOM = {"gateway/vault": VAULT, "merchant/customers": PII}
+ROLE_OF_ROOM = {"gateway/vault": VAULT, "merchant/customers": PII, "gateway/people": GATEWAY_PII}
 # Rooms of the kernel that one service does not use yet, so that it has not got their tables.
 UNUSED: set[str] = set()
 # What a role may do although no statement of its rooms does it, each with its reason.
 GRANTED_FOR_OTHERS = {
     "gateway schema_version SELECT": "`serve` looks whether the schema is up to date",
     "merchant schema_version SELECT": "`serve` looks whether the schema is up to date",
+    **{
+        f"gateway pii.customer_detail {privilege}": "the version before writes here until it is stopped"
+        for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE")
+    },
 }
 
 APPEND_ONLY = {
     "gateway": {
         *("ledger_transaction", "event", "message", "delivery_attempt", "settlement_report", "outcome_resolution"),
-        *("audit_entry", "audit_outcome"),
+        *("audit_entry", "audit_outcome", "pii.access"),
     },
     "merchant": {
         "pii.access",
@@ -73,6 +77,10 @@ NOT_FOR_READERS = {
     ("gateway", "webhook_endpoint", "secrets"),
     ("gateway", "vault.card", "*"),
     ("gateway", "pii.customer_detail", "*"),
+    ("gateway", "pii.customer", "*"),
+    ("gateway", "pii.subject_key", "*"),
+    ("gateway", "pii.lookup", "*"),
+    ("gateway", "pii.access", "*"),
     ("gateway", "payment_method", "vault_token"),
     ("merchant", "api_key", "*"),
     ("merchant", "operator_key", "*"),
@@ -297,9 +305,28 @@ def test_nobody_but_the_owner_changes_a_table(installation: Installation, servic
 
 
 def test_a_service_does_not_get_into_the_other_ones_database(installation: Installation) -> None:
-    for service, role in (("gateway", MERCHANT), ("gateway", PII), ("merchant", GATEWAY)):
+    strangers = (("gateway", MERCHANT), ("gateway", PII), ("merchant", GATEWAY), ("merchant", GATEWAY_PII))
+    for service, role in strangers:
         with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
             installation.connect(service, role)
+
+
+def test_who_sees_an_accounts_customers_sees_no_payment_and_never_forgets_who_looked(
+    installation: Installation,
+) -> None:
+    with installation.connect("gateway", GATEWAY_PII) as pii:
+        for text in (
+            "SELECT 1 FROM public.customer",
+            "SELECT 1 FROM public.payment_intent",
+            "SELECT 1 FROM vault.card",
+            "DELETE FROM pii.access",
+            "UPDATE pii.access SET reason = ''",
+            "UPDATE pii.lookup SET mac = mac",
+        ):
+            refused(pii, text)
+    with installation.connect("gateway", GATEWAY) as gateway:
+        for table in ("customer", "subject_key", "lookup", "access"):
+            refused(gateway, f"SELECT 1 FROM pii.{table}")
 
 
 def test_who_sells_sees_no_personal_data_and_who_sees_them_sees_no_sale(installation: Installation) -> None:

@@ -35,6 +35,7 @@ from tallystick.gateway.payments.parameters import (
 )
 from tallystick.gateway.payments.resolving import Resolving
 from tallystick.gateway.payments.work import Commits
+from tallystick.gateway.people.records import Records
 from tallystick.gateway.refunds.commands import Refunds
 from tallystick.gateway.refunds.parameters import CancelRefund, CreateRefund, UpdateRefund
 from tallystick.gateway.reporting.commands import Reports
@@ -50,6 +51,7 @@ from tallystick.gateway.vault.vault import Vault
 from tallystick.kernel.idempotency import Claim, ClaimRequest, Idempotency, Scope
 from tallystick.kernel.idempotency.completer import Completer
 from tallystick.kernel.identifiers import new_owner_id
+from tallystick.kernel.people.opening import built_in
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Statement
 from tallystick.ports.entropy import SystemEntropy
@@ -131,10 +133,14 @@ class Core:
         self.bank = Bank(database, clock, pages_url=PAGES_URL, fingerprint_key=bytes(32), delay_s=0, timeout_s=0)
         self.idempotency = Idempotency(database)
         self.woken = 0
+        self.records = Records(
+            database, built_in(), HeldKeyEncryption(self._held_keys), [b"i" * 32], clock, self.entropy
+        )
+        self.reading = Reading(PAGES_URL, clock, self.records)
         commits = Commits(
             database,
             self.idempotency,
-            Reading(PAGES_URL),
+            self.reading,
             clock,
             self.entropy,
             pages_url=PAGES_URL,

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import itertools
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,6 @@ import msgspec
 import pytest
 import uvicorn
 from aiohttp import web
-from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
 from tallystick.kernel.service import Service
 from tallystick.kernel.signatures import sign_stripe
@@ -29,42 +28,11 @@ from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Statement
 from tallystick.ports.entropy import SystemEntropy
 from tallystick.ports.http import AiohttpClient
-from tallystick.ports.key_encryption import KeyEncryptionRefused, KeyEncryptionUnavailable
 
 SECRET_KEY = "sk_test_of_no_value"
 WEBHOOK_SECRET = "whsec_of_no_value"
 SHOP = "https://shop.example"
 INDEX_KEY = "an index key of no value, for tests alone"
-
-
-class KeyOfNoValue:
-    """A key-encryption key for tests. `away`: it cannot be reached."""
-
-    def __init__(self) -> None:
-        self.away = False
-        self.calls = 0
-
-    async def wrap(self, keys: Sequence[bytes]) -> list[str]:
-        self._reach()
-        return [f"test:v1:{aes_key_wrap(bytes(32), key).hex()}" for key in keys]
-
-    async def unwrap(self, wrapped: Sequence[str]) -> list[bytes]:
-        self._reach()
-        try:
-            return [aes_key_unwrap(bytes(32), bytes.fromhex(text.removeprefix("test:v1:"))) for text in wrapped]
-        except (InvalidUnwrap, ValueError):
-            raise KeyEncryptionRefused("damaged", [0]) from None
-
-    async def rewrap(self, wrapped: Sequence[str]) -> list[str]:
-        return list(wrapped)
-
-    async def version(self) -> int:
-        return 1
-
-    def _reach(self) -> None:
-        self.calls += 1
-        if self.away:
-            raise KeyEncryptionUnavailable("away")
 
 
 class FixedSecrets:
@@ -277,7 +245,7 @@ class Stage:
         self.database = database
         self.gateway = gateway
         self.secrets = FixedSecrets()
-        self.key_encryption: KeyOfNoValue
+        self.key_encryption: Any
         self.service: Service
         self.url = ""
         self.api_key = ""
@@ -407,16 +375,10 @@ async def gateway_stand_in() -> AsyncIterator[GatewayStandIn]:
 
 
 @pytest.fixture
-def key_encryption() -> KeyOfNoValue:
-    """What wraps people's keys."""
-    return KeyOfNoValue()
-
-
-@pytest.fixture
 async def stage(
     merchant_database: Database,
     merchant_dsn: str,
-    key_encryption: KeyOfNoValue,
+    key_encryption: Any,
     gateway_stand_in: GatewayStandIn,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Stage]:

@@ -1,9 +1,9 @@
-"""`tallystick merchant customers …`: personal data, for a purpose; what the policy decides is kept in the access log.
+"""`tallystick merchant customers …`, `gateway customers …`: personal data for a purpose, and the access log of it.
 
 What somebody is searched by is asked for, never an argument: arguments stand in lists of processes and in histories.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
@@ -15,32 +15,16 @@ from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, console, show
 
 app = typer.Typer(help="Customers: personal data, for a purpose.", no_args_is_help=True)
+of_accounts = typer.Typer(help="Customers of accounts: who looked at their data, and its keys.", no_args_is_help=True)
 
 PAGES_MAX = 10
 LOG_ROWS = 100
+SERVICES = ("gateway", "merchant")
 
 Merchant = Annotated[str, typer.Option(help="mer_…: whose customer it is.")]
 CustomerId = Annotated[str, typer.Argument(help="cus_…")]
+OfCustomer = Annotated[str | None, typer.Option(help="Only to this customer, cus_…")]
 Purpose = Annotated[str, typer.Option(help="What for: support, delivery, invoice or data_request.")]
-
-
-@app.command("keys")
-def make_keys_command(
-    key_file: Annotated[Path, typer.Option(help="Where the key-encryption keys go: TALLYSTICK_MERCHANT_PII_KEY_FILE.")],
-    index_key_file: Annotated[
-        Path,
-        typer.Option(help="Where the key of the search hashes goes: TALLYSTICK_MERCHANT_PII_INDEX_KEY_FILE."),
-    ],
-    as_json: AsJson = False,
-) -> None:
-    """Make the keys that personal data need; files that are there already stay as they are."""
-    made = make_keys(key_file, index_key_file)
-    show(
-        as_json,
-        {"made": [str(file) for file in made]},
-        *(f"Made {file}" for file in made),
-        "Keep copies elsewhere: without the first file no customer can be read, without the second none is found.",
-    )
 
 
 @app.command("show")
@@ -99,14 +83,59 @@ def erase_customer(
 @app.command("accesses")
 def list_accesses(
     merchant: Merchant,
-    customer: Annotated[str | None, typer.Option(help="Only to this customer, cus_…")] = None,
+    customer: OfCustomer = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """List who looked at whose data, what for, and what was decided; the newest first."""
-    path = f"/operator/v1/merchants/{quote(merchant, safe='')}/accesses"
-    filters = {"purpose": "audit"} | ({"customer": customer} if customer else {})
-    found = ask("merchant", data_dir, lambda api: api.rows(path, pages=PAGES_MAX, filters=filters, limit=LOG_ROWS))
+    _show_accesses("merchant", f"/operator/v1/merchants/{quote(merchant, safe='')}", {}, customer, data_dir, as_json)
+
+
+@of_accounts.command("accesses")
+def list_accesses_of_account(
+    account: Annotated[str, typer.Option(help="acct_…: whose customers.")],
+    live: Annotated[bool, typer.Option("--live", help="In live mode.")] = False,
+    customer: OfCustomer = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List who looked at whose data, what for, and what was decided; the newest first."""
+    mode = {"livemode": "true"} if live else {}
+    _show_accesses("gateway", f"/operator/v1/accounts/{quote(account, safe='')}", mode, customer, data_dir, as_json)
+
+
+def _keys_command(service: str) -> Callable[..., None]:
+    prefix = f"TALLYSTICK_{service.upper()}_PII"
+
+    def make_keys_command(
+        key_file: Annotated[Path, typer.Option(help=f"Where the key-encryption keys go: {prefix}_KEY_FILE.")],
+        index_key_file: Annotated[
+            Path, typer.Option(help=f"Where the key of the search hashes goes: {prefix}_INDEX_KEY_FILE.")
+        ],
+        as_json: AsJson = False,
+    ) -> None:
+        """Make the keys that personal data need; files that are there already stay as they are."""
+        made = make_keys(key_file, index_key_file)
+        show(
+            as_json,
+            {"made": [str(file) for file in made]},
+            *(f"Made {file}" for file in made),
+            "Keep copies elsewhere: without the first file no customer can be read, without the second none is found.",
+        )
+
+    return make_keys_command
+
+
+for _service, _commands in (("merchant", app), ("gateway", of_accounts)):
+    _commands.command("keys")(_keys_command(_service))
+
+
+def _show_accesses(
+    service: str, owner: str, more: dict[str, str], customer: str | None, data_dir: Path | None, as_json: bool
+) -> None:
+    filters = {"purpose": "audit", **more} | ({"customer": customer} if customer else {})
+    path = f"{owner}/accesses"
+    found = ask(service, data_dir, lambda api: api.rows(path, pages=PAGES_MAX, filters=filters, limit=LOG_ROWS))
     if as_json:
         show(True, {"accesses": found})
     else:
@@ -131,14 +160,28 @@ def make_keys(key_file: Path, index_key_file: Path) -> list[Path]:
     return made
 
 
-def keys_in(folder: Path) -> dict[str, str]:
+def keys_in(folder: Path, services: Sequence[str] = SERVICES) -> dict[str, str]:
     """The settings of the keys that lie in `folder`, made where they are missing: for the demo and for one machine."""
-    key_file, index_key_file = folder / "personal-data-keys", folder / "personal-data-index-key"
-    make_keys(key_file, index_key_file)
-    return {
-        "TALLYSTICK_MERCHANT_PII_KEY_FILE": str(key_file),
-        "TALLYSTICK_MERCHANT_PII_INDEX_KEY_FILE": str(index_key_file),
-    }
+    for service in services:
+        make_keys(*_files_in(folder, service))
+    return keys_found(folder, services)
+
+
+def keys_found(folder: Path, services: Sequence[str] = SERVICES) -> dict[str, str]:
+    """The settings of those keys that are there."""
+    found: dict[str, str] = {}
+    for service in services:
+        key_file, index_key_file = _files_in(folder, service)
+        if key_file.exists() and index_key_file.exists():
+            prefix = f"TALLYSTICK_{service.upper()}_PII"
+            found |= {f"{prefix}_KEY_FILE": str(key_file), f"{prefix}_INDEX_KEY_FILE": str(index_key_file)}
+    return found
+
+
+def _files_in(folder: Path, service: str) -> tuple[Path, Path]:
+    """Each service has keys of its own: who reads the one's people does not read the other's."""
+    prefix = "" if service == "merchant" else f"{service}-"
+    return folder / f"{prefix}personal-data-keys", folder / f"{prefix}personal-data-index-key"
 
 
 def _people(merchant: str) -> str:

@@ -2,7 +2,7 @@
 the server that only its user may read. RULES §12.
 
     data_dir/dsn/gateway, merchant                  what the services connect as
-    data_dir/dsn/vault, pii                         who reads stored cards, and personal data
+    data_dir/dsn/vault, pii, gateway-pii            who reads stored cards, and personal data in either database
     data_dir/dsn/gateway-owner, merchant-owner      who migrates
     data_dir/dsn/gateway-reader, merchant-reader    who looks
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tallystick.cli.installing import write_secret
-from tallystick.kernel.grants import GATEWAY, MERCHANT, OWNER, PII, READER, VAULT
+from tallystick.kernel.grants import GATEWAY, GATEWAY_PII, MERCHANT, OWNER, PII, READER, VAULT
 from tallystick.ports.entropy import Entropy
 from tallystick.ports.postgres import EmbeddedPostgres
 from tallystick.ports.postgres_roles import give_database, make_roles
@@ -25,6 +25,7 @@ DSN_FILES: Mapping[str, tuple[str, str]] = {
     "merchant": (MERCHANT, "merchant"),
     "vault": (VAULT, "gateway"),
     "pii": (PII, "merchant"),
+    "gateway-pii": (GATEWAY_PII, "gateway"),
     "gateway-owner": (OWNER, "gateway"),
     "merchant-owner": (OWNER, "merchant"),
     "gateway-reader": (READER, "gateway"),

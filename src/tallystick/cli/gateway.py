@@ -10,6 +10,7 @@ import typer
 from tallystick.cli import (
     audit,
     clock,
+    customers,
     dead_letters,
     faults,
     gateway_cases,
@@ -45,6 +46,7 @@ app.add_typer(unknown_outcomes.app, name="unknown-outcomes")
 app.command("settle")(settlements.settle)
 app.add_typer(gateway_cases.app, name="cases")
 app.add_typer(vault.keys, name="vault-key")
+app.add_typer(customers.of_accounts, name="customers")
 app.command("rewrap")(vault.rewrap)
 
 

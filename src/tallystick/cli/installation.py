@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from tallystick.cli.customers import keys_in
+from tallystick.cli.customers import SERVICES, keys_in
 from tallystick.cli.failures import CommandRefused
 from tallystick.cli.postgres import DSN_VARIABLES, Dsns, KeptPostgres, migrate_all, outdated, without_owners
 from tallystick.cli.serving import stopping_on_signals, unless_stopped
@@ -20,7 +20,7 @@ from tallystick.merchant.settings import read as read_merchant
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.http import AiohttpClient
 
-PII_SETTINGS = "TALLYSTICK_MERCHANT_PII_"
+PII_SETTINGS = {name: f"TALLYSTICK_{name.upper()}_PII_" for name in SERVICES}
 
 METRICS_PORTS = {"TALLYSTICK_GATEWAY_METRICS_PORT": "9410", "TALLYSTICK_MERCHANT_METRICS_PORT": "9420"}
 """Where Prometheus finds the metrics of a one-machine installation that says nothing else (monitoring/prometheus)."""
@@ -68,9 +68,10 @@ class Installation:
 
     def _keys(self) -> dict[str, str]:
         """Keys for personal data where the database is our own and none are named."""
-        if self._postgres is None or any(name.startswith(PII_SETTINGS) for name in os.environ):
+        if self._postgres is None:
             return {}
-        return keys_in(self._data_dir / "keys")
+        told = [name for name in SERVICES if any(each.startswith(PII_SETTINGS[name]) for each in os.environ)]
+        return keys_in(self._data_dir / "keys", [name for name in SERVICES if name not in told])
 
 
 def say(sentence: str) -> None:

@@ -28,8 +28,9 @@ TRY_AGAIN_S = 2.0  # when it did not come up
 
 
 class Dsns(Struct, frozen=True):
-    """Where the two databases are, and as whom the services connect, `vault` and `pii` to the schemas of these names;
-    all but the first two are empty where one role does everything. Secret where they name a password."""
+    """Where the two databases are, and as whom the services connect, `vault`, `pii` and `gateway_pii` to the schemas
+    of these names; all but the first two are empty where one role does everything. Secret where they name a password.
+    """
 
     gateway: str
     merchant: str
@@ -37,6 +38,7 @@ class Dsns(Struct, frozen=True):
     merchant_owner: str = ""
     vault: str = ""
     pii: str = ""
+    gateway_pii: str = ""
 
     def places(self) -> "Dsns":
         """Where the databases are, without a role or a password: what stays when those change."""
@@ -49,6 +51,7 @@ class Dsns(Struct, frozen=True):
             DSN_VARIABLES["merchant"]: self.merchant,
             "TALLYSTICK_GATEWAY_VAULT_DSN": self.vault,
             "TALLYSTICK_MERCHANT_PII_DSN": self.pii,
+            "TALLYSTICK_GATEWAY_PII_DSN": self.gateway_pii,
         }
         return {name: dsn for name, dsn in named.items() if dsn}
 
@@ -84,6 +87,7 @@ class KeptPostgres:
             dsns["merchant-owner"],
             dsns["vault"],
             dsns["pii"],
+            dsns["gateway-pii"],
         )
 
     def dsn_file(self, service: str) -> Path:

@@ -28,6 +28,8 @@ OPERATORS: Final[Access] = {
     "GET /operator/v1/settlements": readers(Role.FINANCE),
     "POST /operator/v1/settlements": roles(Role.FINANCE),
     "POST /operator/v1/settlements/correct": roles(Role.FINANCE),
+    # The policy decides once more, by role and purpose, and whom it denies stands in the log (RULES §12).
+    "GET /operator/v1/accounts/{account}/accesses": readers(),
     "GET /operator/v1/cases": readers(Role.FINANCE, Role.SUPPORT),
     "POST /operator/v1/cases/{case_id}/close": roles(Role.FINANCE),
     "GET /operator/v1/unknown-outcomes": readers(Role.FINANCE, Role.SUPPORT),

@@ -1,14 +1,13 @@
 """The gateway wired together, top to bottom: settings and ports in, the ASGI application and its workers out."""
 
 from collections.abc import Callable, MutableMapping
-from functools import partial
 from typing import Any, cast
 
 import structlog
 from litestar import Litestar, Request, Response, get
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Struct, field
+from msgspec import Struct
 
 from tallystick.gateway.access import CONSOLE, OPERATORS, SANDBOX
 from tallystick.gateway.accounts.authentication import Authenticator
@@ -53,32 +52,36 @@ from tallystick.gateway.payments.inquiring import Inquirer, Inquiries
 from tallystick.gateway.payments.operating import unknown_outcome_routes
 from tallystick.gateway.payments.resolving import Resolving
 from tallystick.gateway.payments.work import Commits
+from tallystick.gateway.people.operating import people_routes
+from tallystick.gateway.people.wiring import People as WhoTheyAre
+from tallystick.gateway.people.wiring import open_people
+from tallystick.gateway.ports import Ports as Ports
+from tallystick.gateway.ports import open_ports as open_ports
 from tallystick.gateway.refunds import api as refunds_api
 from tallystick.gateway.refunds.commands import Refunds
 from tallystick.gateway.reporting import api as reporting_api
 from tallystick.gateway.reporting.commands import Reports
 from tallystick.gateway.reporting.worker import ReportWriter
-from tallystick.gateway.settings import PREFIX, Settings
+from tallystick.gateway.settings import Settings
 from tallystick.gateway.settlement.closing import Closing
 from tallystick.gateway.settlement.manual_payouts import ManualPayouts
 from tallystick.gateway.settlement.operating import settlement_routes
 from tallystick.gateway.settlement.payouts import Arrivals
 from tallystick.gateway.settlement.worker import Settlement
 from tallystick.gateway.stripe_wire.keyed import Keyed
+from tallystick.gateway.stripe_wire.people import People
 from tallystick.gateway.stripe_wire.reading import Reading
 from tallystick.gateway.stripe_wire.reads import Reads
 from tallystick.gateway.stripe_wire.routing import Routes
 from tallystick.gateway.stripe_wire.wire import Wire
 from tallystick.gateway.timeline.operating import timeline_routes
 from tallystick.gateway.timeline.timeline import Timelines
-from tallystick.gateway.vault.encryption import key_encryption
 from tallystick.gateway.vault.vault import Vault
 from tallystick.gateway.webhooks import api as webhooks_api
 from tallystick.gateway.webhooks.dead_letters import DeadLetters
-from tallystick.gateway.webhooks.endpoints import Endpoints, Names
+from tallystick.gateway.webhooks.endpoints import Endpoints
 from tallystick.gateway.webhooks.operating import operator_routes
 from tallystick.gateway.webhooks.worker import backlog_keeper, dispatcher
-from tallystick.kernel.addresses import address_allowed, url_allowed
 from tallystick.kernel.audit.api import audit_routes
 from tallystick.kernel.audit.outcomes import noting_outcomes
 from tallystick.kernel.audit.trail import Trail
@@ -101,86 +104,24 @@ from tallystick.kernel.monitoring.page import MetricsPage
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.page_headers import document_headers
+from tallystick.kernel.people.access import Access
+from tallystick.kernel.people.settings import index_keys
 from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.service import Asgi, Service, Watched, Web, Worker, at_first_call, built_anew
-from tallystick.kernel.settings import SettingsRefused
-from tallystick.kernel.vault import ServiceSecrets
-from tallystick.ports.alerts import Alerts, AppriseAlerts, TargetInvalid
-from tallystick.ports.clock import Clock, SandboxClock, SystemClock
-from tallystick.ports.database import Database, DatabaseError, Statements, open_database
-from tallystick.ports.entropy import Entropy, SystemEntropy
-from tallystick.ports.http import Http, SystemNames
-from tallystick.ports.http1 import Http1Client
-from tallystick.ports.key_encryption import KeyEncryption
+from tallystick.ports.clock import Clock, SandboxClock
+from tallystick.ports.database import Database, DatabaseError, Statements
+from tallystick.ports.entropy import Entropy
 
 SQL = Statements.beside(__file__)
 
 # The simulated acquirer knows Stripe's public test numbers only, so a key that everybody knows gives nothing away.
 SIMULATED_FINGERPRINT_KEY = b"of the simulated acquirer of tallystick"
 WIRE_PREFIX = "/v1"
-VAULT_CONNECTIONS = 3  # of one process: cards are kept and opened in batches
 
 log = structlog.get_logger("tallystick.gateway")
-
-
-class Ports(Struct, frozen=True):
-    """The outside world as the gateway sees it. `http` is guarded: it delivers to strangers' addresses (RULES §12).
-    Without `encryption` there is no vault: no card is saved, and a number lives no longer than its request. `vault` is
-    the gateway's database as the role that has the stored cards, None where one role has all."""
-
-    database: Database
-    http: Http
-    names: Names
-    clock: Clock
-    entropy: Entropy
-    alerts: Alerts = field(default_factory=AppriseAlerts)
-    encryption: KeyEncryption | None = None
-    vault: Database | None = None
-
-    async def close(self) -> None:
-        """Let connections go."""
-        if self.vault is not None:
-            await self.vault.close()
-        if isinstance(self.http, Http1Client):
-            await self.http.close()
-        await self.database.close()
-
-
-async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) -> Ports:
-    """The production ports. `secrets` is where the settings' secrets came from, and rotate; None: they stay as they
-    are. Raises DatabaseUnavailable, SettingsRefused."""
-    try:
-        alerts = AppriseAlerts(settings.alert_targets.split())
-    except TargetInvalid as invalid:
-        raise SettingsRefused(f"{PREFIX}ALERT_TARGETS: {invalid}") from None
-    secrets = secrets or ServiceSecrets(PREFIX, {})
-    dsn = secrets.live("database_dsn", settings.database_dsn)
-    database = await open_database(dsn, connections_max=settings.database_connections_max)
-    secrets.watch(dsn, lambda _: database.renew())
-    targets = secrets.live("alert_targets", settings.alert_targets)
-    secrets.watch(targets, alerts.retarget)
-    http = Http1Client(
-        url_allowed=partial(url_allowed, loopback=settings.webhooks_to_loopback),
-        address_allowed=partial(address_allowed, loopback=settings.webhooks_to_loopback),
-        ca_file=settings.ca_file or None,
-    )
-    clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
-    vault = await _vault_database(settings, secrets)
-    encryption = key_encryption(settings, secrets)
-    return Ports(database, http, SystemNames(), clock, SystemEntropy(), alerts, encryption, vault)
-
-
-async def _vault_database(settings: Settings, secrets: ServiceSecrets) -> Database | None:
-    """The gateway's database as the role that has the stored cards, where that is another one."""
-    if not settings.vault_dsn:
-        return None
-    dsn = secrets.live("vault_dsn", settings.vault_dsn)
-    database = await open_database(dsn, connections_max=VAULT_CONNECTIONS)
-    secrets.watch(dsn, lambda _: database.renew())
-    return database
 
 
 class Behind(Struct, frozen=True):
@@ -206,6 +147,7 @@ class Operated(Struct, frozen=True):
     faults: Faults
     settlement: Settlement
     resolving: Resolving
+    access: Access
     sandbox: SandboxTime | None
     proxies: Proxies
     rates: Rates
@@ -222,7 +164,8 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     faults = Faults(database, clock, entropy)
     deliveries = _dispatcher(settings, ports, faults)
     idempotency = Idempotency(database)
-    reading = Reading(pages_url, clock)
+    people = _people(settings, ports)
+    reading = Reading(pages_url, clock, people.records)
     commits = Commits(database, idempotency, reading, clock, entropy, pages_url=pages_url, woken=deliveries.wake)
     vault = Vault(ports.vault or database, ports.encryption, entropy) if ports.encryption is not None else None
     calling = Calling(FaultyAcquirer(acquirer, faults, clock), clock, entropy, pages_url=pages_url, vault=vault)
@@ -242,10 +185,10 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         typed=TypedCards(acquirer, vault, entropy, retention_s=settings.card_retention_s),
         guard=guard,
     )
-    endpoints = Endpoints(
-        database, idempotency, clock, entropy, names=ports.names, loopback=settings.webhooks_to_loopback
-    )
+    loopback = settings.webhooks_to_loopback
+    endpoints = Endpoints(database, idempotency, clock, entropy, names=ports.names, loopback=loopback)
 
+    customers = Customers(database, idempotency, people.records, vault, clock, entropy)
     reports = Reports(database, idempotency, clock, entropy, pages_url=pages_url)
     reads = Reads(reading, database)
     routes = [
@@ -256,12 +199,13 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         *reporting_api.routes(reports, reads, clock),
         *checkout_api.routes(checkout, reads),
         *cards_api.routes(Cards(database, idempotency, acquirer, clock, entropy), reads),
-        *customers_api.routes(Customers(database, idempotency, vault, clock, entropy), reads),
+        *customers_api.routes(customers, reads, people.records),
         *webhooks_api.routes(endpoints, reads),
     ]
     keyed = Keyed(idempotency, database, clock)
     proxies = Proxies(settings.trusted_proxies)
-    wire = Wire(Routes(routes), Authenticator(database, clock), keyed, faults, clock, entropy, rates, proxies)
+    naming = People(people.records, reading, database)
+    wire = Wire(Routes(routes), Authenticator(database, clock), keyed, faults, clock, entropy, rates, proxies, naming)
 
     keeper = backlog_keeper(database, clock)
     letters = DeadLetters(database)
@@ -277,12 +221,12 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     sandbox = SandboxTime(database, clock, SQL.pending) if isinstance(clock, SandboxClock) else None
     resolving = Resolving(carrying, calling, database, clock, entropy)
     outside = (proxies, rates, database, clock, entropy)
-    operated = Operated(letters, redrives, faults, settlement, resolving, sandbox, *outside)
+    operated = Operated(letters, redrives, faults, settlement, resolving, people.records.access, sandbox, *outside)
     operators = at_first_call(lambda: web(_operators, settings.origin, operated))
     backlogs = (keeper, redriver, alerter, case_teller(database, ports.alerts, clock))
     writer = ReportWriter(database, clock, entropy, deliveries.wake, pages_url=pages_url)
     money = (expiry, inquirer, contests, settlement, writer)
-    purge: list[Worker] = [Forgetting(database, clock)]
+    purge: list[Worker] = [Forgetting(database, clock), *people.workers]
     if vault is not None:
         purge.append(Purge(vault, database, clock))
     moved = [sandbox] if sandbox else []
@@ -298,6 +242,12 @@ def _behind(settings: Settings, ports: Ports, checkout: Checkout, letters: DeadL
     logins, trail = Logins(database, clock, entropy), Trail(database, clock, entropy)
     proxies = Proxies(settings.trusted_proxies)
     return Behind(checkout, letters, redrives, logins, trail, proxies, _rates(settings), database, clock, entropy)
+
+
+def _people(settings: Settings, ports: Ports) -> WhoTheyAre:
+    personal, hashing = ports.personal or ports.database, index_keys(settings)
+    encryption = ports.people_encryption
+    return open_people(personal, ports.database, ports.policy, encryption, hashing, ports.clock, ports.entropy)
 
 
 def _dispatcher(settings: Settings, ports: Ports, faults: Faults) -> Dispatcher:
@@ -366,6 +316,7 @@ def _operators(_origin: str, operated: Operated) -> Asgi:
         *case_routes(Cases(database, clock)),
         *unknown_outcome_routes(operated.resolving),
         *timeline_routes(Timelines(database, clock)),
+        *people_routes(operated.access),
         *audit_routes(Trail(database, clock, entropy)),
         *(route for time in sandbox for route in clock_routes(time)),
     ]

@@ -10,6 +10,16 @@ from tallystick.gateway.accounts.origins import is_loopback, origin_of
 from tallystick.kernel.backoff import schedule_of
 from tallystick.kernel.database_address import refusal_of
 from tallystick.kernel.delivery.protocol import RATE_PER_S
+from tallystick.kernel.people.settings import (
+    PiiDsn,
+    PiiIndexKey,
+    PiiIndexKeyBefore,
+    PiiKeyFile,
+    PolicyFolder,
+    PolicyToken,
+    PolicyUrl,
+)
+from tallystick.kernel.people.settings import check as check_personal_settings
 from tallystick.kernel.proxies import Proxies, ProxiesInvalid
 from tallystick.kernel.settings import SettingsRefused, load
 from tallystick.kernel.vault import vault_values
@@ -92,6 +102,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             "them; empty: no card number is kept beyond its request, and no card can be saved."
         ),
     ] = ""
+    pii_dsn: PiiDsn = ""
+    pii_key_file: PiiKeyFile = ""
+    pii_index_key: PiiIndexKey = ""
+    pii_index_key_before: PiiIndexKeyBefore = ""
+    policy_folder: PolicyFolder = ""
+    policy_url: PolicyUrl = ""
+    policy_token: PolicyToken = ""
     card_fingerprint_key: Annotated[
         str,
         Meta(
@@ -258,7 +275,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "info"
 
     def __post_init__(self) -> None:
-        for name in ("database_dsn", "owner_dsn", "vault_dsn"):
+        for name in ("database_dsn", "owner_dsn", "vault_dsn", "pii_dsn"):
             if (refusal := refusal_of(getattr(self, name))) is not None:
                 raise SettingsRefused(f"{PREFIX}{name.upper()}: {refusal}")
         try:
@@ -271,6 +288,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsRefused(f"{PREFIX}HOST: plain HTTP is served on loopback only; set a certificate")
         if self.sandbox_clock and self.live_allowed:
             raise SettingsRefused(f"{PREFIX}SANDBOX_CLOCK: real money keeps real time; use the simulated acquirer")
+        check_personal_settings(self, PREFIX)
         if self.public_url:
             self._check_public_url()
         if self.acquirer_private_range and not self.card_fingerprint_key:

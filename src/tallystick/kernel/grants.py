@@ -13,9 +13,10 @@ OWNER = "tallystick_owner"  # owns the tables and migrates; no service connects 
 GATEWAY = "tallystick_gateway"
 MERCHANT = "tallystick_merchant"
 VAULT = "tallystick_vault"  # stored cards
-PII = "tallystick_pii"  # personal data
+PII = "tallystick_pii"  # personal data of merchants' customers
+GATEWAY_PII = "tallystick_gateway_pii"  # and of accounts': who reads the one does not read the other
 READER = "tallystick_reader"  # people and tools that look
-ROLES = (OWNER, GATEWAY, MERCHANT, VAULT, PII, READER)
+ROLES = (OWNER, GATEWAY, MERCHANT, VAULT, PII, GATEWAY_PII, READER)
 
 GRANTS_FILE = "grants.sql"
 

@@ -4,7 +4,6 @@ out.
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -32,6 +31,9 @@ from tallystick.kernel.monitoring.heartbeat import Heartbeat
 from tallystick.kernel.monitoring.page import MetricsPage
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
+from tallystick.kernel.people.access import Access
+from tallystick.kernel.people.opening import people_database, people_encryption, who_decides
+from tallystick.kernel.people.settings import index_keys
 from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.api import clock_routes
@@ -50,10 +52,9 @@ from tallystick.merchant.checkout.canceling import Canceling
 from tallystick.merchant.checkout.commands import Checkout
 from tallystick.merchant.checkout.drafts import Terms
 from tallystick.merchant.console.routes import console_routes, console_views
-from tallystick.merchant.customers.access import Access
 from tallystick.merchant.customers.api import customer_routes
 from tallystick.merchant.customers.operating import customer_operations
-from tallystick.merchant.customers.wiring import DECISION, POLICIES, Customers, open_customers
+from tallystick.merchant.customers.wiring import Customers, open_customers
 from tallystick.merchant.errors import (
     DatabaseDown,
 )
@@ -106,16 +107,11 @@ from tallystick.ports.http import AiohttpClient, Downloads, Http
 from tallystick.ports.http1 import Http1Client
 from tallystick.ports.key_encryption import (
     KeyEncryption,
-    KeyEncryptionError,
-    LocalKeyEncryption,
-    read_key_file,
 )
-from tallystick.ports.policy import OpaPolicy, Policy, PolicyInvalid, RegoPolicy
+from tallystick.ports.policy import Policy
 from tallystick.ports.secrets import Secrets
 
 SQL = Statements.beside(__file__)
-
-PERSONAL_CONNECTIONS = 2  # for personal data under a role of their own: one batch in flight, and people who read
 
 
 Message = MutableMapping[str, Any]
@@ -160,7 +156,9 @@ async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) 
     except TargetInvalid as invalid:
         raise SettingsRefused(f"{PREFIX}ALERT_TARGETS: {invalid}") from None
     secrets = secrets or ServiceSecrets(PREFIX, {})
-    key_encryption, policy_http, policy = _for_personal_data(settings, secrets)
+    key_encryption, decides = people_encryption(settings, secrets, PREFIX), who_decides(settings, PREFIX)
+    if key_encryption is not None and not settings.pii_index_key:
+        raise SettingsRefused(f"{PREFIX}PII_INDEX_KEY is not set, and personal data need it beside their keys")
     dsn = secrets.live("database_dsn", settings.database_dsn)
     database = await open_database(dsn, connections_max=settings.database_connections_max)
     secrets.watch(dsn, lambda _: database.renew())
@@ -181,43 +179,11 @@ async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) 
         SystemEntropy(),
         shops,
         alerts,
-        await _personal_database(settings, secrets),
+        await people_database(settings, secrets),
         key_encryption,
-        policy,
-        policy_http,
+        decides.policy,
+        decides.http,
     )
-
-
-async def _personal_database(settings: Settings, secrets: ServiceSecrets) -> Database | None:
-    """The merchant's database as the role that has personal data, where that is another one."""
-    if not settings.pii_dsn:
-        return None
-    dsn = secrets.live("pii_dsn", settings.pii_dsn)
-    database = await open_database(dsn, connections_max=PERSONAL_CONNECTIONS)
-    secrets.watch(dsn, lambda _: database.renew())
-    return database
-
-
-def _for_personal_data(settings: Settings, secrets: ServiceSecrets) -> tuple[KeyEncryption | None, Http | None, Policy]:
-    """What wraps people's keys, and who decides about their data. Raises SettingsRefused."""
-    encryption = secrets.transit
-    if encryption is not None and settings.pii_key_file:
-        raise SettingsRefused(f"{PREFIX}PII_KEY_FILE and {PREFIX}VAULT_TRANSIT_KEY: set one of them, not both")
-    if encryption is not None and not settings.pii_index_key:
-        raise SettingsRefused(f"{PREFIX}PII_INDEX_KEY is not set, and personal data need it beside their keys")
-    if settings.pii_key_file:
-        try:
-            read_key_file(Path(settings.pii_key_file))
-        except KeyEncryptionError as error:
-            raise SettingsRefused(f"{PREFIX}PII_KEY_FILE: {error}") from None
-        encryption = LocalKeyEncryption(Path(settings.pii_key_file))
-    if settings.policy_url:
-        http = AiohttpClient(address_allowed=own_address_allowed, ca_file=settings.ca_file or None)
-        return encryption, http, OpaPolicy(http, settings.policy_url, DECISION, settings.policy_token)
-    try:
-        return encryption, None, RegoPolicy.of_folder(Path(settings.policy_folder or POLICIES), DECISION)
-    except PolicyInvalid as invalid:
-        raise SettingsRefused(f"{PREFIX}POLICY_FOLDER: {invalid}") from None
 
 
 class Behind(Struct, frozen=True):
@@ -264,7 +230,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     outbox = Outbox(clock, entropy)
     keyed = Keyed(database, clock)
     customers = open_customers(
-        ports.personal or database, ports.policy, ports.key_encryption, settings.pii_index_key, clock, entropy
+        ports.personal or database, ports.policy, ports.key_encryption, index_keys(settings), clock, entropy
     )
     checkout = Checkout(database, gateways, directory, clock, entropy, terms, keyed, customers.people, outbox)
     refunds = Refunds(database, gateways, directory, clock, keyed, outbox)

@@ -8,6 +8,16 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 from tallystick.kernel.database_address import refusal_of
+from tallystick.kernel.people.settings import (
+    PiiDsn,
+    PiiIndexKey,
+    PiiIndexKeyBefore,
+    PiiKeyFile,
+    PolicyFolder,
+    PolicyToken,
+    PolicyUrl,
+)
+from tallystick.kernel.people.settings import check as check_personal_settings
 from tallystick.kernel.proxies import Proxies, ProxiesInvalid
 from tallystick.kernel.settings import SettingsRefused, load
 from tallystick.kernel.vault import vault_values
@@ -15,7 +25,6 @@ from tallystick.merchant.accounts.commands import AccountRefused, check_origin, 
 from tallystick.merchant.checkout.request import TTL_MAX_S, TTL_MIN_S
 
 PREFIX: Final = "TALLYSTICK_MERCHANT_"
-INDEX_KEY_CHARACTERS_MIN: Final = 32  # of random text; fewer could be tried out
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -56,47 +65,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         str,
         Meta(description="Certificates of authorities to trust when calling gateways, PEM; empty for the system's."),
     ] = ""
-    pii_dsn: Annotated[
-        str,
-        Meta(
-            description="The merchant's database as the role that may read personal data; empty: as the service's own "
-            "role. A secret.",
-            extra={"secret": True},
-        ),
-    ] = ""
-    pii_key_file: Annotated[
-        str,
-        Meta(
-            description="The file with the key-encryption keys of personal data, as `tallystick merchant customers "
-            "keys` makes it; empty: orders that name a customer are refused."
-        ),
-    ] = ""
-    pii_index_key: Annotated[
-        str,
-        Meta(
-            description="The key of the hashes by which customers are found, 32 characters or more; empty: orders that "
-            "name a customer are refused. A secret.",
-            extra={"secret": True},
-        ),
-    ] = ""
-    policy_folder: Annotated[
-        str,
-        Meta(description="The Rego policies (*.rego) that say who may see which personal data; empty: those built in."),
-    ] = ""
-    policy_url: Annotated[
-        str,
-        Meta(
-            description="The origin of an Open Policy Agent that decides instead, such as https://opa.internal:8181; "
-            "empty: the service decides itself."
-        ),
-    ] = ""
-    policy_token: Annotated[
-        str,
-        Meta(
-            description="The bearer token that the Open Policy Agent asks for; empty: none. A secret.",
-            extra={"secret": True},
-        ),
-    ] = ""
+    pii_dsn: PiiDsn = ""
+    pii_key_file: PiiKeyFile = ""
+    pii_index_key: PiiIndexKey = ""
+    pii_index_key_before: PiiIndexKeyBefore = ""
+    policy_folder: PolicyFolder = ""
+    policy_url: PolicyUrl = ""
+    policy_token: PolicyToken = ""
     order_ttl_s: Annotated[
         int,
         Meta(
@@ -186,15 +161,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsRefused(
                 f"{PREFIX}HOST: plain HTTP is served on loopback only; set a certificate or 127.0.0.1"
             )
-        if self.pii_index_key and len(self.pii_index_key) < INDEX_KEY_CHARACTERS_MIN:
-            raise SettingsRefused(f"{PREFIX}PII_INDEX_KEY: has less than {INDEX_KEY_CHARACTERS_MIN} characters")
-        if self.pii_key_file and not self.pii_index_key:
-            raise SettingsRefused(f"{PREFIX}PII_INDEX_KEY is not set, and personal data need it beside their key file")
-        if self.policy_url:
-            try:
-                check_origin(self.policy_url)
-            except AccountRefused as refused:
-                raise SettingsRefused(f"{PREFIX}POLICY_URL: {refused}") from None
+        check_personal_settings(self, PREFIX)
         if self.public_url:
             try:
                 check_origin(self.public_url)

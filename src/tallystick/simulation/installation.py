@@ -12,6 +12,7 @@ from tallystick.gateway.accounts.accounts import create_account, set_fees
 from tallystick.gateway.settings import Settings as GatewaySettings
 from tallystick.kernel.operators.keys import create_key
 from tallystick.kernel.operators.roles import Role
+from tallystick.kernel.people.opening import built_in
 from tallystick.kernel.service import Service
 from tallystick.merchant import app as merchant_app
 from tallystick.merchant.accounts.commands import (
@@ -21,13 +22,11 @@ from tallystick.merchant.accounts.commands import (
     set_stock_hook,
     webhook_address,
 )
-from tallystick.merchant.customers.wiring import DECISION, POLICIES
 from tallystick.merchant.notifications.endpoints import add_endpoint
 from tallystick.merchant.settings import Settings as MerchantSettings
 from tallystick.ports.clock import Clock
 from tallystick.ports.http import Answered, HttpRequest
 from tallystick.ports.key_encryption import HeldKeyEncryption
-from tallystick.ports.policy import RegoPolicy
 from tallystick.simulation.database import VirtualDatabase
 from tallystick.simulation.network import VirtualHttp
 from tallystick.simulation.nodes import Node
@@ -45,7 +44,8 @@ GATEWAY_HOST, MERCHANT_HOST, SHOP_HOST = (url.removeprefix("https://") for url i
 YET_PAID_SHARE: Final = 0.7  # of the sessions that a scenario's gateway only says it has closed
 NO_DSN: Final = "the simulation connects by itself"
 WEB: Final = BuiltOnce()
-POLICY: Final = RegoPolicy.of_folder(POLICIES, DECISION)  # knows nothing between two questions, so one serves all
+INDEX_KEY: Final = "of no value, and the same for every seed"
+POLICY: Final = built_in()  # knows nothing between two questions, so one serves all
 
 
 class Shop(Struct, kw_only=True):
@@ -70,14 +70,16 @@ class Installation:
         self.world = world
         self.breadth = breadth
         self.operator_keys = {"gateway": "", "merchant": ""}
-        self.gateway_settings = GatewaySettings(database_dsn=NO_DSN, public_url=GATEWAY_URL, invariants_every_s=0)
+        self.gateway_settings = GatewaySettings(
+            database_dsn=NO_DSN, public_url=GATEWAY_URL, invariants_every_s=0, pii_index_key=INDEX_KEY
+        )
         if breadth.webhook_schedule_s is not None:
             self.gateway_settings = replace(self.gateway_settings, webhook_schedule_s=breadth.webhook_schedule_s)
         self.merchant_settings = MerchantSettings(
             database_dsn=NO_DSN,
             public_url=MERCHANT_URL,
             invariants_every_s=0,
-            pii_index_key="of no value, and the same for every seed",
+            pii_index_key=INDEX_KEY,
         )
         self.gateways = [world.add(f"gateway {n}", "gateway", self._gateway) for n in range(1, gateways + 1)]
         self.merchants = [world.add(f"merchant {n}", "merchant", self._merchant) for n in range(1, merchants + 1)]
@@ -98,7 +100,14 @@ class Installation:
         database = VirtualDatabase(world.servers["gateway"], node)
         http = VirtualHttp(world.network, node)
         ports = gateway_app.Ports(
-            database, http, PublicNames(), node.clock, world.entropy, encryption=HeldKeyEncryption(lambda: VAULT_KEYS)
+            database,
+            http,
+            PublicNames(),
+            node.clock,
+            world.entropy,
+            encryption=HeldKeyEncryption(lambda: VAULT_KEYS),
+            people_encryption=HeldKeyEncryption(lambda: VAULT_KEYS),
+            policy=POLICY,
         )
         return gateway_app.build(self.gateway_settings, ports, web=WEB)
 

@@ -23,7 +23,7 @@ class Shop:
 
     def __init__(self, core: Any) -> None:
         self.core = core
-        self.customers = Customers(core.database, core.idempotency, core.vault, core.clock, core.entropy)
+        self.customers = Customers(core.database, core.idempotency, core.records, core.vault, core.clock, core.entropy)
 
     async def customer(self) -> str:
         sent = CreateCustomer(email="ada@shop.example", name="Ada")

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from tallystick.merchant.customers import carrying
-from tallystick.merchant.customers.carrying import CarryingOver
-from tallystick.merchant.customers.keys import Keys, KeysUnavailable
+from tallystick.kernel.people import carrying
+from tallystick.kernel.people.carrying import CarryingOver
+from tallystick.kernel.people.keys import Keys, KeysUnavailable
+from tallystick.merchant.customers.tables import IN_THE_CLEAR as IN_THE_CLEAR_NOW
+from tallystick.merchant.customers.tables import TABLES
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Statement, open_database
 from tallystick.ports.entropy import SystemEntropy
@@ -37,7 +39,9 @@ async def written_before(stage: Any, count: int) -> None:
 
 def worker(database: Database, key_encryption: Any) -> CarryingOver:
     clock, entropy = SystemClock(), SystemEntropy()
-    return CarryingOver(database, Keys(key_encryption, clock, entropy), INDEX_KEY, clock, entropy)
+    return CarryingOver(
+        database, TABLES, IN_THE_CLEAR_NOW, Keys(key_encryption, clock, entropy), INDEX_KEY, clock, entropy
+    )
 
 
 async def in_the_clear(stage: Any) -> int:

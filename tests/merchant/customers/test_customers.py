@@ -8,6 +8,7 @@ import pytest
 
 from tallystick.kernel.operators.keys import create_key
 from tallystick.kernel.operators.roles import Role
+from tallystick.kernel.people import operating as people_operating
 from tallystick.merchant.customers import operating
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Statement
@@ -116,7 +117,8 @@ async def test_what_is_not_granted_is_denied_and_logged(stage: Any, asked: str) 
 
 async def test_a_service_that_has_no_business_with_it_is_denied_and_logged(stage: Any) -> None:
     """By the one function, as whoever writes the next service would call it."""
-    from tallystick.merchant.customers.access import AccessDenied, Asker
+    from tallystick.kernel.people.access import AccessDenied, Asker
+    from tallystick.merchant.customers.tables import of_merchant
     from tallystick.merchant.customers.wiring import open_customers
 
     customer = await keep(stage)
@@ -124,14 +126,14 @@ async def test_a_service_that_has_no_business_with_it_is_denied_and_logged(stage
         stage.database,
         None,
         stage.key_encryption,
-        "an index key of no value, for tests alone",
+        [b"an index key of no value, for tests alone"],
         SystemClock(),
         SystemEntropy(),
     )
     for role in ("reconciliation", "notifications", "checkout", ""):
         with pytest.raises(AccessDenied):
             await customers.access.read(
-                Asker("service", "worker", role), "support", stage.merchant_id, customer, ["name"]
+                Asker("service", "worker", role), "support", of_merchant(stage.merchant_id), customer, ["name"]
             )
         entry = (await log_of(stage.database))[-1]
         assert (entry["subject_role"], entry["purpose"], entry["fields"], entry["granted"]) == (
@@ -191,12 +193,12 @@ async def test_orders_of_one_shopper_have_one_customer(stage: Any) -> None:
 
 async def test_of_two_processes_that_store_a_shopper_at_once_one_does(stage: Any, merchant_dsn: str) -> None:
     """Each with pools and batches of its own."""
-    from tallystick.merchant.customers.person import Person
+    from tallystick.kernel.people.person import Person
     from tallystick.merchant.customers.wiring import open_customers
     from tallystick.ports.database import open_database
 
     databases = [await open_database(merchant_dsn) for _ in range(4)]
-    index_key = "an index key of no value, for tests alone"
+    index_key = [b"an index key of no value, for tests alone"]
     several = [
         open_customers(one, None, stage.key_encryption, index_key, SystemClock(), SystemEntropy()) for one in databases
     ]
@@ -360,9 +362,10 @@ async def as_operator(stage: Any, key: str, method: str, path: str, **more: Any)
 
 
 def in_the_role(monkeypatch: pytest.MonkeyPatch, role: str) -> None:
-    from tallystick.merchant.customers.access import Asker
+    from tallystick.kernel.people.access import Asker
 
-    monkeypatch.setattr(operating, "_asker", lambda request: Asker("operator", request.auth.name, role))
+    for room in (operating, people_operating):
+        monkeypatch.setattr(room, "asker_of", lambda request: Asker("operator", request.auth.name, role))
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def _of_demo(data_dir: Path) -> dict[str, str]:
     """The settings with which the demo in this folder runs its services."""
     from urllib.parse import urlsplit
 
-    from tallystick.cli.customers import keys_in
+    from tallystick.cli.customers import keys_found
     from tallystick.demo.folder import Folder
 
     folder = Folder(data_dir)
@@ -85,7 +85,7 @@ def _of_demo(data_dir: Path) -> dict[str, str]:
     if known is None:
         raise CommandRefused(f"there is no demo in {data_dir}; `tallystick demo --data-dir {data_dir}` makes one")
     secrets = folder.path / "secrets"
-    settings = keys_in(secrets) if (secrets / "personal-data-keys").exists() else {}  # it would make them
+    settings = keys_found(secrets)
     for service, origin in (("gateway", known.addresses.gateway), ("merchant", known.addresses.merchant)):
         prefix, parts = f"TALLYSTICK_{service.upper()}_", urlsplit(origin)
         dsn = folder.path / "postgres" / "dsn" / service

@@ -15,6 +15,7 @@ from tallystick.gateway.customers.parameters import (
     ListSaved,
     UpdateCustomer,
 )
+from tallystick.gateway.people.records import Records
 from tallystick.gateway.stripe_wire import errors, writes
 from tallystick.gateway.stripe_wire.call import Call, Reply
 from tallystick.gateway.stripe_wire.parameters import Paging, Parameters, Retrieve
@@ -25,8 +26,14 @@ CUSTOMERS = "/v1/customers"
 SAVED = (SQL.page_of_saved, SQL.page_of_saved_backwards)
 
 
-def routes(customers: Customers, reads: Reads) -> list[Route]:
+def routes(customers: Customers, reads: Reads, records: Records) -> list[Route]:
     """Create, retrieve, update, list and delete customers; list, attach and detach their cards."""
+
+    async def of_an_email(call: Call, paging: ListCustomers) -> tuple[list[str] | None]:
+        if paging.email is None:
+            return (None,)
+        return (await records.find(call.caller.account_id, paging.email, livemode=call.caller.livemode),)
+
     one, card = f"{CUSTOMERS}/{{id}}", f"{METHODS}/{{id}}"
     return [
         writes.create(CUSTOMERS, CreateCustomer, customers.create, kind=KIND, batched=True),
@@ -35,7 +42,7 @@ def routes(customers: Customers, reads: Reads) -> list[Route]:
             KIND,
             ListCustomers,
             (SQL.page_of_customers, SQL.page_of_customers_backwards),
-            lambda paging: (paging.email,),
+            filtered=of_an_email,
         ),
         reads.one(one, KIND),
         writes.change(one, UpdateCustomer, customers.update, kind=KIND, batched=True),
@@ -59,7 +66,7 @@ def _saved_of_one(reads: Reads) -> Route:
     async def run(call: Call, id: str, paging: Parameters) -> Reply:
         assert isinstance(paging, Paging)
         key = (call.caller.account_id, call.caller.livemode, id)
-        if not await reads.reading.find(reads.database, KIND, [key]):
+        if not await reads.reading.exist(reads.database, KIND, [key]):
             raise errors.no_such(KIND, id)
         path = f"{CUSTOMERS}/{id}/payment_methods"
         listing = await reads.reading.page(reads.database, call.caller, METHOD, paging, path, SAVED, (id,))

@@ -17,6 +17,8 @@ from tallystick.gateway.customers.known import SQL, Key
 from tallystick.gateway.customers.parameters import AttachMethod, CreateCustomer, DetachMethod, UpdateCustomer
 from tallystick.gateway.payments.opening import USED_UP, metadata_text
 from tallystick.gateway.payments.payment import PaymentMethod
+from tallystick.gateway.people.records import Known, Records
+from tallystick.gateway.people.tables import FIELDS
 from tallystick.gateway.stripe_wire import errors, objects
 from tallystick.gateway.stripe_wire.call import Call, Reply
 from tallystick.gateway.stripe_wire.errors import WireError
@@ -32,7 +34,6 @@ from tallystick.ports.database import Database, Record, Transaction
 from tallystick.ports.entropy import Entropy
 
 Answers = list[Reply | WireError]
-DETAILS = ("email", "name", "phone")
 METHOD_NOUN = "PaymentMethod"
 NOT_ATTACHED = "The payment method you provided is not attached to a customer so detachment is impossible."
 
@@ -41,30 +42,39 @@ class Customers:
     """Creates, changes and deletes customers; saves cards for them and gives cards up."""
 
     def __init__(
-        self, database: Database, idempotency: Idempotency, vault: Vault | None, clock: Clock, entropy: Entropy
+        self,
+        database: Database,
+        idempotency: Idempotency,
+        records: Records,
+        vault: Vault | None,
+        clock: Clock,
+        entropy: Entropy,
     ) -> None:
         self._database = database
+        self._records = records
         self._idempotency = idempotency
         self._vault = vault
         self._clock = clock
         self._entropy = entropy
 
     async def create(self, items: Sequence[tuple[Call, CreateCustomer]]) -> Answers:
-        """New customers."""
+        """New customers. Who they are is stored before (`people/records.py`). Raises KeysUnavailable."""
         at = self._clock.now()
         made = [self._made(call, sent, at) for call, sent in items]
-        answers: Answers = [_reply(customer) for customer in made]
+        told = [{str(field): getattr(sent, field) for field in FIELDS} for _, sent in items]
+        known = await self._records.keep(list(zip(map(_key_of, made), told, strict=True)))
+        answers: Answers = [self._reply(one, who) for one, who in zip(made, known, strict=True)]
         async with self._database.transaction() as tx:
             await tx.execute(SQL.insert_customers, *columns(6, [_row(customer) for customer in made]))
-            await _save_details(tx, made)
             await self._finish(tx, [call for call, _ in items], answers)
         return answers
 
     async def update(self, items: Sequence[tuple[Call, str, UpdateCustomer]]) -> Answers:
-        """Change customers."""
+        """Change customers. Raises KeysUnavailable."""
+        known = await self._changed(items)
         answers: Answers = []
         async with self._database.transaction() as tx:
-            present = await _locked(tx, [_key(call, id) for call, id, _ in items])
+            present = await _locked(tx, list(known))
             changed: set[Key] = set()
             for call, id, sent in items:
                 key = _key(call, id)
@@ -73,26 +83,40 @@ class Customers:
                     continue
                 present[key] = _updated(present[key], sent)
                 changed.add(key)
-                answers.append(_reply(present[key]))
+                answers.append(self._reply(present[key], known[key].pop(0)))
             after = [present[key] for key in sorted(changed)]
             await tx.execute(SQL.save_customers, *columns(5, [_row(one)[:5] for one in after]))
-            await _save_details(tx, after)
             await self._finish(tx, [call for call, _, _ in items], answers)
+        await self._records.forget(sorted(known.keys() - present.keys()))  # deleted meanwhile, and just written anew
         return answers
 
+    async def _changed(self, items: Sequence[tuple[Call, str, UpdateCustomer]]) -> dict[Key, list[Known]]:
+        """Store what is told of those customers that there are; what is known of each after each of the calls."""
+        rows = await self._database.rows(
+            SQL.known_customers, *columns(3, sorted({_key(call, id) for call, id, _ in items}))
+        )
+        there: dict[Key, list[Known]] = {(row["account_id"], row["livemode"], row["id"]): [] for row in rows}
+        changes = [(_key(call, id), _told(sent)) for call, id, sent in items if _key(call, id) in there]
+        for (key, _), one in zip(changes, await self._records.change(changes), strict=True):
+            there[key].append(one)
+        return there
+
     async def delete(self, items: Sequence[tuple[Call, str, Parameters]]) -> Answers:
-        """Forget customers: who they are is deleted, their cards are given up and the numbers shredded."""
+        """Forget customers: the key of who they are is shredded, their cards are given up and the numbers shredded.
+        The person goes first: whoever dies before the customer is deleted has forgotten nobody too few."""
         at = self._clock.now()
         answers: Answers = []
+        keys = sorted({_key(call, id) for call, id, _ in items})
+        there = await self._database.rows(SQL.known_customers, *columns(3, keys))
+        await self._records.forget([(row["account_id"], row["livemode"], row["id"]) for row in there])
         async with self._database.transaction() as tx:
-            present = await _locked(tx, [_key(call, id) for call, id, _ in items])
+            present = await _locked(tx, keys)
             keys = sorted(present)
             for call, id, _ in items:
                 found = present.pop(_key(call, id), None)  # of two calls that delete it, one finds it
                 reply = Reply(200, msgspec.json.encode(objects.deleted(KIND, id)))
                 answers.append(reply if found is not None else errors.no_such(KIND, id))
             await tx.execute(SQL.delete_customers, *columns(3, keys), at)
-            await tx.execute(SQL.delete_details, *columns(3, keys))
             given_up = await tx.rows(SQL.methods_of_customers, *columns(3, keys))
             methods = await self._give_up(tx, [(row["account_id"], row["livemode"], row["id"]) for row in given_up])
             await self._finish(tx, [call for call, _, _ in items], answers)
@@ -185,7 +209,7 @@ class Customers:
         await self._idempotency.finish(
             tx,
             [
-                (call.claim, answer.status, answer.body)
+                (call.claim, answer.status, answer.kept or answer.body)
                 for call, answer in zip(calls, answers, strict=True)
                 if isinstance(answer, Reply)
             ],
@@ -199,10 +223,12 @@ class Customers:
             created_at=at,
             description=sent.description,
             metadata=msgspec.json.encode(merged_metadata({}, sent.metadata)).decode(),
-            email=sent.email,
-            name=sent.name,
-            phone=sent.phone,
         )
+
+    def _reply(self, customer: Customer, known: Known) -> Reply:
+        """A customer with who it is; that is kept under the person's key alone."""
+        body = msgspec.json.encode(shaped(customer, known.details))
+        return Reply(200, body, self._records.kept(_key_of(customer), known, body))
 
 
 def _not_attachable(method: PaymentMethod | None, id: str, customer: str, known: bool) -> WireError | None:
@@ -219,14 +245,15 @@ def _not_attachable(method: PaymentMethod | None, id: str, customer: str, known:
     return None
 
 
+def _told(sent: UpdateCustomer) -> dict[str, str | None]:
+    """What an update says of the person; an empty text unsets."""
+    return {field: getattr(sent, field) or None for field in FIELDS if isinstance(getattr(sent, field), str)}
+
+
 def _updated(customer: Customer, sent: UpdateCustomer) -> Customer:
-    given: dict[str, Any] = {
-        field: getattr(sent, field) or None
-        for field in (*DETAILS, "description")
-        if isinstance(getattr(sent, field), str)
-    }
+    description = {"description": sent.description or None} if isinstance(sent.description, str) else {}
     metadata = metadata_text(customer.metadata, sent.metadata)
-    return replace(customer, **given, **({"metadata": metadata} if isinstance(metadata, str) else {}))
+    return replace(customer, **description, **({"metadata": metadata} if isinstance(metadata, str) else {}))
 
 
 async def _locked(tx: Transaction, keys: Sequence[Key]) -> dict[Key, Customer]:
@@ -237,11 +264,6 @@ async def _locked(tx: Transaction, keys: Sequence[Key]) -> dict[Key, Customer]:
 def customer_of(row: Record) -> Customer:
     """The record in a row."""
     return Customer(**row)
-
-
-async def _save_details(tx: Transaction, customers: Sequence[Customer]) -> None:
-    rows = [(*_key_of(one), one.email, one.name, one.phone) for one in customers]
-    await tx.execute(SQL.save_details, *columns(6, rows))
 
 
 def _row(customer: Customer) -> tuple[Any, ...]:
@@ -258,10 +280,6 @@ def _method_key(method: PaymentMethod) -> Key:
 
 def _key(call: Call, id: str) -> Key:
     return call.caller.account_id, call.caller.livemode, id
-
-
-def _reply(customer: Customer) -> Reply:
-    return Reply(200, msgspec.json.encode(shaped(customer)))
 
 
 def _method_reply(method: PaymentMethod) -> Reply:

@@ -1,5 +1,6 @@
 """The record of a customer. Pure."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from msgspec import Raw, Struct
@@ -10,8 +11,7 @@ KIND = "customer"
 
 
 class Customer(Struct, frozen=True, kw_only=True):
-    """A shopper who may come back. `email`, `name` and `phone` stand in a table of their own (RULES §12); `metadata` is
-    JSON text."""
+    """A shopper who may come back; who that is stands elsewhere (`people/records.py`). `metadata` is JSON text."""
 
     account_id: str
     livemode: bool
@@ -19,13 +19,10 @@ class Customer(Struct, frozen=True, kw_only=True):
     created_at: datetime
     description: str | None = None
     metadata: str = "{}"
-    email: str | None = None
-    name: str | None = None
-    phone: str | None = None
 
 
-def shaped(customer: Customer) -> Json:
-    """A customer as the wire shows it."""
+def shaped(customer: Customer, details: Mapping[str, str | None]) -> Json:
+    """A customer as the wire shows it; `details` say who it is: email, name, phone."""
     return {
         "id": customer.id,
         "object": KIND,
@@ -37,7 +34,7 @@ def shaped(customer: Customer) -> Json:
         "default_source": None,
         "delinquent": False,
         "description": customer.description,
-        "email": customer.email,
+        "email": details.get("email"),
         "invoice_prefix": None,
         "invoice_settings": {
             "custom_fields": None,
@@ -47,8 +44,8 @@ def shaped(customer: Customer) -> Json:
         },
         "livemode": customer.livemode,
         "metadata": Raw(customer.metadata.encode()),
-        "name": customer.name,
-        "phone": customer.phone,
+        "name": details.get("name"),
+        "phone": details.get("phone"),
         "preferred_locales": [],
         "shipping": None,
         "tax_exempt": "none",

@@ -15,12 +15,11 @@ SELECT n.account_id, n.livemode, n.id, n.description, n.metadata::jsonb, n.creat
        AS n(account_id, livemode, id, description, metadata, created_at);
 
 -- lock_customers
--- Load customers for a change, each with who it is, and keep them from every other one.
-SELECT c.account_id, c.livemode, c.id, c.created_at, c.description, c.metadata, d.email, d.name, d.phone
+-- Load customers for a change, and keep them from every other one.
+SELECT c.account_id, c.livemode, c.id, c.created_at, c.description, c.metadata
   FROM customer c
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (c.account_id, c.livemode, c.id) = (wanted.account_id, wanted.livemode, wanted.id)
-  LEFT JOIN pii.customer_detail d ON (d.account_id, d.livemode, d.customer) = (c.account_id, c.livemode, c.id)
  WHERE c.deleted_at IS NULL
  ORDER BY c.account_id, c.livemode, c.id
    FOR UPDATE OF c;
@@ -33,27 +32,12 @@ UPDATE customer c
        AS n(account_id, livemode, id, description, metadata)
  WHERE (c.account_id, c.livemode, c.id) = (n.account_id, n.livemode, n.id);
 
--- save_details
--- Who customers are.
-INSERT INTO pii.customer_detail (account_id, livemode, customer, email, name, phone)
-SELECT n.account_id, n.livemode, n.customer, n.email, n.name, n.phone
-  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::text[], $6::text[])
-       AS n(account_id, livemode, customer, email, name, phone)
-    ON CONFLICT (account_id, livemode, customer) DO UPDATE
-   SET email = excluded.email, name = excluded.name, phone = excluded.phone;
-
 -- delete_customers
 -- Customers that are deleted; the row stays, because payments name it.
 UPDATE customer c
    SET deleted_at = $4::timestamptz, description = NULL, metadata = '{}'
   FROM unnest($1::text[], $2::boolean[], $3::text[]) AS n(account_id, livemode, id)
  WHERE (c.account_id, c.livemode, c.id) = (n.account_id, n.livemode, n.id);
-
--- delete_details
--- Forget who customers are.
-DELETE FROM pii.customer_detail d
- USING unnest($1::text[], $2::boolean[], $3::text[]) AS n(account_id, livemode, customer)
- WHERE (d.account_id, d.livemode, d.customer) = (n.account_id, n.livemode, n.customer);
 
 -- methods_of_customers
 -- The cards that customers have saved, or would have.
@@ -89,23 +73,20 @@ UPDATE payment_method m
 
 -- find_customers
 -- Customers by id, for retrieving and expanding.
-SELECT c.account_id, c.livemode, c.id, c.created_at, c.description, c.metadata, d.email, d.name, d.phone
+SELECT c.account_id, c.livemode, c.id, c.created_at, c.description, c.metadata
   FROM customer c
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (c.account_id, c.livemode, c.id) = (wanted.account_id, wanted.livemode, wanted.id)
-  LEFT JOIN pii.customer_detail d ON (d.account_id, d.livemode, d.customer) = (c.account_id, c.livemode, c.id)
  WHERE c.deleted_at IS NULL
  ORDER BY c.account_id, c.livemode, c.id;
 
 -- page_of_customers
--- Ids of customers between two ids, created in a span of time, with an e-mail address where one is named, newest first.
+-- Ids of customers between two ids, created in a span of time, of some where these are named, newest first.
 SELECT c.id
   FROM customer c
  WHERE c.account_id = $1::text AND c.livemode = $2::boolean AND c.id > $3::text AND c.id < $4::text
    AND c.created_at >= $5::timestamptz AND c.created_at < $6::timestamptz AND c.deleted_at IS NULL
-   AND ($8::text IS NULL OR EXISTS (SELECT FROM pii.customer_detail d
-                                     WHERE d.account_id = c.account_id AND d.livemode = c.livemode AND d.customer = c.id
-                                       AND d.email = $8::text))
+   AND ($8::text[] IS NULL OR c.id = ANY ($8::text[]))
  ORDER BY c.account_id DESC, c.livemode DESC, c.id DESC
  LIMIT $7::int;
 
@@ -115,9 +96,7 @@ SELECT c.id
   FROM customer c
  WHERE c.account_id = $1::text AND c.livemode = $2::boolean AND c.id > $3::text AND c.id < $4::text
    AND c.created_at >= $5::timestamptz AND c.created_at < $6::timestamptz AND c.deleted_at IS NULL
-   AND ($8::text IS NULL OR EXISTS (SELECT FROM pii.customer_detail d
-                                     WHERE d.account_id = c.account_id AND d.livemode = c.livemode AND d.customer = c.id
-                                       AND d.email = $8::text))
+   AND ($8::text[] IS NULL OR c.id = ANY ($8::text[]))
  ORDER BY c.account_id, c.livemode, c.id
  LIMIT $7::int;
 

@@ -33,7 +33,7 @@ def routes(reports: Reports, reads: Reads, clock: Clock) -> list[Route]:
             raise errors.no_such(FILE, id)
         run = Run(**rows[0])
         assert run.size_bytes is not None, "a run with a file has its size"
-        return Download(200, b"", CSV, run.size_bytes, contents(database, run))
+        return Download(200, b"", content_type=CSV, size_bytes=run.size_bytes, pieces=contents(database, run))
 
     def report_type(name: str) -> Route:
         async def retrieve(call: Call, _id: str, _sent: Parameters) -> Reply:

@@ -37,10 +37,16 @@ GRANT SELECT, INSERT, UPDATE (seen_at) ON operator_place TO tallystick_gateway;
 GRANT USAGE ON SCHEMA vault TO tallystick_vault;
 GRANT SELECT, INSERT, UPDATE (due_at, data_key, key_version), DELETE ON vault.card TO tallystick_vault;
 
--- Who may come back, and what tells who they are.
-GRANT USAGE ON SCHEMA pii TO tallystick_gateway;
+-- Who may come back. What tells who they are: who asks the policy connects as tallystick_gateway_pii, and sees nothing else. Who looked is
+-- never forgotten. The version before wrote customer_detail as the gateway.
 GRANT SELECT, INSERT, UPDATE ON customer TO tallystick_gateway;
+GRANT USAGE ON SCHEMA pii TO tallystick_gateway, tallystick_gateway_pii;
 GRANT SELECT, INSERT, UPDATE, DELETE ON pii.customer_detail TO tallystick_gateway;
+GRANT SELECT, UPDATE, DELETE ON pii.customer_detail TO tallystick_gateway_pii;
+GRANT SELECT, INSERT, UPDATE, DELETE ON pii.customer TO tallystick_gateway_pii;
+GRANT SELECT, INSERT, UPDATE (wrapped_key, wrapped_by), DELETE ON pii.subject_key TO tallystick_gateway_pii;
+GRANT SELECT, INSERT, DELETE ON pii.lookup TO tallystick_gateway_pii;
+GRANT SELECT, INSERT ON pii.access TO tallystick_gateway_pii;
 
 -- People and tools that look. Not for them: keys, passwords and sessions, signing secrets, stored answers.
 GRANT USAGE ON SCHEMA public TO tallystick_reader;

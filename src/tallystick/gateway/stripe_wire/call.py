@@ -35,13 +35,18 @@ class Call(Struct, frozen=True):
 
 
 class Reply(Struct, frozen=True):
-    """The answer: HTTP status and the bytes of the body, the same bytes that are kept for a replay."""
+    """The answer: HTTP status and the bytes of the body. The same bytes are kept for a replay, or, where they name a
+    person, `kept`: sealed with the person's key (RULES §12)."""
 
     status: int
     body: bytes
+    kept: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Reply({self.status})"
 
 
-class Download(Reply, frozen=True):
+class Download(Reply, frozen=True, kw_only=True):
     """An answer that is read piece by piece, because it may be larger than memory. It is never kept for a replay."""
 
     content_type: str

@@ -1,6 +1,7 @@
 """What `expand[]` may name: a table of the members that hold another object's id, as Stripe documents them. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from tallystick.gateway.stripe_wire import errors
 
@@ -94,6 +95,22 @@ def checked(kind: str, paths: Sequence[str], *, listed: bool = False) -> Tree:
             )
         _grow(tree, kind, names, param, path)
     return tree
+
+
+def may_name(paths: Sequence[str], kind: str) -> bool:
+    """Whether one of the paths could lead to objects of this kind, whose members bear its name."""
+    return any(kind in path.split(".") for path in paths)
+
+
+def places(shaped: dict[str, Any], tree: Tree, kind: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Where ids of this kind stand in an object that is filled along the tree otherwise: in which object, as which."""
+    for name, below in tree.items():
+        value = shaped.get(name)
+        if EXPANDABLE[shaped["object"]].get(name) == kind:
+            if isinstance(value, str):
+                yield shaped, name
+        elif isinstance(value, dict) and value.get("object") in EXPANDABLE:
+            yield from places(value, below, kind)
 
 
 def _grow(tree: Tree, kind: str | None, names: Sequence[str], param: str, path: str) -> None:

@@ -12,9 +12,11 @@ from msgspec import Struct
 from tallystick.gateway.balance.payout import Payout
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.customers import known as customers
+from tallystick.gateway.customers.customer import KIND as CUSTOMER
 from tallystick.gateway.customers.customer import Customer
 from tallystick.gateway.customers.customer import shaped as shaped_customer
 from tallystick.gateway.payments.payment import Charge, Dispute, PaymentIntent, PaymentMethod, Refund
+from tallystick.gateway.people.records import Records
 from tallystick.gateway.reporting.run import Run
 from tallystick.gateway.stripe_wire import balance_objects, errors, expanding, objects, report_objects
 from tallystick.gateway.stripe_wire.call import Caller
@@ -22,6 +24,7 @@ from tallystick.gateway.stripe_wire.line_items import line_items
 from tallystick.gateway.stripe_wire.money_moved import find_transactions, name_transactions
 from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.gateway.stripe_wire.parameters import CreatedPaging, Paging
+from tallystick.kernel.columns import columns
 from tallystick.kernel.identifiers import first_id
 from tallystick.ports.clock import Clock, SystemClock
 from tallystick.ports.database import Record, Statement, Statements
@@ -64,10 +67,12 @@ class Reader(Protocol):
 
 
 class Reading:
-    """Finds objects and shapes them. `pages_url` is the gateway's own address."""
+    """Finds objects and shapes them. `pages_url` is the gateway's own address. Without `records` nothing is shown of
+    who customers are."""
 
-    def __init__(self, pages_url: str, clock: Clock | None = None) -> None:
+    def __init__(self, pages_url: str, clock: Clock | None = None, records: Records | None = None) -> None:
         self._pages_url = pages_url
+        self._records = records
         self._clock = clock or SystemClock()
         self._finders: dict[str, Callable[[Reader, Sequence[Key]], Awaitable[dict[Key, Json]]]] = {
             "payment_intent": self._intents,
@@ -92,10 +97,32 @@ class Reading:
         wanted = sorted(set(keys))
         return await self._finders[kind](reader, wanted) if wanted else {}
 
+    async def exist(self, reader: Reader, kind: str, keys: Iterable[Key]) -> bool:
+        """Whether there are objects of a kind under all of these keys; to know it of customers is to look at nobody."""
+        wanted = sorted(set(keys))
+        if kind == CUSTOMER:
+            return len(await reader.rows(customers.SQL.known_customers, *columns(3, wanted))) == len(wanted)
+        return len(await self.find(reader, kind, wanted)) == len(wanted)
+
     async def expand(self, reader: Reader, caller: Caller, shaped: Sequence[Json], paths: Sequence[str]) -> None:
-        """Put the objects that `paths` name into `shaped`, in place. Raises InvalidRequest for an impossible path."""
+        """Put the objects that `paths` name into `shaped`, in place, but for customers: answers are kept, and who they
+        are is not (RULES §12). Raises InvalidRequest for an impossible path."""
         if paths and shaped:
             await self._fill(reader, caller, shaped, expanding.checked(shaped[0]["object"], paths))
+
+    async def name_people(self, reader: Reader, caller: Caller, shaped: Sequence[Json], paths: Sequence[str]) -> None:
+        """Put the customers that `paths` name into what `expand` has filled, as they are now. `reader` is no
+        transaction: who they are may stand in another database."""
+        if shaped and expanding.may_name(paths, CUSTOMER):
+            await self._name(reader, caller, shaped, expanding.checked(shaped[0]["object"], paths))
+
+    async def _name(self, reader: Reader, caller: Caller, shaped: Sequence[Json], tree: expanding.Tree) -> None:
+        places = [place for one in shaped for place in expanding.places(one, tree, CUSTOMER)]
+        keys = [(caller.account_id, caller.livemode, holder[name]) for holder, name in places]
+        found = await self.find(reader, CUSTOMER, keys)
+        for (holder, name), key in zip(places, keys, strict=True):
+            if key in found:
+                holder[name] = found[key]
 
     async def page(
         self,
@@ -113,19 +140,23 @@ class Reading:
         found = await self.find(reader, kind, [(caller.account_id, caller.livemode, id) for id in ids])
         data = [found[key] for id in ids if (key := (caller.account_id, caller.livemode, id)) in found]
         if paging.expand and data:
-            await self._fill(reader, caller, data, expanding.checked(kind, paging.expand, listed=True))
+            tree = expanding.checked(kind, paging.expand, listed=True)
+            await self._fill(reader, caller, data, tree)
+            await self._name(reader, caller, data, tree)
         return objects.listing(url, data, has_more)
 
     async def _check_cursors(self, reader: Reader, caller: Caller, kind: str, paging: Paging) -> None:
         for param in ("starting_after", "ending_before"):
             id = getattr(paging, param)
-            if id is not None and not await self.find(reader, kind, [(caller.account_id, caller.livemode, id)]):
+            if id is not None and not await self.exist(reader, kind, [(caller.account_id, caller.livemode, id)]):
                 raise errors.no_such_reference(kind, id, param=param)
 
     async def _fill(self, reader: Reader, caller: Caller, shaped: Sequence[Json], tree: expanding.Tree) -> None:
         for name, below in tree.items():
             kind = expanding.EXPANDABLE[shaped[0]["object"]][name]
             assert kind is not None, "the tree holds only members that name an object"
+            if kind == CUSTOMER:
+                continue
             member = "id" if kind == "line_items" else name
             named = [
                 (one, (caller.account_id, caller.livemode, one[member]))
@@ -151,7 +182,8 @@ class Reading:
 
     async def _customers(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
         rows = await _load(reader, customers.SQL.find_customers, Customer, keys)
-        return {_key(row): shaped_customer(row) for row in rows}
+        known = await self._records.read([_key(row) for row in rows]) if self._records is not None and rows else {}
+        return {_key(row): shaped_customer(row, known.get(_key(row), {})) for row in rows}
 
     async def _charges(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
         charges = await _load(reader, SQL.find_charges, Charge, keys)

@@ -1,6 +1,6 @@
 """The routes that only read: one object by its id, one page of a list."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -38,6 +38,7 @@ class Reads:
             if parameters.expand:
                 shaped = dict(shaped)  # two callers of one batch may want different expansions
                 await self.reading.expand(self.database, call.caller, [shaped], parameters.expand)
+                await self.reading.name_people(self.database, call.caller, [shaped], parameters.expand)
             return Reply(200, msgspec.json.encode(shaped))
 
         return Route(method="GET", path=path, parameters=Retrieve, run=run, kind=kind, id_param=param, noun=noun)
@@ -49,14 +50,16 @@ class Reads:
         parameters: type[Paging],
         statements: tuple[Statement, Statement] | Callable[[Any], tuple[Statement, Statement]],
         filters: Callable[[Any], Sequence[Any]] = lambda _: (),
+        filtered: Callable[[Call, Any], Awaitable[Sequence[Any]]] | None = None,
     ) -> Route:
         """`GET path` as a list. `filters` gives what follows the paging in the parameters of both statements, which may
-        be chosen by what is asked for."""
+        be chosen by what is asked for; `filtered` does where it must be looked up."""
 
         async def run(call: Call, _id: str, paging: Parameters) -> Reply:
             assert isinstance(paging, Paging)
             chosen = statements if isinstance(statements, tuple) else statements(paging)
-            listing = await self.reading.page(self.database, call.caller, kind, paging, path, chosen, filters(paging))
+            more = await filtered(call, paging) if filtered is not None else filters(paging)
+            listing = await self.reading.page(self.database, call.caller, kind, paging, path, chosen, more)
             return Reply(200, msgspec.json.encode(listing))
 
         return Route(method="GET", path=path, parameters=parameters, run=run, kind=kind, listed=True)

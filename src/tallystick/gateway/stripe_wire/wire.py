@@ -22,10 +22,13 @@ from tallystick.gateway.stripe_wire.call import Call, Caller, Download, Reply
 from tallystick.gateway.stripe_wire.keyed import Keyed
 from tallystick.gateway.stripe_wire.objects import API_VERSION
 from tallystick.gateway.stripe_wire.parameters import Parameters
+from tallystick.gateway.stripe_wire.people import People
 from tallystick.gateway.stripe_wire.routing import Route, Routes
 from tallystick.kernel.batching import QueueFull
 from tallystick.kernel.idempotency import Claim, ClaimRequest, KeyInvalid, Scope, fingerprint, parse_key
 from tallystick.kernel.identifiers import new_id
+from tallystick.kernel.people.access import AccessDenied
+from tallystick.kernel.people.keys import KeysUnavailable
 from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.ports.clock import Clock
@@ -76,7 +79,9 @@ class Wire:
         entropy: Entropy,
         rates: Rates | None = None,
         proxies: Proxies | None = None,
+        people: People | None = None,
     ) -> None:
+        self._people = people
         self._rates = rates or Rates()
         self._proxies = proxies or Proxies()
         self._routes = routes
@@ -96,7 +101,9 @@ class Wire:
         except errors.WireError as error:
             reply = error.reply()
             headers += _error_headers(error)
-        except (DatabaseUnavailable, SerializationFailed, QueueFull) as error:
+        except AccessDenied:
+            reply = errors.NotPermitted("The policy does not grant it.", code="access_denied").reply()
+        except (DatabaseUnavailable, SerializationFailed, QueueFull, KeysUnavailable) as error:
             log.warning("unavailable", request_id=request.id, error=type(error).__name__)
             unavailable = errors.Unavailable(
                 "The service is unavailable. Try again.", retry_after_s=UNAVAILABLE_RETRY_S
@@ -134,8 +141,10 @@ class Wire:
             return await route.run(Call(caller, request.id), id, parameters)
         request.key = _key(request.idempotency_key)
         if request.key is None:
-            return await route.run(Call(caller, request.id), id, parameters)
-        return await self._once(request, caller, route, id, parameters, fields, headers)
+            reply = await route.run(Call(caller, request.id), id, parameters)
+        else:
+            reply = await self._once(request, caller, route, id, parameters, fields, headers)
+        return reply if self._people is None else await self._people.named(caller, reply, parameters.expand)
 
     async def _caller(self, request: Request) -> Caller:
         """Who calls, if not too quickly. Raises Unauthenticated, TooMany."""
@@ -171,6 +180,7 @@ class Wire:
         reply, replayed = await self._keyed.run(ClaimRequest(scope, sent), execute)
         if replayed:
             headers.append((b"idempotent-replayed", b"true"))
+            return reply if self._people is None else await self._people.replayed(caller, reply)
         return reply
 
 

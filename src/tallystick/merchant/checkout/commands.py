@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from tallystick.kernel.batching import Batcher
 from tallystick.kernel.idempotency import Claim
 from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
+from tallystick.kernel.people.keys import KeysUnavailable
 from tallystick.merchant.accounts.directory import Directory, Merchant
 from tallystick.merchant.checkout.drafts import (
     FIRST_ATTEMPT,
@@ -31,7 +32,6 @@ from tallystick.merchant.checkout.drafts import (
     insert_orders,
 )
 from tallystick.merchant.checkout.request import CreateOrder, Customer, check
-from tallystick.merchant.customers.keys import KeysUnavailable
 from tallystick.merchant.customers.people import People
 from tallystick.merchant.errors import (
     GatewayMisconfigured,

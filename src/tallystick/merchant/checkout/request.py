@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from tallystick.kernel.money import AMOUNT_MAX, CurrencyRefused, chargeable
+from tallystick.kernel.people.person import NO_CONTROL, Email, Person
 from tallystick.merchant.accounts.commands import AccountRefused, origin_of
 from tallystick.merchant.accounts.directory import Merchant
-from tallystick.merchant.customers.person import NO_CONTROL, Email, Person
 from tallystick.merchant.errors import FieldError, FieldsRefused
 from tallystick.merchant.gateways.port import Connection, Item, UiMode
 

@@ -9,11 +9,10 @@ from litestar import Response, delete, get, post, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from tallystick.merchant import answers
-from tallystick.merchant.accounts.directory import Merchant
-from tallystick.merchant.customers.access import SQL, AccessDenied, Asker, Shown, Unreadable
-from tallystick.merchant.customers.keys import KeysUnavailable
-from tallystick.merchant.customers.person import (
+from tallystick.kernel.people.access import AccessDenied, Asker, Shown, Unreadable
+from tallystick.kernel.people.keys import KeysUnavailable
+from tallystick.kernel.people.operating import Purpose
+from tallystick.kernel.people.person import (
     FIELDS,
     Address,
     Email,
@@ -22,6 +21,9 @@ from tallystick.merchant.customers.person import (
     Phone,
     ends_with_a_line_break,
 )
+from tallystick.merchant import answers
+from tallystick.merchant.accounts.directory import Merchant
+from tallystick.merchant.customers.tables import SQL, of_merchant
 from tallystick.merchant.customers.wiring import Customers
 from tallystick.merchant.errors import (
     AccessForbidden,
@@ -39,14 +41,6 @@ PAGE_ROWS_MAX: Final = 100
 RETRY_AFTER_S: Final = 5
 SHOP: Final = "shop"  # the role of whoever holds a merchant's API key
 
-# A word, so that nobody writes personal data into the access log.
-Purpose = Annotated[
-    str,
-    Meta(
-        pattern="^[a-z_]{0,40}$",
-        description="What for: support, delivery, invoice or data_request, as the policy knows them.",
-    ),
-]
 FieldNames = Annotated[
     str,
     Meta(
@@ -181,7 +175,7 @@ def customer_routes(customers: Customers) -> list[HTTPRouteHandler]:
         kind, text = searched(wanted)
         try:
             found = await customers.access.search(
-                _asker(request.auth), wanted.purpose, request.auth.merchant_id, kind, text
+                _asker(request.auth), wanted.purpose, of_merchant(request.auth.merchant_id), kind, text
             )
         except AccessDenied as error:
             raise problem_of(error) from None
@@ -190,9 +184,9 @@ def customer_routes(customers: Customers) -> list[HTTPRouteHandler]:
     @get("/v1/customers/{customer_id:str}")
     async def show_customer(request: Call) -> Response[bytes]:
         wanted, customer_id = query(request, ReadQuery), _named(request)
-        asker, merchant_id = _asker(request.auth), request.auth.merchant_id
+        asker, owner = _asker(request.auth), of_merchant(request.auth.merchant_id)
         try:
-            shown = await customers.access.read(asker, wanted.purpose, merchant_id, customer_id, wanted.named)
+            shown = await customers.access.read(asker, wanted.purpose, owner, customer_id, wanted.named)
         except (AccessDenied, KeysUnavailable, Unreadable) as error:
             raise problem_of(error) from None
         if shown is None:
@@ -204,7 +198,7 @@ def customer_routes(customers: Customers) -> list[HTTPRouteHandler]:
         wanted, customer_id = query(request, EraseQuery), _named(request)
         try:
             erased = await customers.access.erase(
-                _asker(request.auth), wanted.purpose, request.auth.merchant_id, customer_id
+                _asker(request.auth), wanted.purpose, of_merchant(request.auth.merchant_id), customer_id
             )
         except AccessDenied as error:
             raise problem_of(error) from None

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from tallystick.kernel.people.person import Person
 from tallystick.merchant.customers.api import (
     CustomerErased,
     CustomerKept,
@@ -13,7 +14,6 @@ from tallystick.merchant.customers.api import (
     ReadQuery,
     SearchCustomers,
 )
-from tallystick.merchant.customers.person import Person
 from tallystick.merchant.describing import Json, answer, operation, query
 
 MODELS: Final = (Person, CustomerKept, CustomerListed, CustomerPage, CustomerView, CustomerErased, SearchCustomers)

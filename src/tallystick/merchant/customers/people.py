@@ -13,10 +13,11 @@ from msgspec import Struct
 from tallystick.kernel.batching import Batcher
 from tallystick.kernel.columns import columns
 from tallystick.kernel.identifiers import new_id
-from tallystick.merchant.customers.access import SQL, Access, Asked, Asker, Entry, seal_person
-from tallystick.merchant.customers.keys import Keys, KeysUnavailable, Wrapping
-from tallystick.merchant.customers.person import Lookups, Person, lookups_of
-from tallystick.merchant.customers.sealing import Seal
+from tallystick.kernel.people.access import Access, Asked, Asker, Entry, seal_person
+from tallystick.kernel.people.keys import Keys, KeysUnavailable, Wrapping
+from tallystick.kernel.people.person import Lookups, Person, lookups_of
+from tallystick.kernel.people.sealing import Seal
+from tallystick.merchant.customers.tables import SQL, of_merchant
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, SerializationFailed, Transaction
 from tallystick.ports.entropy import Entropy
@@ -35,12 +36,16 @@ class Newcomer(Struct, frozen=True):
 
     merchant_id: str
     person: Person
-    lookups: Lookups
+    lookups: tuple[Lookups, ...]  # by each of the search keys, the newest first
 
     @property
-    def shopper(self) -> Shopper | None:
-        """By what they are recognised, if at all."""
-        return (self.merchant_id, self.lookups.shopper) if self.lookups.shopper else None
+    def shoppers(self) -> tuple[Shopper, ...]:
+        """By what they are recognised, if at all: the newest key's hash first."""
+        return tuple((self.merchant_id, each.shopper) for each in self.lookups if each.shopper)
+
+    def known_as(self, known: Mapping[Shopper, str]) -> str | None:
+        """Which of `known` they are."""
+        return next((known[shopper] for shopper in self.shoppers if shopper in known), None)
 
 
 class Kept(Struct, frozen=True):
@@ -51,31 +56,37 @@ class Kept(Struct, frozen=True):
 
 
 class People:
-    """Stores people. `index_key` is empty where none is configured."""
+    """Stores people. `index_keys` are those of the search hashes, the newest first; none where none is configured."""
 
     def __init__(
-        self, database: Database, access: Access, keys: Keys, index_key: bytes, clock: Clock, entropy: Entropy
+        self,
+        database: Database,
+        access: Access,
+        keys: Keys,
+        index_keys: Sequence[bytes],
+        clock: Clock,
+        entropy: Entropy,
     ) -> None:
         self._database = database
         self._access = access
         self._keys = keys
-        self._index_key = index_key
+        self._index_keys = tuple(index_keys)
         self._clock = clock
         self._entropy = entropy
         self._newcomers: Batcher[Newcomer, Kept] = Batcher(self._store)
 
     async def keep(self, merchant_id: str, person: Person) -> Kept:
         """The customer that this person is, stored if new. Raises KeysUnavailable, QueueFull."""
-        if not self._index_key:
+        if not self._index_keys:
             raise KeysUnavailable("no index key is configured")
         await self._keys.current()  # the first one calls the outside, which no transaction waits for
-        lookups = lookups_of(person, merchant_id, self._index_key)
+        lookups = tuple(lookups_of(person, merchant_id, key) for key in self._index_keys)
         return await self._newcomers.submit(Newcomer(merchant_id, person, lookups))
 
     async def _store(self, newcomers: Sequence[Newcomer]) -> Sequence[Kept]:
         """Recognise and store a batch, in one commit."""
         wrapping, at = await self._keys.current(), self._clock.now()
-        asked = {each.shopper for each in newcomers if each.shopper is not None}
+        asked = {shopper for each in newcomers for shopper in each.shoppers}
         ruling = await self._access.rule(RECOGNISING) if asked else None
         recognising = ruling is not None and ruling.allowed
         async with self._database.transaction() as tx:
@@ -90,9 +101,9 @@ class People:
                 await self._access.note(
                     tx,
                     [
-                        Entry(each.merchant_id, kept.customer_id, RECOGNISING, granted, ruling.reason)
+                        Entry(of_merchant(each.merchant_id), kept.customer_id, RECOGNISING, granted, ruling.reason)
                         for each, kept in zip(newcomers, whose, strict=True)
-                        if each.shopper is not None
+                        if each.shoppers
                     ],
                 )
         return whose
@@ -105,8 +116,8 @@ class People:
         by_shopper: dict[Shopper, str] = {}
         ids: list[str | None] = []
         for each in newcomers:
-            shopper = each.shopper if recognising else None
-            if shopper is not None and shopper in known:
+            shopper = next(iter(each.shoppers), None) if recognising else None
+            if shopper is not None and each.known_as(known) is not None:
                 ids.append(None)
             elif shopper is not None and shopper in by_shopper:
                 ids.append(by_shopper[shopper])
@@ -144,9 +155,9 @@ class People:
             sealed.get("name"),
             sealed.get("phone"),
             sealed.get("address"),
-            newcomer.lookups.email,
-            newcomer.lookups.phone,
-            newcomer.lookups.shopper if recognising else None,
+            newcomer.lookups[0].email,
+            newcomer.lookups[0].phone,
+            newcomer.lookups[0].shopper if recognising else None,
         )
 
 
@@ -154,10 +165,11 @@ def _settled(each: Newcomer, fresh_id: str | None, known: Mapping[Shopper, str],
     """Which customer a newcomer is."""
     if fresh_id is not None and fresh_id in stored:
         return Kept(fresh_id, known=False)
-    assert each.shopper is not None, "who is not recognised is stored"
-    if each.shopper not in known:  # stored by somebody else, and erased in the same moment: once more
+    assert each.shoppers, "who is not recognised is stored"
+    known_as = each.known_as(known)
+    if known_as is None:  # stored by somebody else, and erased in the same moment: once more
         raise SerializationFailed
-    return Kept(known[each.shopper], known=True)
+    return Kept(known_as, known=True)
 
 
 async def _find(tx: Transaction, shoppers: set[Shopper]) -> dict[Shopper, str]:

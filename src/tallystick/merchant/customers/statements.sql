@@ -45,21 +45,23 @@ INSERT INTO pii.access (merchant_id, access_id, at, subject_kind, subject_name, 
 SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                      $9::text[], $10::jsonb[], $11::jsonb[], $12::text[]);
 
--- load_person
--- A person's sealed fields and key; in the clear what the version before wrote and nobody carried over yet.
-SELECT c.customer_id, c.created_at, c.sealed_email, c.sealed_name, c.sealed_phone, c.sealed_address, c.email, c.name,
+-- load_people
+-- People's sealed fields and keys; in the clear what the version before wrote and nobody carried over yet.
+SELECT c.merchant_id, c.customer_id, c.created_at, c.sealed_email, c.sealed_name, c.sealed_phone, c.sealed_address, c.email, c.name,
        k.wrapped_key, k.wrapped_by
-  FROM pii.customer c
+  FROM unnest($1::text[], $2::text[]) AS u(merchant_id, customer_id)
+  JOIN pii.customer c ON c.merchant_id = u.merchant_id AND c.customer_id = u.customer_id
   LEFT JOIN pii.subject_key k ON k.merchant_id = c.merchant_id AND k.customer_id = c.customer_id
- WHERE c.merchant_id = $1::text AND c.customer_id = $2::text;
+ ORDER BY c.merchant_id, c.customer_id;
 
 -- search_people
--- Who is known by this, the newest first.
+-- Who is known by this, by any of the search keys, the newest first.
 SELECT c.customer_id, c.created_at
-  FROM pii.lookup l
-  JOIN pii.customer c ON c.merchant_id = l.merchant_id AND c.customer_id = l.customer_id
- WHERE l.merchant_id = $1::text AND l.kind = $2::text AND l.mac = $3::bytea
- ORDER BY l.customer_id DESC
+  FROM pii.customer c
+ WHERE c.merchant_id = $1::text
+   AND c.customer_id IN (SELECT l.customer_id FROM pii.lookup l
+                          WHERE l.merchant_id = $1::text AND l.kind = $2::text AND l.mac = ANY ($3::bytea[]))
+ ORDER BY c.customer_id DESC
  LIMIT $4::int;
 
 -- list_people
@@ -70,17 +72,23 @@ SELECT c.customer_id, c.created_at
  ORDER BY c.customer_id DESC
  LIMIT $3::int;
 
--- erase_person
--- Forget a person's fields. It waits for whoever is just carrying them over.
-DELETE FROM pii.customer c WHERE c.merchant_id = $1::text AND c.customer_id = $2::text;
+-- erase_people
+-- Forget people's fields. It waits for whoever is just carrying them over.
+DELETE FROM pii.customer c
+ USING unnest($1::text[], $2::text[]) AS u(merchant_id, customer_id)
+ WHERE c.merchant_id = u.merchant_id AND c.customer_id = u.customer_id;
 
--- shred_key
--- Forget a person's key: what was sealed with it, here or in a backup, cannot be read any more.
-DELETE FROM pii.subject_key k WHERE k.merchant_id = $1::text AND k.customer_id = $2::text;
+-- shred_keys
+-- Forget people's keys: what was sealed with them, here or in a backup, cannot be read any more.
+DELETE FROM pii.subject_key k
+ USING unnest($1::text[], $2::text[]) AS u(merchant_id, customer_id)
+ WHERE k.merchant_id = u.merchant_id AND k.customer_id = u.customer_id;
 
 -- forget_lookups
--- Forget by what a person was found.
-DELETE FROM pii.lookup l WHERE l.merchant_id = $1::text AND l.customer_id = $2::text;
+-- Forget by what people were found.
+DELETE FROM pii.lookup l
+ USING unnest($1::text[], $2::text[]) AS u(merchant_id, customer_id)
+ WHERE l.merchant_id = u.merchant_id AND l.customer_id = u.customer_id;
 
 -- list_accesses
 -- A page of the access log of a merchant, or of one customer, the newest first.

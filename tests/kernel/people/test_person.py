@@ -2,10 +2,8 @@
 
 import pytest
 
-from tallystick.merchant.checkout.request import Customer
-from tallystick.merchant.customers.access import Shown
-from tallystick.merchant.customers.api import SearchCustomers, customer_view
-from tallystick.merchant.customers.person import (
+from tallystick.kernel.people.access import Shown
+from tallystick.kernel.people.person import (
     Address,
     Person,
     ends_with_a_line_break,
@@ -14,6 +12,8 @@ from tallystick.merchant.customers.person import (
     normal_phone,
     read_back,
 )
+from tallystick.merchant.checkout.request import Customer
+from tallystick.merchant.customers.api import SearchCustomers, customer_view
 from tallystick.ports.clock import SystemClock
 
 KEY = b"a key of no value, for this test"

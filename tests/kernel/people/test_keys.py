@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tallystick.merchant.customers.keys import RENEWED_AFTER_S, KeyRefused, Keys, KeysUnavailable
-from tallystick.merchant.customers.person import FIELDS, Field
-from tallystick.merchant.customers.sealing import Damaged, Seal
+from tallystick.kernel.people.keys import RENEWED_AFTER_S, KeyRefused, Keys, KeysUnavailable
+from tallystick.kernel.people.person import FIELDS, Field
+from tallystick.kernel.people.sealing import Damaged, Seal
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.entropy import SystemEntropy
 

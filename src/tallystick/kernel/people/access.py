@@ -4,18 +4,18 @@ Whoever wants to read, find, or erase says who they are, what for, and which fie
 is in the log before anybody gets anything; and nothing but what it granted is opened.
 """
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 
 from tallystick.kernel.columns import columns
 from tallystick.kernel.identifiers import new_id
-from tallystick.merchant.customers.keys import KeyRefused, Keys
-from tallystick.merchant.customers.person import (
-    FIELDS,
+from tallystick.kernel.people.keys import KeyRefused, Keys
+from tallystick.kernel.people.person import (
     Address,
     Field,
     Person,
@@ -24,20 +24,21 @@ from tallystick.merchant.customers.person import (
     normal_phone,
     read_back,
 )
-from tallystick.merchant.customers.sealing import Damaged, Seal
+from tallystick.kernel.people.sealing import Damaged, Seal
+from tallystick.kernel.people.tables import Owner, Tables
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, Record, Statements, Transaction
+from tallystick.ports.database import Database, Record, Transaction
 from tallystick.ports.entropy import Entropy
 from tallystick.ports.policy import Policy, Ruling
 
-SQL = Statements.beside(__file__)
+log = logging.getLogger(__name__)
 
 Action = Literal["read", "search", "erase", "audit"]
 
 ACCESS_PREFIX: Final = "acc"
 FOUND_MAX: Final = 100  # customers by one e-mail or number; more are other people's mistakes
 LOG: Final = "access_log"
-WIDTH: Final = 12
+LOG_WIDTH: Final = 11  # columns of the access log beside its owner's
 
 
 class AccessDenied(Exception):
@@ -72,7 +73,7 @@ class Asked(Struct, frozen=True):
 class Entry(Struct, frozen=True):
     """A line of the access log: what was asked about whom, and what of it was granted."""
 
-    merchant_id: str
+    owner: Owner
     customer_id: str | None
     asked: Asked
     granted: tuple[str, ...]
@@ -84,6 +85,14 @@ class Found(Struct, frozen=True):
 
     customer_id: str
     created_at: datetime
+
+
+class Wanted(Struct, frozen=True):
+    """Somebody whom `asker` asks about."""
+
+    asker: Asker
+    owner: Owner
+    customer_id: str
 
 
 class Shown(Struct, frozen=True):
@@ -113,80 +122,123 @@ class LogLine(Struct, frozen=True):
 
 
 class Access:
-    """Reads, finds and erases people, for those whom the policy lets. `index_key` is empty where none is configured."""
+    """Reads, finds and erases people, for those whom the policy lets. `index_keys` are those of the search hashes, the
+    newest first; none where none is configured."""
 
     def __init__(
-        self, database: Database, policy: Policy, keys: Keys, index_key: bytes, clock: Clock, entropy: Entropy
+        self,
+        database: Database,
+        tables: Tables,
+        policy: Policy,
+        keys: Keys,
+        index_keys: Sequence[bytes],
+        clock: Clock,
+        entropy: Entropy,
     ) -> None:
         self._database = database
+        self._tables = tables
         self._policy = policy
         self._keys = keys
-        self._index_key = index_key
+        self._index_keys = tuple(index_keys)
         self._clock = clock
         self._entropy = entropy
 
     async def read(
-        self, asker: Asker, purpose: str, merchant_id: str, customer_id: str, fields: Sequence[Field] | None = None
+        self, asker: Asker, purpose: str, owner: Owner, customer_id: str, fields: Sequence[Field] | None = None
     ) -> Shown | None:
         """What is stored of a customer: all of `fields`, or, where none are named, each that is granted by itself. None
         where there is no such customer. Raises AccessDenied, KeysUnavailable, Unreadable."""
         if fields is not None:
             asked = Asked(asker, "read", purpose, tuple(fields))
             ruling = await self.rule(asked)
-            granted = tuple(fields) if ruling.allowed else ()
+            granted: tuple[str, ...] = tuple(fields) if ruling.allowed else ()
         else:
-            asked = Asked(asker, "read", purpose, FIELDS)
-            each = {field: await self.rule(Asked(asker, "read", purpose, (field,))) for field in FIELDS}
-            granted = tuple(field for field in FIELDS if each[field].allowed)
-            ruling = Ruling(True) if granted else each[FIELDS[0]]
-        entry = Entry(merchant_id, customer_id, asked, granted, ruling.reason)
+            asked = Asked(asker, "read", purpose, self._tables.fields)
+            granted, ruling = await self._granted_of(asked)
+        entry = Entry(owner, customer_id, asked, granted, ruling.reason)
         async with self._database.transaction() as tx:
             await self.note(tx, [entry])
-            rows = await tx.rows(SQL.load_person, merchant_id, customer_id) if granted else []
+            rows = await self._load(tx, [(owner, customer_id)]) if granted else []
         if not ruling.allowed:
             raise AccessDenied(ruling.reason)
-        return await self._opened(merchant_id, rows[0], granted) if rows else None
+        return await self._opened(owner, rows[0], granted) if rows else None
+
+    async def read_each(self, wanted: Sequence[Wanted], purpose: str) -> dict[tuple[Owner, str], Shown]:
+        """What is granted of each of these people, by owner and id; who is not there, or of whom nothing is granted, is
+        left out. Of whoever cannot be opened nothing is shown, and the log says so. Raises KeysUnavailable."""
+        rulings = {
+            asker: await self._granted_at_once(Asked(asker, "read", purpose, self._tables.fields))
+            for asker in {one.asker for one in wanted}
+        }
+        entries = []
+        for one in wanted:
+            asked, granted, ruling = rulings[one.asker]
+            entries.append(Entry(one.owner, one.customer_id, asked, granted, ruling.reason))
+        granted_of = {(one.owner, one.customer_id): rulings[one.asker][1] for one in wanted}
+        places = [place for place, granted in granted_of.items() if granted]
+        async with self._database.transaction() as tx:
+            await self.note(tx, entries)
+            rows = await self._load(tx, places) if places else []
+        shown = {}
+        for row in rows:
+            place = (self._tables.owner_of(row), row["customer_id"])
+            try:
+                shown[place] = await self._opened(place[0], row, granted_of[place])
+            except Unreadable:
+                log.error("a customer cannot be opened: %s", row["customer_id"])
+        return shown
 
     async def search(
-        self, asker: Asker, purpose: str, merchant_id: str, kind: Literal["email", "phone"], text: str
+        self, asker: Asker, purpose: str, owner: Owner, kind: Literal["email", "phone"], text: str
     ) -> list[Found]:
         """Customers that are known by this e-mail or phone number, the newest first. Raises AccessDenied."""
         asked = Asked(asker, "search", purpose, (kind,))
         ruling = await self.rule(asked)
         normalised = normal_email(text) if kind == "email" else normal_phone(text)
-        mac = lookup(kind, normalised, merchant_id, self._index_key)
+        macs = [lookup(kind, normalised, owner.text, key) for key in self._index_keys]
         async with self._database.transaction() as tx:
-            rows = await tx.rows(SQL.search_people, merchant_id, kind, mac, FOUND_MAX) if ruling.allowed else []
+            parameters = (*owner.columns, kind, macs, FOUND_MAX)
+            rows = await tx.rows(self._tables.search_people, *parameters) if ruling.allowed else []
             granted = asked.fields if ruling.allowed else ()
             whom: list[str | None] = [row["customer_id"] for row in rows]
-            await self.note(tx, [Entry(merchant_id, one, asked, granted, ruling.reason) for one in whom or [None]])
+            await self.note(tx, [Entry(owner, one, asked, granted, ruling.reason) for one in whom or [None]])
         if not ruling.allowed:
             raise AccessDenied(ruling.reason)
         return [Found(row["customer_id"], row["created_at"]) for row in rows]
 
-    async def erase(self, asker: Asker, purpose: str, merchant_id: str, customer_id: str) -> bool:
+    async def erase(self, asker: Asker, purpose: str, owner: Owner, customer_id: str) -> bool:
         """Shred a customer's key and forget the rest: fields, and by what they were found. What was paid stays. False
         where there is no such customer. Raises AccessDenied."""
-        asked = Asked(asker, "erase", purpose, FIELDS)
-        ruling = await self.rule(asked)
-        granted = asked.fields if ruling.allowed else ()
+        return await self.erase_each(purpose, [Wanted(asker, owner, customer_id)]) > 0
+
+    async def erase_each(self, purpose: str, wanted: Sequence[Wanted]) -> int:
+        """The same for many, all or none; not 0 where there was any. Raises AccessDenied."""
+        rulings = {
+            asker: await self.rule(Asked(asker, "erase", purpose, self._tables.fields))
+            for asker in {one.asker for one in wanted}
+        }
+        entries = []
+        for one in wanted:
+            asked = Asked(one.asker, "erase", purpose, self._tables.fields)
+            granted = asked.fields if rulings[one.asker].allowed else ()
+            entries.append(Entry(one.owner, one.customer_id, asked, granted, rulings[one.asker].reason))
+        denied = [ruling for ruling in rulings.values() if not ruling.allowed]
         erased = 0
         async with self._database.transaction() as tx:
-            await self.note(tx, [Entry(merchant_id, customer_id, asked, granted, ruling.reason)])
-            if ruling.allowed:
-                # The person first: who is just carrying them over holds that row, and has then written the rest.
-                erased = await tx.execute(SQL.erase_person, merchant_id, customer_id)
-                await tx.execute(SQL.shred_key, merchant_id, customer_id)
-                await tx.execute(SQL.forget_lookups, merchant_id, customer_id)
-        if not ruling.allowed:
-            raise AccessDenied(ruling.reason)
-        return erased > 0
+            await self.note(tx, entries)
+            if not denied:
+                # In this order: who is just carrying them over holds the first's rows, and has then written the rest.
+                places = self._places([(one.owner, one.customer_id) for one in wanted])
+                erased = max([await tx.execute(statement, *places) for statement in self._tables.erase])
+        if denied:
+            raise AccessDenied(denied[0].reason)
+        return erased
 
     async def log(
         self,
         asker: Asker,
         purpose: str,
-        merchant_id: str,
+        owner: Owner,
         customer_id: str | None,
         *,
         before: str | None = None,
@@ -197,8 +249,9 @@ class Access:
         ruling = await self.rule(asked)
         granted = asked.fields if ruling.allowed else ()
         async with self._database.transaction() as tx:
-            rows = await tx.rows(SQL.list_accesses, merchant_id, customer_id, before, limit) if ruling.allowed else []
-            await self.note(tx, [Entry(merchant_id, customer_id, asked, granted, ruling.reason)])
+            parameters = (*owner.columns, customer_id, before, limit)
+            rows = await tx.rows(self._tables.list_accesses, *parameters) if ruling.allowed else []
+            await self.note(tx, [Entry(owner, customer_id, asked, granted, ruling.reason)])
         if not ruling.allowed:
             raise AccessDenied(ruling.reason)
         return [_line(row) for row in rows]
@@ -219,7 +272,7 @@ class Access:
         at = self._clock.now()
         rows = [
             (
-                entry.merchant_id,
+                *entry.owner.columns,
                 new_id(ACCESS_PREFIX, at, self._entropy),
                 at,
                 entry.asked.asker.kind,
@@ -234,31 +287,52 @@ class Access:
             )
             for entry in entries
         ]
-        await tx.execute(SQL.note_access, *columns(WIDTH, rows))
+        await tx.execute(self._tables.note_access, *columns(len(self._tables.owner) + LOG_WIDTH, rows))
 
-    async def _opened(self, merchant_id: str, row: Record, granted: Sequence[str]) -> Shown:
+    async def _granted_of(self, asked: Asked) -> tuple[tuple[str, ...], Ruling]:
+        """Which of the fields are granted, each asked for by itself."""
+        each = {field: await self.rule(msgspec.structs.replace(asked, fields=(field,))) for field in asked.fields}
+        granted = tuple(field for field in asked.fields if each[field].allowed)
+        return granted, Ruling(True) if granted else each[asked.fields[0]]
+
+    async def _granted_at_once(self, asked: Asked) -> tuple[Asked, tuple[str, ...], Ruling]:
+        """The same, first asked for together: most often all are granted."""
+        ruling = await self.rule(asked)
+        if ruling.allowed:
+            return asked, asked.fields, ruling
+        return asked, *await self._granted_of(asked)
+
+    async def _load(self, tx: Transaction, places: Sequence[tuple[Owner, str]]) -> Sequence[Record]:
+        return await tx.rows(self._tables.load_people, *self._places(places))
+
+    def _places(self, places: Sequence[tuple[Owner, str]]) -> list[list[Any]]:
+        rows = sorted({(*owner.columns, customer_id) for owner, customer_id in places})
+        return columns(len(self._tables.owner) + 1, rows)
+
+    async def _opened(self, owner: Owner, row: Record, granted: Sequence[str]) -> Shown:
         """The granted fields of a row, opened."""
         shown: dict[str, str | Address | None] = {}
         seal: Seal | None = None
-        for field in FIELDS:
+        for field in self._tables.fields:
             if field not in granted:
                 continue
             sealed = row[f"sealed_{field}"]
             if sealed is None:  # not known, or written by the version before
-                shown[field] = row[field] if field in ("email", "name") else None
+                shown[field] = row[field] if field in self._tables.fields_before else None
                 continue
             try:
-                seal = seal or await self._seal(merchant_id, row)
+                seal = seal or await self.seal_of(owner, row)
                 shown[field] = read_back(field, seal.open(field, sealed))
             except (Damaged, KeyRefused):
                 raise Unreadable from None
         return Shown(row["customer_id"], row["created_at"], shown)
 
-    async def _seal(self, merchant_id: str, row: Record) -> Seal:
+    async def seal_of(self, owner: Owner, row: Record) -> Seal:
+        """What opens the fields of a loaded person. Raises KeyRefused, KeysUnavailable."""
         if row["wrapped_key"] is None:
             raise KeyRefused
         wrapping = await self._keys.opening(row["wrapped_by"])
-        return Seal(wrapping.unwrap(row["wrapped_key"]), merchant_id, row["customer_id"])
+        return Seal(wrapping.unwrap(row["wrapped_key"]), owner.text, row["customer_id"])
 
 
 def seal_person(seal: Seal, person: Person, entropy: Entropy) -> dict[Field, bytes]:

@@ -80,24 +80,24 @@ class Lookups(Struct, frozen=True):
     shopper: bytes | None
 
 
-def lookups_of(person: Person, merchant_id: str, key: bytes) -> Lookups:
+def lookups_of(person: Person, owner: str, key: bytes) -> Lookups:
     """The hashes of a person's normalised fields. Without e-mail and phone nobody is recognised."""
     email = normal_email(person.email) if person.email else None
     phone = normal_phone(person.phone) if person.phone else None
     shopper = None
     if email or phone:
         said = (email, _folded(person.name or ""), phone, person.address)
-        shopper = lookup("shopper", msgspec.json.encode(said).decode(), merchant_id, key)
+        shopper = lookup("shopper", msgspec.json.encode(said).decode(), owner, key)
     return Lookups(
-        email=lookup("email", email, merchant_id, key) if email else None,
-        phone=lookup("phone", phone, merchant_id, key) if phone else None,
+        email=lookup("email", email, owner, key) if email else None,
+        phone=lookup("phone", phone, owner, key) if phone else None,
         shopper=shopper,
     )
 
 
-def lookup(kind: Literal["email", "phone", "shopper"], normalised: str, merchant_id: str, key: bytes) -> bytes:
-    """The keyed hash under which a merchant's person is found; another merchant's is another."""
-    return hmac.digest(key, f"{merchant_id}\0{kind}\0{normalised}".encode(), hashlib.sha256)
+def lookup(kind: Literal["email", "phone", "shopper"], normalised: str, owner: str, key: bytes) -> bytes:
+    """The keyed hash under which an owner's person is found; another owner's is another."""
+    return hmac.digest(key, f"{owner}\0{kind}\0{normalised}".encode(), hashlib.sha256)
 
 
 def normal_email(email: str) -> str:

@@ -1,0 +1,102 @@
+"""The outside world of the gateway, as its settings name it."""
+
+from functools import partial
+
+from msgspec import Struct, field
+
+from tallystick.gateway.settings import PREFIX, Settings
+from tallystick.gateway.vault.encryption import key_encryption
+from tallystick.gateway.webhooks.endpoints import Names
+from tallystick.kernel.addresses import address_allowed, url_allowed
+from tallystick.kernel.people.opening import people_database, people_encryption, who_decides
+from tallystick.kernel.settings import SettingsRefused
+from tallystick.kernel.vault import ServiceSecrets
+from tallystick.ports.alerts import Alerts, AppriseAlerts, TargetInvalid
+from tallystick.ports.clock import Clock, SandboxClock, SystemClock
+from tallystick.ports.database import Database, open_database
+from tallystick.ports.entropy import Entropy, SystemEntropy
+from tallystick.ports.http import AiohttpClient, Http, SystemNames
+from tallystick.ports.http1 import Http1Client
+from tallystick.ports.key_encryption import KeyEncryption
+from tallystick.ports.policy import Policy
+
+VAULT_CONNECTIONS = 3  # of one process: cards are kept and opened in batches
+
+
+class Ports(Struct, frozen=True):
+    """The outside world as the gateway sees it. `http` is guarded: it delivers to strangers' addresses (RULES §12).
+    Without `encryption` there is no vault: no card is saved, and a number lives no longer than its request. `vault` is
+    the gateway's database as the role that has the stored cards, None where one role has all; so is `personal` as
+    the role that has personal data. Without `people_encryption` nothing is kept of who customers are. `policy`: None
+    for the rules built in."""
+
+    database: Database
+    http: Http
+    names: Names
+    clock: Clock
+    entropy: Entropy
+    alerts: Alerts = field(default_factory=AppriseAlerts)
+    encryption: KeyEncryption | None = None
+    vault: Database | None = None
+    personal: Database | None = None
+    people_encryption: KeyEncryption | None = None
+    policy: Policy | None = None
+    policy_http: Http | None = None
+
+    async def close(self) -> None:
+        """Let connections go."""
+        if isinstance(self.policy_http, AiohttpClient):
+            await self.policy_http.close()
+        if self.personal is not None:
+            await self.personal.close()
+        if self.vault is not None:
+            await self.vault.close()
+        if isinstance(self.http, Http1Client):
+            await self.http.close()
+        await self.database.close()
+
+
+async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) -> Ports:
+    """The production ports. `secrets` is where the settings' secrets came from, and rotate; None: they stay as they
+    are. Raises DatabaseUnavailable, SettingsRefused."""
+    try:
+        alerts = AppriseAlerts(settings.alert_targets.split())
+    except TargetInvalid as invalid:
+        raise SettingsRefused(f"{PREFIX}ALERT_TARGETS: {invalid}") from None
+    secrets = secrets or ServiceSecrets(PREFIX, {})
+    dsn = secrets.live("database_dsn", settings.database_dsn)
+    database = await open_database(dsn, connections_max=settings.database_connections_max)
+    secrets.watch(dsn, lambda _: database.renew())
+    targets = secrets.live("alert_targets", settings.alert_targets)
+    secrets.watch(targets, alerts.retarget)
+    http = Http1Client(
+        url_allowed=partial(url_allowed, loopback=settings.webhooks_to_loopback),
+        address_allowed=partial(address_allowed, loopback=settings.webhooks_to_loopback),
+        ca_file=settings.ca_file or None,
+    )
+    clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
+    decides = who_decides(settings, PREFIX)
+    return Ports(
+        database,
+        http,
+        SystemNames(),
+        clock,
+        SystemEntropy(),
+        alerts,
+        key_encryption(settings, secrets),
+        await _vault_database(settings, secrets),
+        await people_database(settings, secrets),
+        people_encryption(settings, secrets, PREFIX),
+        decides.policy,
+        decides.http,
+    )
+
+
+async def _vault_database(settings: Settings, secrets: ServiceSecrets) -> Database | None:
+    """The gateway's database as the role that has the stored cards, where that is another one."""
+    if not settings.vault_dsn:
+        return None
+    dsn = secrets.live("vault_dsn", settings.vault_dsn)
+    database = await open_database(dsn, connections_max=VAULT_CONNECTIONS)
+    secrets.watch(dsn, lambda _: database.renew())
+    return database

@@ -1,0 +1,66 @@
+"""The ports of personal data by the settings: what wraps people's keys, who decides, and as whom to connect."""
+
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from tallystick.kernel.addresses import own_address_allowed
+from tallystick.kernel.people.settings import PersonalSettings
+from tallystick.kernel.settings import SettingsRefused
+from tallystick.kernel.vault import ServiceSecrets
+from tallystick.ports.database import Database, open_database
+from tallystick.ports.http import AiohttpClient
+from tallystick.ports.key_encryption import KeyEncryption, KeyEncryptionError, LocalKeyEncryption, read_key_file
+from tallystick.ports.policy import OpaPolicy, Policy, PolicyInvalid, RegoPolicy
+
+POLICIES: Final = Path(__file__).parent / "policies"  # the folder policies/ of the repository
+DECISION: Final = "pii/access"
+CONNECTIONS: Final = 2  # under a role of its own: one batch in flight, and people who read
+
+
+def people_encryption(settings: PersonalSettings, secrets: ServiceSecrets, prefix: str) -> KeyEncryption | None:
+    """What wraps people's keys; None where nothing of people is kept. Raises SettingsRefused."""
+    if settings.pii_key_file:
+        if secrets.transit is not None:
+            raise SettingsRefused(f"{prefix}PII_KEY_FILE and {prefix}VAULT_TRANSIT_KEY: set one of them, not both")
+        try:
+            read_key_file(Path(settings.pii_key_file))
+        except KeyEncryptionError as error:
+            raise SettingsRefused(f"{prefix}PII_KEY_FILE: {error}") from None
+        return LocalKeyEncryption(Path(settings.pii_key_file))
+    return secrets.transit
+
+
+class Decides(Struct, frozen=True):
+    """Who decides about personal data, and the client by which it is asked, if it is another program."""
+
+    policy: Policy
+    http: AiohttpClient | None = None
+
+
+def who_decides(settings: PersonalSettings, prefix: str) -> Decides:
+    """The policy of these settings. Raises SettingsRefused."""
+    if settings.policy_url:
+        http = AiohttpClient(address_allowed=own_address_allowed, ca_file=settings.ca_file or None)
+        return Decides(OpaPolicy(http, settings.policy_url, DECISION, settings.policy_token), http)
+    try:
+        return Decides(built_in(Path(settings.policy_folder) if settings.policy_folder else POLICIES))
+    except PolicyInvalid as invalid:
+        raise SettingsRefused(f"{prefix}POLICY_FOLDER: {invalid}") from None
+
+
+def built_in(folder: Path = POLICIES) -> RegoPolicy:
+    """The rules of a folder, decided in this process. Raises PolicyInvalid."""
+    return RegoPolicy.of_folder(folder, DECISION)
+
+
+async def people_database(settings: PersonalSettings, secrets: ServiceSecrets) -> Database | None:
+    """The service's database as the role that has personal data, where that is another one. Raises
+    DatabaseUnavailable."""
+    if not settings.pii_dsn:
+        return None
+    dsn = secrets.live("pii_dsn", settings.pii_dsn)
+    database = await open_database(dsn, connections_max=CONNECTIONS)
+    secrets.watch(dsn, lambda _: database.renew())
+    return database

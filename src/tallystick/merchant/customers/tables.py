@@ -1,0 +1,29 @@
+"""The tables in which the merchant service keeps people, each a merchant's."""
+
+from typing import Final
+
+from tallystick.kernel.people.carrying import InTheClear
+from tallystick.kernel.people.person import FIELDS
+from tallystick.kernel.people.tables import Owner, Tables
+from tallystick.ports.database import Statements
+
+SQL = Statements.beside(__file__)
+
+TABLES: Final = Tables(
+    owner=("merchant_id",),
+    fields=FIELDS,
+    fields_before=("email", "name"),
+    note_access=SQL.note_access,
+    list_accesses=SQL.list_accesses,
+    load_people=SQL.load_people,
+    search_people=SQL.search_people,
+    erase=(SQL.erase_people, SQL.shred_keys, SQL.forget_lookups),
+)
+IN_THE_CLEAR: Final = InTheClear(
+    look=SQL.look_in_the_clear, lock=SQL.lock_in_the_clear, seal=SQL.seal_people, kinds=("email", "shopper")
+)
+
+
+def of_merchant(merchant_id: str) -> Owner:
+    """Whose a merchant's people are."""
+    return Owner((merchant_id,))
