@@ -15,7 +15,7 @@ PARALLEL := --numprocesses logical --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --require-hashes -r
 
-.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos bench browser audit sbom lock upgrade-dump clean
+.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos bench browser audit sbom lock monitoring upgrade-dump clean
 
 help:
 	@echo "make demo    take payments: PostgreSQL, gateway, merchant, a shop and a dozen shoppers (ARGS='--help' tells more)"
@@ -29,6 +29,7 @@ help:
 	@echo "make bench   measure, beside the same job written in other ways"
 	@echo "make audit   look for known weaknesses in what a running Tallystick is made of"
 	@echo "make sbom    write build/sbom.json: what a Tallystick is made of (CycloneDX)"
+	@echo "make monitoring write the rules of Prometheus and the dashboards of Grafana from their tables"
 	@echo "make format  let ruff sort imports and lay out the code"
 	@echo "make lock    pin the newest versions that requirements/*.in allow"
 
@@ -81,6 +82,9 @@ sbom: .venv/.audit
 
 browser: .venv/.dev
 	@scripts/browser
+
+monitoring: .venv/.dev
+	$(BIN)/python scripts/monitoring.py
 
 upgrade-dump: .venv/.dev
 	$(BIN)/python scripts/upgrade_dump.py $(ARGS)

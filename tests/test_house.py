@@ -50,6 +50,10 @@ PURE = {
     "tallystick.kernel.delivery.states",
     "tallystick.kernel.logins.backoff",
     "tallystick.kernel.money",
+    "tallystick.kernel.monitoring.alerts",
+    "tallystick.kernel.monitoring.conditions",
+    "tallystick.kernel.monitoring.prometheus",
+    "tallystick.kernel.monitoring.rules",
     "tallystick.kernel.operators.roles",
     "tallystick.kernel.page_headers",
     "tallystick.kernel.proxies",
@@ -79,7 +83,7 @@ PURE = {
 TYPES = {"tallystick.kernel.outcomes", "tallystick.ports.http", "tallystick.merchant.gateways.port"}
 PURE_LIBRARIES = set(
     "__future__ base64 binascii collections copy dataclasses datetime decimal email enum fractions functools hashlib "
-    "hmac ipaddress itertools json math operator re string struct types typing urllib.parse babel iso4217 "
+    "hmac ipaddress itertools json math operator re string struct textwrap types typing urllib.parse babel iso4217 "
     "msgspec".split()
 )
 

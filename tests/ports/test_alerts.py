@@ -37,6 +37,13 @@ async def test_every_target_is_told(target: tuple[str, list[Any]]) -> None:
     ] * 2
 
 
+async def test_what_is_over_is_told_as_that(target: tuple[str, list[Any]]) -> None:
+    """A target that keeps incidents finds its own by the title, and closes it."""
+    address, came = target
+    assert await AppriseAlerts([address]).tell_over("Dead letters", "Over.")
+    assert [(each["title"], each["type"]) for each in came] == [("Dead letters", "success")]
+
+
 async def test_a_target_that_refuses_is_told_of_and_not_shown(
     target: tuple[str, list[Any]], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,6 +4,7 @@ A process imports the code of its own service only.
 """
 
 import asyncio
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
@@ -44,7 +45,7 @@ async def _serve_gateway(settings: "GatewaySettings", secrets: ServiceSecrets, w
     await _tell_what_is_weak(settings.database_dsn)
     try:
         service = app.build(settings, ports)
-        workers, metrics = _beside(service, secrets, settings)
+        workers, metrics = _beside(service, secrets, settings, workers_alone)
         if workers_alone:
             await work(workers, metrics=metrics)
         else:
@@ -73,7 +74,7 @@ async def _serve_merchant(settings: "MerchantSettings", secrets: ServiceSecrets,
     await _tell_what_is_weak(settings.database_dsn)
     try:
         service = app.build(settings, ports)
-        workers, metrics = _beside(service, secrets, settings)
+        workers, metrics = _beside(service, secrets, settings, workers_alone)
         if workers_alone:
             await work(workers, metrics=metrics)
         else:
@@ -91,7 +92,10 @@ async def _tell_what_is_weak(dsn: str) -> None:
 
 
 class _Watching(Protocol):
-    """The settings that both services have for their metrics."""
+    """The settings that both services have for being seen."""
+
+    @property
+    def port(self) -> int: ...
 
     @property
     def metrics_host(self) -> str: ...
@@ -103,14 +107,25 @@ class _Watching(Protocol):
     def tls_key_file(self) -> str: ...
 
 
-def _beside(service: Service, secrets: ServiceSecrets, settings: _Watching) -> tuple[list[Worker], Site | None]:
+def _beside(
+    service: Service, secrets: ServiceSecrets, settings: _Watching, workers_alone: bool
+) -> tuple[list[Worker], Site | None]:
     """What a process runs beside its HTTP side, and where it shows its metrics."""
     workers: list[Worker] = [worker.run for worker in (*secrets.workers, *service.workers)]
     if service.watched is None:
         return workers, None
     workers.append(service.watched.heartbeat.run)
+    if service.watched.watch is not None:
+        workers.append(service.watched.watch(_name_of_process(settings, workers_alone)).run)
     if not settings.metrics_port:
         return workers, None
     loopback = is_loopback(settings.metrics_host)
     files = ("", "") if loopback else (settings.tls_cert_file, settings.tls_key_file)
     return workers, Site(service.watched.metrics, Address(settings.metrics_host, settings.metrics_port, *files))
+
+
+def _name_of_process(settings: _Watching, workers_alone: bool) -> str:
+    """Under which a process is missed when it dies, and taken for the same when it is started again. Those on one
+    machine that run workers alone are told apart by the port of their metrics."""
+    place = settings.metrics_port if workers_alone else settings.port
+    return f"{'work' if workers_alone else 'serve'} on {os.uname().nodename}:{place}"

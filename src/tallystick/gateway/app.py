@@ -99,8 +99,7 @@ from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.invariants.worker import Invariants
 from tallystick.kernel.logins.sessions import Logins
 from tallystick.kernel.monitoring.counting import counted
-from tallystick.kernel.monitoring.heartbeat import Heartbeat
-from tallystick.kernel.monitoring.page import MetricsPage
+from tallystick.kernel.monitoring.watching import watched
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.page_headers import document_headers
@@ -110,7 +109,7 @@ from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
-from tallystick.kernel.service import Asgi, Service, Watched, Web, Worker, at_first_call, built_anew
+from tallystick.kernel.service import Asgi, Service, Web, Worker, at_first_call, built_anew
 from tallystick.ports.clock import Clock, SandboxClock
 from tallystick.ports.database import Database, DatabaseError, Statements
 from tallystick.ports.entropy import Entropy
@@ -233,8 +232,8 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     workers: tuple[Worker, ...] = (deliveries, *backlogs, *money, completer, reaper, *moved, *purge)
     behind = _behind(settings, ports, checkout, letters, redrives)
     pages = noting_outcomes(web(_pages, settings.origin, behind), behind.trail, below=CONSOLE_ROOT)
-    watched = Watched(MetricsPage(database, FIGURES, clock), Heartbeat(database, clock))
-    return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, database, clock)), watched=watched)
+    seen = watched("Gateway", FIGURES, database, ports.alerts, clock, settings)
+    return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, database, clock)), watched=seen)
 
 
 def _behind(settings: Settings, ports: Ports, checkout: Checkout, letters: DeadLetters, redrives: Redrives) -> Behind:

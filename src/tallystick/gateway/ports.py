@@ -11,7 +11,7 @@ from tallystick.kernel.addresses import address_allowed, url_allowed
 from tallystick.kernel.people.opening import people_database, people_encryption, who_decides
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.kernel.vault import ServiceSecrets
-from tallystick.ports.alerts import Alerts, AppriseAlerts, TargetInvalid
+from tallystick.ports.alerts import AppriseAlerts, LastingAlerts, TargetInvalid
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock
 from tallystick.ports.database import Database, open_database
 from tallystick.ports.entropy import Entropy, SystemEntropy
@@ -35,7 +35,7 @@ class Ports(Struct, frozen=True):
     names: Names
     clock: Clock
     entropy: Entropy
-    alerts: Alerts = field(default_factory=AppriseAlerts)
+    alerts: LastingAlerts = field(default_factory=AppriseAlerts)
     encryption: KeyEncryption | None = None
     vault: Database | None = None
     personal: Database | None = None

@@ -53,10 +53,12 @@ class Worker(Protocol):
 
 
 class Watched(Struct, frozen=True):
-    """How a process is seen (RULES §13): its metrics, and what says that it lives while it runs workers."""
+    """How a process is seen (RULES §13): its metrics, what says that it lives while it runs workers, and what judges
+    the service's alerts for the process of this name, where it does so itself."""
 
     metrics: Asgi
     heartbeat: Worker
+    watch: Callable[[str], Worker] | None = None
 
 
 class Service(Struct, frozen=True):

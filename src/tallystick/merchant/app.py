@@ -27,8 +27,7 @@ from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.invariants.worker import Invariants
 from tallystick.kernel.logins.sessions import Logins
 from tallystick.kernel.monitoring.counting import counted
-from tallystick.kernel.monitoring.heartbeat import Heartbeat
-from tallystick.kernel.monitoring.page import MetricsPage
+from tallystick.kernel.monitoring.watching import watched
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.people.access import Access
@@ -38,7 +37,7 @@ from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
-from tallystick.kernel.service import Asgi, Direct, Service, Watched, Web, Worker, at_first_call, built_anew
+from tallystick.kernel.service import Asgi, Direct, Service, Web, Worker, at_first_call, built_anew
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.kernel.vault import ServiceSecrets
 from tallystick.merchant import answers, docs_page, openapi
@@ -94,7 +93,7 @@ from tallystick.merchant.returning.api import ReturnPage, return_routes
 from tallystick.merchant.settings import PREFIX, Settings
 from tallystick.merchant.timeline.operating import timeline_routes
 from tallystick.merchant.timeline.timeline import Timelines
-from tallystick.ports.alerts import Alerts, AppriseAlerts, TargetInvalid
+from tallystick.ports.alerts import AppriseAlerts, LastingAlerts, TargetInvalid
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock
 from tallystick.ports.database import (
     Database,
@@ -132,7 +131,7 @@ class Ports(Struct, frozen=True):
     clock: Clock
     entropy: Entropy
     shops: Http | None = None
-    alerts: Alerts = field(default_factory=AppriseAlerts)
+    alerts: LastingAlerts = field(default_factory=AppriseAlerts)
     personal: Database | None = None
     key_encryption: KeyEncryption | None = None
     policy: Policy | None = None
@@ -291,8 +290,8 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         *([sandbox] if sandbox else []),
     )
     direct = Direct(PATH_PREFIX.encode(), webhooks.begin)
-    watched = Watched(MetricsPage(database, FIGURES, clock), Heartbeat(database, clock))
-    return Service(_mounted(api, operators, webhooks), workers, direct, watched)
+    seen = watched("Merchant service", FIGURES, database, ports.alerts, clock, settings)
+    return Service(_mounted(api, operators, webhooks), workers, direct, seen)
 
 
 def _api(origin: str, behind: Behind) -> Asgi:

@@ -92,8 +92,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     alert_targets: Annotated[
         str,
         Meta(
-            description="Who is told of what needs a person: addresses as apprise reads them (mailtos://…, slack://…), "
-            "separated by spaces. A secret.",
+            description="Who is told of alerts, dead letters and cases: addresses as apprise reads them (mailtos://…, "
+            "slack://…), separated by spaces. A secret.",
             extra={"secret": True},
         ),
     ] = ""
@@ -136,6 +136,23 @@ class Settings(Struct, frozen=True, kw_only=True):
             extra={"unit": "seconds"},
         ),
     ] = 300
+    alerts_every_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=300,
+            description="The pause between two looks at whether an alert is true, where no Prometheus looks; 0: never.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 15
+    alerts_shortened: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=300,
+            description="By how much the windows and waits of alert rules are divided. For trials only.",
+        ),
+    ] = 1
     metrics_host: Annotated[
         str, Meta(min_length=1, description="The address on which Prometheus finds the process's metrics.")
     ] = "127.0.0.1"

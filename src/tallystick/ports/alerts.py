@@ -23,6 +23,14 @@ class Alerts(Protocol):
         ...
 
 
+class LastingAlerts(Alerts, Protocol):
+    """Tells people of what lasts, and that it is over."""
+
+    async def tell_over(self, title: str, text: str) -> bool:
+        """What was told under this title is over: a target that keeps incidents closes it."""
+        ...
+
+
 class TargetInvalid(ValueError):
     """An address that apprise cannot read, or that would carry alerts unprotected. The text does not show it."""
 
@@ -39,17 +47,24 @@ class AppriseAlerts:
 
     async def tell(self, title: str, text: str) -> bool:
         """Raises nothing: what went wrong is logged, without the target."""
+        return await self._tell(title, text, "failure")
+
+    async def tell_over(self, title: str, text: str) -> bool:
+        """Raises nothing, as `tell`."""
+        return await self._tell(title, text, "success")
+
+    async def _tell(self, title: str, text: str, kind: str) -> bool:
         if self._targets is None:
             return True
         try:
             async with asyncio.timeout(DEADLINE_S):
-                return bool(await asyncio.to_thread(self._notify, title, text))
+                return bool(await asyncio.to_thread(self._notify, title, text, kind))
         except Exception as error:
             log.warning("an alert could not be sent: %s", type(error).__name__)
             return False
 
-    def _notify(self, title: str, text: str) -> Any:
-        return self._targets.notify(title=title, body=text, notify_type="failure")
+    def _notify(self, title: str, text: str, kind: str) -> Any:
+        return self._targets.notify(title=title, body=text, notify_type=kind)
 
 
 def _targets(addresses: Sequence[str]) -> Any:

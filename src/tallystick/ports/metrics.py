@@ -5,13 +5,16 @@ outlives every process. Here stands what only the process knows: how long someth
 saw go by. Labels have few values, known beforehand: never an order, an account, an address.
 """
 
-from typing import Final
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+PREFIX: Final = "tallystick_"
 
 WEBHOOK_SLO_S: Final = 0.25
 """Within which 99 of 100 webhooks are meant to be committed and answered; an edge of the histogram."""
@@ -84,6 +87,12 @@ SCRUBBED: Final = Counter(
     "Card numbers that were kept out of a log line at the last moment: each is a fault of ours.",
     registry=REGISTRY,
 )
+ALERTS_TOLD: Final = Counter(
+    "tallystick_alerts_told",
+    "Alerts that people were told of where the service judges itself: told, or failed and tried again.",
+    ["result"],
+    registry=REGISTRY,
+)
 VAULT_ERRORS: Final = Counter(
     "tallystick_vault_errors",
     "Calls to Vault that brought no answer, by reason.",
@@ -108,6 +117,25 @@ def exposition() -> bytes:
     return generate_latest(REGISTRY)
 
 
+class Sample(NamedTuple):
+    """A number that this process counted: its name without what all of ours begin with, its labels, its value."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
+def samples(names: Collection[str]) -> list[Sample]:
+    """What this process counted under these names."""
+    wanted = {f"{PREFIX}{name}" for name in names}
+    return [
+        Sample(sample.name.removeprefix(PREFIX), sample.labels, sample.value)
+        for family in REGISTRY.restricted_registry(wanted).collect()
+        for sample in family.samples
+        if sample.name in wanted
+    ]
+
+
 def status_class(status: int) -> str:
     """2xx, 3xx, 4xx or 5xx."""
     return f"{status // 100}xx"
@@ -115,3 +143,9 @@ def status_class(status: int) -> str:
 
 for _fault in ("endpoint", "ours"):  # a series that is there from the start shows its first increase
     DEAD_LETTERS.labels(_fault)
+for _outcome in ("approved", "declined", "unknown", "not_sent"):
+    CHARGES.labels(_outcome)
+for _result in ("delivered", "failed", "dead"):
+    DELIVERIES.labels(_result)
+for _level in ("error", "critical"):
+    LOG_LINES.labels(_level)

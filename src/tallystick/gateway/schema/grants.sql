@@ -23,10 +23,10 @@ GRANT SELECT, INSERT, UPDATE (role, disabled_at) ON operator_user TO tallystick_
 -- What changes as it goes on, and stays.
 GRANT SELECT, INSERT, UPDATE ON account, payment_intent, checkout_session, charge, acquirer_request, refund, dispute, cases,
     balance_account, report_run, webhook_endpoint, delivery, endpoint_health, redrive TO tallystick_gateway;
-GRANT SELECT, INSERT, UPDATE ON simulated_authentication, simulated_operation, sandbox_clock, heartbeat TO tallystick_gateway;
+GRANT SELECT, INSERT, UPDATE ON simulated_authentication, simulated_operation, sandbox_clock, alert, alert_gauge TO tallystick_gateway;
 
 -- What has done its service and goes.
-GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_key, dead_letter_alert, fault TO tallystick_gateway;
+GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_key, dead_letter_alert, heartbeat, alert_count, fault TO tallystick_gateway;
 GRANT SELECT, INSERT, UPDATE (seen_at), DELETE ON operator_session TO tallystick_gateway;
 GRANT SELECT, INSERT, UPDATE, DELETE ON operator_second_factor, login_failure TO tallystick_gateway;
 GRANT SELECT, INSERT, UPDATE (tries, declines), DELETE ON payment_tries TO tallystick_gateway;
@@ -53,7 +53,8 @@ GRANT USAGE ON SCHEMA public TO tallystick_reader;
 GRANT SELECT ON schema_version, account, payment_intent, checkout_session, charge, acquirer_request, refund, dispute,
     cases, outcome_resolution, ledger_transaction, balance_account, balance_release, payout, settlement_line, settlement_report,
     report_run, event, message, delivery, delivery_attempt, endpoint_health, dead_letter_alert, redrive, fault, sandbox_clock,
-    simulated_authentication, simulated_operation, customer, audit_entry, audit_outcome, heartbeat TO tallystick_reader;
+    simulated_authentication, simulated_operation, customer, audit_entry, audit_outcome, heartbeat, alert,
+    alert_count, alert_gauge TO tallystick_reader;
 GRANT SELECT (account_id, livemode, id, card_reference, brand, first6, last4, exp_month, exp_year, fingerprint, authentication_required,
     metadata, created_at, customer, attached_at, single_use) ON payment_method TO tallystick_reader;
 GRANT SELECT (account_id, livemode, id, url, status, enabled_events, api_version, description, metadata, retry_delays_s, created_at,

@@ -10,9 +10,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from tallystick.kernel.monitoring.conditions import Value
 from tallystick.ports.database import Database, Statement, Statements
 
 SQL = Statements.beside(__file__)
+ALERTS = Statements.beside(__file__, "alerts.sql")
 
 WINDOWS: Final = {"5m": timedelta(minutes=5), "1h": timedelta(hours=1), "1d": timedelta(days=1)}
 """Over which rates are looked at: what happens now, and what is usual."""
@@ -28,19 +30,18 @@ class Figure(Struct, frozen=True):
     windowed: bool = False
 
 
-class Value(Struct, frozen=True):
-    """A figure as it was read, for one set of label values."""
-
-    labels: Mapping[str, str]
-    value: float
-
-
 Figures = Mapping[Figure, Sequence[Value]]
 
 DELIVERING: Final = (
     Figure("deliveries_unfinished", "Deliveries that are due, held or dead.", SQL.deliveries_unfinished, ("state",)),
     Figure("delivery_due_oldest_seconds", "How long the oldest due delivery waits.", SQL.delivery_due_oldest),
     Figure("heartbeat_age_seconds", "Since a process last ran this service's workers.", SQL.heartbeat_age),
+    Figure(
+        "alerts_firing",
+        "Alerts that fire where the service judges itself.",
+        ALERTS.alerts_firing,
+        ("alert", "severity"),
+    ),
 )
 """Of the tables that both services have."""
 

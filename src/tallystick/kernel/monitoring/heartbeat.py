@@ -10,6 +10,7 @@ from tallystick.ports.database import Database, DatabaseError
 log = logging.getLogger(__name__)
 
 BEAT_S: Final = 10.0
+WORKERS: Final = "workers"
 
 
 class Heartbeat:
@@ -30,4 +31,4 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """Say it once. Raises DatabaseError."""
-        await self._database.execute(SQL.beat, self._clock.now())
+        await self._database.execute(SQL.beat, WORKERS, self._clock.now())

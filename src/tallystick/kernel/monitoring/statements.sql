@@ -20,6 +20,6 @@ SELECT greatest(0, extract(epoch FROM $1::timestamptz - h.beat_at)) AS value
   FROM heartbeat h WHERE h.name = 'workers' ORDER BY h.name;
 
 -- beat
--- Say that a process runs the workers.
-INSERT INTO heartbeat AS h (name, beat_at) VALUES ('workers', $1::timestamptz)
+-- Say that somebody lives: whoever runs the workers, or a process by its name.
+INSERT INTO heartbeat AS h (name, beat_at) VALUES ($1::text, $2::timestamptz)
     ON CONFLICT (name) DO UPDATE SET beat_at = excluded.beat_at WHERE h.beat_at < excluded.beat_at;

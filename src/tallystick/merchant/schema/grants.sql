@@ -21,11 +21,11 @@ GRANT SELECT, INSERT, UPDATE (state, decided_by, decided_at) ON case_proposal TO
 
 -- What changes as it goes on, and stays.
 GRANT SELECT, INSERT, UPDATE ON merchant, connection, connection_watch, orders, attempt, inbox, errand, refund, cases,
-    reconciliation, mismatch, notification_endpoint, delivery, endpoint_health, redrive, sandbox_clock, heartbeat TO tallystick_merchant;
+    reconciliation, mismatch, notification_endpoint, delivery, endpoint_health, redrive, sandbox_clock, alert, alert_gauge TO tallystick_merchant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON fee_contract TO tallystick_merchant;
 
 -- What has done its service and goes; of a dry run, the lines that it read.
-GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_key, dead_letter_alert TO tallystick_merchant;
+GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_key, dead_letter_alert, heartbeat, alert_count TO tallystick_merchant;
 GRANT SELECT, INSERT, UPDATE (code), DELETE ON settlement_line TO tallystick_merchant;
 GRANT SELECT, INSERT, UPDATE (seen_at), DELETE ON operator_session TO tallystick_merchant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON operator_second_factor, login_failure TO tallystick_merchant;
@@ -42,7 +42,8 @@ GRANT SELECT, INSERT ON pii.access TO tallystick_pii;
 GRANT USAGE ON SCHEMA public TO tallystick_reader;
 GRANT SELECT ON schema_version, connection, connection_watch, orders, attempt, timeline, errand, refund, cases, case_proposal, audit,
     reconciliation, settlement_file, settlement_line, settlement_difference, settled_early, mismatch, fee_contract, message, delivery,
-    delivery_attempt, endpoint_health, dead_letter_alert, redrive, sandbox_clock, audit_entry, audit_outcome, heartbeat TO tallystick_reader;
+    delivery_attempt, endpoint_health, dead_letter_alert, redrive, sandbox_clock, audit_entry, audit_outcome, heartbeat, alert,
+    alert_count, alert_gauge TO tallystick_reader;
 GRANT SELECT (merchant_id, name, return_origins, late_policy, stock_url, created_at) ON merchant TO tallystick_reader;
 GRANT SELECT (merchant_id, connection_id, event_id, type, order_id, state, error, tries, due_at, received_at) ON inbox TO tallystick_reader;
 GRANT SELECT (merchant_id, endpoint_id, url, status, enabled_events, created_at, deleted_at) ON notification_endpoint

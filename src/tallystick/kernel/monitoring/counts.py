@@ -1,0 +1,94 @@
+"""What the rules must know of the processes, gathered in the database: there it outlives them, and is of all together.
+
+Every process adds what it counted since it last said so, in buckets of a minute; whoever judges sums them up. What a
+process counted in its last seconds dies with it where it is killed.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from tallystick.kernel.columns import columns
+from tallystick.kernel.monitoring.conditions import JOB, Of, Value
+from tallystick.kernel.monitoring.rules import Rule
+from tallystick.ports.database import Database, Statements
+from tallystick.ports.metrics import samples
+
+SQL = Statements.beside(__file__, "alerts.sql")
+
+BUCKET_S: Final = 60
+PROCESS_GAUGES: Final = ("invariant_violations",)
+"""What no statement finds in a moment: the last round of checks that came to its end says it, whoever made it."""
+
+Series = tuple[str, str]
+"""A metric and its labels: `webhooks_received_total`, `result=stored`."""
+
+
+class Counts:
+    """What this process counted, as far as the rules look at it. `times`: by how much their windows are shortened."""
+
+    def __init__(self, rules: Sequence[Rule], *, times: int = 1) -> None:
+        self._bucket_s = max(BUCKET_S // times, 1)
+        self._of: dict[str, list[Of]] = {}
+        self._labels: dict[str, set[str]] = {}
+        self._windows: dict[int, set[str]] = {}
+        for of, window_s, by in (each for rule in rules for each in rule.condition.counts()):
+            self._of.setdefault(of.metric, []).append(of)
+            self._labels.setdefault(of.metric, set()).update({of.label, *by} - {"", JOB})
+            self._windows.setdefault(window_s, set()).add(of.metric)
+        self._said = self._totals()
+
+    async def say(self, database: Database, at: datetime) -> None:
+        """Add what was counted since this was last said. Raises DatabaseError, and says it the next time."""
+        totals = self._totals()
+        grown = [(*series, total - self._said.get(series, 0)) for series, total in sorted(totals.items())]
+        rows = [row for row in grown if row[2] > 0]
+        if rows:
+            await database.execute(SQL.add_counts, self._bucket(at), *columns(3, rows))
+        self._said = totals
+        gauges = [(each.name, _written(each.labels), int(each.value)) for each in samples(PROCESS_GAUGES)]
+        if gauges:
+            await database.execute(SQL.set_gauges, at, *columns(3, sorted(gauges)))
+
+    async def increases(self, database: Database, at: datetime) -> dict[tuple[str, int], list[Value]]:
+        """What everything grew by within every window that a rule looks at. Raises DatabaseError."""
+        found: dict[tuple[str, int], list[Value]] = {}
+        for window_s, metrics in sorted(self._windows.items()):
+            since = at - timedelta(seconds=window_s)
+            for row in await database.rows(SQL.counts_since, sorted(metrics), since, at):
+                value = Value(_read(row["labels"]), float(row["amount"]))
+                found.setdefault((row["metric"], window_s), []).append(value)
+        return found
+
+    async def gauges(self, database: Database) -> dict[str, list[Value]]:
+        """What only processes know. Raises DatabaseError."""
+        found: dict[str, list[Value]] = {}
+        for row in await database.rows(SQL.gauges):
+            found.setdefault(row["metric"], []).append(Value(_read(row["labels"]), float(row["value"])))
+        return found
+
+    async def forget(self, database: Database, at: datetime) -> None:
+        """Delete what no window looks back on any more. Raises DatabaseError."""
+        before = at - timedelta(seconds=max(self._windows) + self._bucket_s)
+        await database.execute(SQL.forget_counts, sorted(self._of), before)
+
+    def _totals(self) -> dict[Series, int]:
+        totals: dict[Series, int] = {}
+        for sample in samples(self._of):
+            if any(of.matches(sample.labels) for of in self._of[sample.name]):
+                kept = {label: sample.labels[label] for label in self._labels[sample.name] if label in sample.labels}
+                series = sample.name, _written(kept)
+                totals[series] = totals.get(series, 0) + int(sample.value)
+        return totals
+
+    def _bucket(self, at: datetime) -> datetime:
+        return datetime.fromtimestamp(at.timestamp() // self._bucket_s * self._bucket_s, UTC)
+
+
+def _written(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{label}={value}" for label, value in sorted(labels.items()))
+
+
+def _read(text: str) -> dict[str, str]:
+    pairs = (each.partition("=") for each in text.split(",")) if text else ()
+    return {label: value for label, _, value in pairs}

@@ -1,0 +1,332 @@
+"""A service that watches itself: people are told once, whoever judges, and what is over is told too (RULES §13)."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tallystick.gateway.monitoring.figures import FIGURES as OF_GATEWAY
+from tallystick.kernel.monitoring.figures import read
+from tallystick.kernel.monitoring.heartbeat import Heartbeat
+from tallystick.kernel.monitoring.watching import Watch
+from tallystick.merchant.monitoring.figures import FIGURES as OF_MERCHANT
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.database import Database, DatabaseUnavailable, Statement
+from tallystick.ports.metrics import ALERTS_TOLD, DEAD_LETTERS, INVARIANTS_VIOLATED, SCRUBBED, WEBHOOK_SECONDS, WEBHOOKS
+
+EVERY_S = 15
+A_DAY_TO_CLOSE = Statement(
+    "a_day_to_close",
+    "INSERT INTO balance_account (account_id, livemode, currency, next_day, close_at)"
+    " VALUES ('acct_1', false, 'EUR', '2026-03-01', $1::timestamptz)"
+    " ON CONFLICT (account_id, livemode, currency)"
+    " DO UPDATE SET next_day = excluded.next_day, close_at = excluded.close_at",
+)
+DONE = Statement("done", "UPDATE balance_account SET close_at = NULL, next_day = NULL")
+
+
+class Clock(SystemClock):
+    """A clock that tests move: time passes, or the time of day is moved."""
+
+    def __init__(self) -> None:
+        self.at, self.passed_s = datetime(2026, 3, 2, 12, 0, tzinfo=UTC), 1_000.0
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic_s(self) -> float:
+        return self.passed_s
+
+    def passes(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+        self.passed_s += seconds
+
+    def is_moved(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+class Pager:
+    """Remembers what it told; `hears` says whether anybody does."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.texts: list[str] = []
+        self.hears = True
+
+    async def tell(self, title: str, text: str) -> bool:
+        return self._told(f"fires {title}", text)
+
+    async def tell_over(self, title: str, text: str) -> bool:
+        return self._told(f"over {title}", text)
+
+    def _told(self, title: str, text: str) -> bool:
+        self.told.append(title)
+        self.texts.append(text)
+        return self.hears
+
+
+class Away:
+    """A database that is away."""
+
+    async def rows(self, *_: Any) -> Sequence[Any]:
+        raise DatabaseUnavailable("away")
+
+    execute = rows
+
+
+class Bench:
+    """A service with processes that watch it, each in its turn every EVERY_S."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.clock, self.pager = Clock(), Pager()
+
+    def watch(self, process: str = "serve on a:1", figures: Any = OF_GATEWAY, database: Any = None) -> Watch:
+        return Watch(
+            database or self.database,
+            figures,
+            self.pager,
+            self.clock,
+            service="Gateway",
+            process=process,
+            every_s=EVERY_S,
+        )
+
+    async def goes_on(self, seconds: float, *watches: Watch) -> None:
+        for _ in range(int(seconds // EVERY_S)):
+            self.clock.passes(EVERY_S)
+            for watch in watches:
+                await watch.step()
+                await watch.tell()
+
+
+@pytest.fixture
+def bench(gateway_database: Database) -> Bench:
+    return Bench(gateway_database)
+
+
+OVERDUE_TOLD = "Gateway: WorkOverdue: Work that is due is not done: days."
+
+
+async def test_people_are_told_when_it_begins_and_when_it_is_over(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    watch = bench.watch()
+    await bench.database.execute(A_DAY_TO_CLOSE, bench.clock.now() - timedelta(seconds=300))
+    await bench.goes_on(120, watch)
+    assert bench.pager.told == [], "it is so for two minutes at least before it is an alert"
+    await bench.goes_on(30, watch)
+    assert bench.pager.told == [f"fires {OVERDUE_TOLD}"]
+    assert bench.pager.texts == ["Since 2026-03-02 12:02:15 UTC (page). What to do: docs/alerts.md#workoverdue"]
+    figure = next(each for each in OF_GATEWAY if each.name == "alerts_firing")
+    [firing] = (await read(bench.database, [figure], bench.clock.now())).values()
+    assert [(value.labels, value.value) for value in firing] == [({"alert": "WorkOverdue", "severity": "page"}, 1)]
+    await bench.goes_on(600, watch)
+    assert len(bench.pager.told) == 1
+    await bench.database.execute(DONE)
+    await bench.goes_on(180, watch)
+    assert bench.pager.told[1:] == [f"over {OVERDUE_TOLD}"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "alert WorkOverdue: Work that is due is not done: days.",
+        "alert WorkOverdue is over: Work that is due is not done: days.",
+    ]
+
+
+async def test_two_processes_tell_once_and_one_that_starts_tells_nothing_again(bench: Bench) -> None:
+    one, two = bench.watch("serve on a:1"), bench.watch("work on a:1")
+    await bench.database.execute(A_DAY_TO_CLOSE, bench.clock.now() - timedelta(hours=1))
+    await bench.goes_on(300, one, two)
+    bench.clock.passes(5)
+    again = bench.watch("serve on a:1")
+    await bench.goes_on(300, two, again)
+    assert bench.pager.told == [f"fires {OVERDUE_TOLD}"]
+
+
+async def test_two_that_tell_at_once_tell_it_once(bench: Bench) -> None:
+    one, two = bench.watch(), bench.watch()
+    await bench.database.execute(A_DAY_TO_CLOSE, bench.clock.now() - timedelta(hours=1))
+    for _ in range(10):
+        bench.clock.passes(EVERY_S)
+        await one.step()
+    both = asyncio.Barrier(2)
+
+    class Together:
+        """A database in which both see what is untold before either takes it."""
+
+        async def rows(self, *asked: Any) -> Sequence[Any]:
+            rows = await bench.database.rows(*asked)
+            await both.wait()
+            return rows
+
+        execute = bench.database.execute
+
+    one._teller._database = two._teller._database = Together()  # type: ignore[assignment]
+    await asyncio.gather(one.tell(), two.tell())
+    assert bench.pager.told == [f"fires {OVERDUE_TOLD}"]
+
+
+async def test_after_an_hour_in_which_nobody_looked_a_duration_begins_anew(bench: Bench) -> None:
+    await bench.database.execute(A_DAY_TO_CLOSE, bench.clock.now() - timedelta(hours=1))
+    await bench.goes_on(30, bench.watch())
+    bench.clock.passes(3_600)
+    again = bench.watch()
+    await bench.goes_on(120, again)
+    assert bench.pager.told == []
+    await bench.goes_on(15, again)
+    assert bench.pager.told == [f"fires {OVERDUE_TOLD}"]
+
+
+async def test_what_nobody_heard_is_told_again(bench: Bench) -> None:
+    watch = bench.watch()
+    bench.pager.hears = False
+    await bench.database.execute(A_DAY_TO_CLOSE, bench.clock.now() - timedelta(hours=1))
+    failed = ALERTS_TOLD.labels("failed")._value.get()
+    await bench.goes_on(180, watch)
+    bench.pager.hears = True
+    await bench.goes_on(300, watch)
+    assert bench.pager.told == [f"fires {OVERDUE_TOLD}"] * 2
+    assert ALERTS_TOLD.labels("failed")._value.get() == failed + 1
+
+
+async def test_what_ended_before_anybody_heard_is_told_as_a_whole(bench: Bench) -> None:
+    watch = bench.watch()
+    bench.pager.hears = False
+    await bench.database.execute(A_DAY_TO_CLOSE, bench.clock.now() - timedelta(hours=1))
+    await bench.goes_on(150, watch)
+    await bench.database.execute(DONE)
+    await bench.goes_on(30, watch)
+    bench.pager.hears = True
+    await bench.goes_on(300, watch)
+    assert bench.pager.told[-1] == f"over {OVERDUE_TOLD}"
+    assert bench.pager.texts[-1].startswith("Over: it was so from 2026-03-02 12:02:15")
+
+
+async def test_a_teller_that_dies_has_it_told_again(bench: Bench) -> None:
+    watch = bench.watch()
+    await bench.database.execute(A_DAY_TO_CLOSE, bench.clock.now() - timedelta(hours=1))
+
+    async def killed(*_: Any) -> bool:
+        raise ZeroDivisionError
+
+    bench.pager.tell, heard = killed, bench.pager.tell  # type: ignore[method-assign,assignment]
+    with pytest.raises(ZeroDivisionError):
+        await bench.goes_on(300, watch)
+    bench.pager.tell = heard  # type: ignore[method-assign]
+    await bench.goes_on(30, bench.watch())
+    assert bench.pager.told == [], "its lease still runs"
+    await bench.goes_on(45, bench.watch())
+    assert bench.pager.told == [f"fires {OVERDUE_TOLD}"]
+
+
+async def test_what_processes_count_is_judged_together(bench: Bench) -> None:
+    """Each counts for itself; the sum is what a rule looks at."""
+    watch = bench.watch()
+    await bench.goes_on(30, watch)
+    DEAD_LETTERS.labels("endpoint").inc()
+    SCRUBBED.inc()
+    await bench.goes_on(30, watch)
+    assert bench.pager.told == [
+        "fires Gateway: CardNumberInLog: A card number was on its way into a log and was taken out at the last moment.",
+        "fires Gateway: DeadLetters: Deliveries were given up; the fault is on the side of: endpoint.",
+    ]
+    await bench.goes_on(660, watch)
+    assert [title.split(":")[1] for title in bench.pager.told[2:]] == [" CardNumberInLog", " DeadLetters"]
+
+
+async def test_slow_webhooks_and_webhooks_that_were_not_stored(merchant_database: Database) -> None:
+    bench = Bench(merchant_database)
+    watch = bench.watch(figures=OF_MERCHANT)
+    for _ in range(20):
+        for seconds in [0.4, *[0.01] * 19]:
+            WEBHOOK_SECONDS.observe(seconds)
+        WEBHOOKS.labels("stored").inc(10)
+        WEBHOOKS.labels("unavailable").inc(1)
+        await bench.goes_on(EVERY_S, watch)
+    assert [title.split(":")[1] for title in bench.pager.told] == [" WebhooksNotStored", " WebhooksSlow"]
+
+
+async def test_what_must_never_be_is_known_after_a_restart_too(bench: Bench) -> None:
+    """Only a process that has checked all knows it; the next one has not checked yet, and tells nothing again."""
+    INVARIANTS_VIOLATED.labels("ledger_follows_payments").set(2)
+    try:
+        await bench.goes_on(EVERY_S, bench.watch())
+    finally:
+        INVARIANTS_VIOLATED.clear()
+    await bench.goes_on(60, bench.watch())
+    assert bench.pager.told == [
+        "fires Gateway: InvariantViolated: Something is stored that must never be: ledger_follows_payments."
+    ]
+    INVARIANTS_VIOLATED.labels("ledger_follows_payments").set(0)
+    await bench.goes_on(30, bench.watch())
+    INVARIANTS_VIOLATED.clear()
+    assert [title.partition(" ")[0] for title in bench.pager.told] == ["fires", "over"]
+
+
+async def test_a_process_that_dies_is_missed_and_one_that_ends_is_not(bench: Bench) -> None:
+    """As Prometheus' `up`, by what they say themselves."""
+    stays, dies, ends = (bench.watch(f"{name} on a:1") for name in ("serve", "work", "more"))
+    await bench.goes_on(30, stays, dies, ends)
+    await ends._say_farewell()
+    await bench.goes_on(180, stays)
+    assert bench.pager.told == ["fires Gateway: ProcessDown: A process does not answer: work on a:1."]
+    await bench.goes_on(30, stays, bench.watch("work on a:1"))
+    assert bench.pager.told[1:] == ["over Gateway: ProcessDown: A process does not answer: work on a:1."]
+
+
+async def test_a_database_that_is_away_is_told_without_it(bench: Bench) -> None:
+    watch = bench.watch()
+    there = watch._database
+    watch._database = Away()  # type: ignore[assignment]
+    watch._teller._database = Away()  # type: ignore[assignment]
+    for _ in range(4):
+        bench.clock.passes(EVERY_S)
+        await watch.step()
+        with pytest.raises(DatabaseUnavailable):
+            await watch.tell()
+    assert bench.pager.told == ["fires Gateway: DatabaseDown: The database does not answer."]
+    watch._database = watch._teller._database = there
+    await bench.goes_on(30, watch)
+    assert bench.pager.told[1:] == ["over Gateway: DatabaseDown: The database does not answer."]
+
+
+async def test_time_that_is_moved_brings_no_alert_of_its_own(bench: Bench) -> None:
+    """An hour of the sandbox passes in a moment: what became due in it gets a moment to be done; what stays is told."""
+    watch, heartbeat = bench.watch(), Heartbeat(bench.database, bench.clock)
+    await heartbeat.beat()
+    await bench.goes_on(30, watch)
+    await bench.database.execute(A_DAY_TO_CLOSE, bench.clock.now() + timedelta(minutes=30))
+    for _ in range(12):
+        bench.clock.is_moved(300)
+        await watch.step()  # before the workers could say that they live
+        await heartbeat.beat()
+    await watch.tell()
+    await bench.database.execute(DONE)
+    for _ in range(20):
+        await bench.goes_on(EVERY_S, watch)
+        await heartbeat.beat()
+    assert bench.pager.told == []
+    await bench.database.execute(A_DAY_TO_CLOSE, bench.clock.now())
+    bench.clock.is_moved(3_600)
+    for _ in range(12):
+        await heartbeat.beat()
+        await bench.goes_on(EVERY_S, watch)
+    assert bench.pager.told == [f"fires {OVERDUE_TOLD}"]
+
+
+async def test_where_nothing_happens_nobody_is_told(bench: Bench) -> None:
+    await bench.goes_on(900, bench.watch(), bench.watch("work on a:1"))
+    assert bench.pager.told == []
+
+
+async def test_what_no_window_looks_back_on_is_forgotten(bench: Bench) -> None:
+    watch = bench.watch()
+    DEAD_LETTERS.labels("ours").inc()
+    await bench.goes_on(EVERY_S, watch)
+    bench.clock.passes(4 * 86_400)
+    await bench.goes_on(30, watch)
+    count = Statement("count", "SELECT count(*) AS n FROM alert_count WHERE metric = 'dead_letters_total'")
+    assert (await bench.database.rows(count))[0]["n"] == 0
