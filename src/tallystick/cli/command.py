@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from tallystick import __version__
-from tallystick.cli import database, demo, gateway, merchant, order, serve, simulate
+from tallystick.cli import database, demo, explain, gateway, merchant, order, serve, simulate
 from tallystick.cli.doctor import command as doctor
-from tallystick.cli.failures import STOPPED, explain
+from tallystick.cli.failures import STOPPED
+from tallystick.cli.failures import explain as explained
 
 app = typer.Typer(
     name="tallystick",
@@ -23,6 +24,7 @@ app.add_typer(database.app, name="database")
 app.add_typer(order.app, name="order")
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
+app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
 app.command("simulate")(simulate.simulate)
 
@@ -52,10 +54,10 @@ def run(arguments: list[str]) -> int:
         typer.echo(f"tallystick: {error.format_message()} (`--help` shows what there is)", err=True)
         return error.exit_code
     except Exception as error:
-        explained = explain(error)
-        if explained is None:
+        told = explained(error)
+        if told is None:
             raise
-        code, sentence = explained
+        code, sentence = told
         typer.echo(f"tallystick: {sentence}", err=True)
         return code
     return result if isinstance(result, int) else 0

@@ -45,6 +45,23 @@ def ask_both(service: str, data_dir: Path | None, work: Callable[[dict[str, Serv
     return asyncio.run(_call_all(known, work))
 
 
+def ask_all(
+    data_dir: Path | None, work: Callable[[dict[str, ServiceApi]], Awaitable[Result]]
+) -> tuple[Result, dict[str, str]]:
+    """What `work` gives, with the operator APIs by name of the services whose addresses are known; and why the others'
+    are not. Raises CommandRefused where none is, SecretMissing, ServiceApiError."""
+    known: dict[str, AddressAndKey] = {}
+    unknown: dict[str, str] = {}
+    for service in NOUNS:
+        try:
+            known[service] = _of_demo(service, data_dir) if data_dir else _of_environment(service)
+        except CommandRefused as refused:
+            unknown[service] = str(refused)
+    if not known:
+        raise CommandRefused("; ".join(dict.fromkeys(unknown.values())))
+    return asyncio.run(_call_all(known, work)), unknown
+
+
 async def _call_all(
     known: dict[str, AddressAndKey], work: Callable[[dict[str, ServiceApi]], Awaitable[Result]]
 ) -> Result:

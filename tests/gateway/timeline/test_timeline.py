@@ -69,7 +69,7 @@ async def test_a_payment_that_failed_and_then_succeeded_is_told_in_its_order(cor
     assert approved.took_ms is not None
     assert approved.took_ms >= 0
     [declined] = [entry for entry in timeline.entries if entry.kind == "event.charge.failed"]
-    assert declined.words == "The bank declined €10.00: card declined"
+    assert declined.words == "The bank declined €10.00: generic decline"
     [booked] = [each for each in timeline.due if each.kind == "due.available"]
     assert booked.words == "€10.00 becomes available to the merchant"
 

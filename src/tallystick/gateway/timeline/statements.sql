@@ -90,10 +90,12 @@ SELECT h.at, h.place, h.kind, h.subject, h.reference, NULL::text AS by, h.now, h
                    'currency', e.object::jsonb ->> 'currency',
                    'amount_minor', CASE WHEN e.type = 'charge.refunded' THEN e.object::jsonb -> 'amount_refunded'
                                         ELSE coalesce(e.object::jsonb -> 'amount', e.object::jsonb -> 'amount_total') END,
-                   'code', coalesce(e.object::jsonb #>> '{last_payment_error,decline_code}',
-                                    e.object::jsonb #>> '{last_payment_error,code}', e.object::jsonb ->> 'failure_code',
-                                    e.object::jsonb ->> 'failure_reason', e.object::jsonb ->> 'cancellation_reason',
-                                    e.object::jsonb ->> 'reason')) AS details
+                   'code', CASE WHEN e.type = 'payment_intent.canceled' THEN e.object::jsonb ->> 'cancellation_reason'
+                                WHEN e.type LIKE 'payment_intent.%'
+                                THEN coalesce(e.object::jsonb #>> '{last_payment_error,decline_code}',
+                                              e.object::jsonb #>> '{last_payment_error,code}')
+                                ELSE coalesce(c.decline_code, e.object::jsonb ->> 'failure_code', e.object::jsonb ->> 'failure_reason',
+                                              e.object::jsonb ->> 'reason') END) AS details
           FROM unnest($3::text[]) AS o(id)
           JOIN event e ON e.account_id = $1::text AND e.livemode = $2::boolean AND e.object_id = o.id
           LEFT JOIN charge c ON (c.account_id, c.livemode, c.id) = (e.account_id, e.livemode, e.object_id)) AS h

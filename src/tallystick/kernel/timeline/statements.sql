@@ -17,25 +17,25 @@ SELECT h.at, h.place, h.kind, h.subject, h.reference, NULL::text AS by, NULL::te
 -- tries_of_messages
 -- Every try to deliver messages, behind a place. Of many failures of one delivery the first two and the last two are told, and the
 -- others are counted in one row.
-SELECT h.at, h.place, h.kind, h.subject, h.reference, h.by, NULL::text AS now, h.took_ms, h.more, h.details
+SELECT h.at, h.place, h.kind, h.subject, h.reference, NULL::text AS by, NULL::text AS now, h.took_ms, h.more, h.details
   FROM (SELECT max(t.started_at) AS at,
                '70:' || t.delivery || ':' || lpad(max(t.number)::text, 10, '0') AS place,
                CASE WHEN count(*) > 1 THEN 'tries.failed'
                     WHEN max(t.status) BETWEEN 200 AND 299 THEN 'try.delivered'
                     WHEN max(t.status) IS NOT NULL THEN 'try.refused'
                     ELSE 'try.failed' END AS kind,
-               t.delivery AS subject, t.message AS reference, t.endpoint AS by,
+               t.delivery AS subject, t.message AS reference,
                CASE WHEN count(*) = 1 THEN max(t.duration_ms) END AS took_ms,
                (count(*) - 1)::int AS more,
                jsonb_build_object('type', t.type, 'number', max(t.number), 'status', max(t.status), 'reason', max(t.reason),
                    'count', count(*)) AS details
-          FROM (SELECT a.*, m.type, d.message, d.endpoint,
+          FROM (SELECT a.*, m.type, d.message,
                        row_number() OVER (PARTITION BY a.delivery ORDER BY a.number) AS from_first,
                        row_number() OVER (PARTITION BY a.delivery ORDER BY a.number DESC) AS from_last
                   FROM unnest($2::text[], $3::text[]) AS m(id, type)
                   JOIN delivery d ON d.owner_id = $1::text AND d.message = m.id
                   JOIN delivery_attempt a ON a.owner_id = $1::text AND a.delivery = d.id) AS t
-         GROUP BY t.delivery, t.message, t.endpoint, t.type,
+         GROUP BY t.delivery, t.message, t.type,
                CASE WHEN t.from_first <= 2 OR t.from_last <= 2 OR t.status BETWEEN 200 AND 299 THEN t.number ELSE 0 END) AS h
  WHERE (h.at, h.place) > ($4::timestamptz, $5::text)
  ORDER BY h.at, h.place

@@ -7,7 +7,7 @@ from typing import Any, Final
 from tallystick.kernel import money
 from tallystick.kernel.card_numbers import REMOVED, without_card_numbers
 from tallystick.kernel.timeline.entries import Due, Entry, Half, Happening
-from tallystick.kernel.timeline.wording import DUE, ERRANDS, REASONS, SOURCES, WORDS
+from tallystick.kernel.timeline.wording import DUE, ERRANDS, HALF, NOUNS, REASONS, SOURCES, WORDS
 
 LOCALE: Final = "en_IE"
 TEXT_CHARACTERS_MAX: Final = 120  # of one value in a sentence
@@ -24,7 +24,7 @@ _SECRET: Final = re.compile(r"\b(?:sk|rk|pk|opk|tsk|whsec|seti|vt)_[0-9A-Za-z_]+
 
 def told(half: Half, happening: Happening, exponent: Exponent) -> Entry:
     """A happening in words. A kind that has none, because a later version wrote it, is told by its name."""
-    tone, by, sentence = WORDS.get(happening.kind, ("plain", half, happening.kind.replace("_", " ")))
+    tone, by, sentence = WORDS.get(happening.kind, ("plain", HALF, happening.kind.replace("_", " ")))
     return Entry(
         half=half,
         at=happening.at,
@@ -32,7 +32,7 @@ def told(half: Half, happening: Happening, exponent: Exponent) -> Entry:
         kind=happening.kind,
         tone=tone,
         words=_filled(sentence, happening.details, exponent),
-        by=(SOURCES.get(happening.by) or harmless(happening.by) or by) if happening.by else by,
+        by=_teller(happening.by) or by or NOUNS[half],
         now=happening.now,
         subject=harmless(happening.subject),
         reference=harmless(happening.reference),
@@ -65,6 +65,10 @@ def harmless(text: str | None) -> str | None:
         return None
     text = _SECRET.sub(REMOVED, _MAIL.sub(REMOVED, without_card_numbers(text)))
     return text if len(text) <= TEXT_CHARACTERS_MAX else text[: TEXT_CHARACTERS_MAX - 1] + REMOVED
+
+
+def _teller(by: str | None) -> str | None:
+    return None if by is None else SOURCES.get(by) or harmless(by)
 
 
 class _Figures(dict[str, str]):

@@ -7,12 +7,14 @@ gateway's; no text that a person has written gets here. `{amount}` is made of `a
 from collections.abc import Mapping
 from typing import Final
 
-from tallystick.kernel.timeline.entries import Tone
+from tallystick.kernel.timeline.entries import Half, Tone
 
 BANK: Final = "the bank"
 CALLER: Final = "a call of the API"
 GATEWAY: Final = "the gateway"
 MERCHANT: Final = "the merchant service"
+HALF: Final = ""
+"""Whose timeline it is; or whom the happening names."""
 SHOP: Final = "the shop"
 SHOPPER: Final = "the shopper"
 RECEIVER: Final = "the receiver"
@@ -26,21 +28,21 @@ CALLS: Final[Mapping[str, Words]] = {
 """Of both services, as are deliveries and what operators did."""
 
 DELIVERIES: Final[Mapping[str, Words]] = {
-    "delivery.due": ("waiting", GATEWAY, "Webhook {type} to {endpoint}: not delivered yet, after {tries} tries"),
-    "delivery.made": ("plain", GATEWAY, "Webhook {type} to {endpoint} is to be sent"),
-    "delivery.held": ("waiting", GATEWAY, "Webhook {type} to {endpoint} is held back: {reason}"),
-    "delivery.dead": ("bad", GATEWAY, "Webhook {type} to {endpoint} is a dead letter after {tries} tries: {reason}"),
+    "delivery.due": ("waiting", HALF, "Webhook {type} to {endpoint}: not delivered yet, after {tries} tries"),
+    "delivery.made": ("plain", HALF, "Webhook {type} to {endpoint} is to be sent"),
+    "delivery.held": ("waiting", HALF, "Webhook {type} to {endpoint} is held back: {reason}"),
+    "delivery.dead": ("bad", HALF, "Webhook {type} to {endpoint} is a dead letter after {tries} tries: {reason}"),
     "try.delivered": ("good", RECEIVER, "Webhook {type} was taken ({status}), try {number}"),
     "try.refused": ("bad", RECEIVER, "Webhook {type} was answered {status}, try {number}"),
-    "try.failed": ("bad", GATEWAY, "Webhook {type} could not be sent: {reason}, try {number}"),
-    "tries.failed": ("bad", GATEWAY, "{count} more tries of webhook {type} failed, the last one now"),
+    "try.failed": ("bad", HALF, "Webhook {type} could not be sent: {reason}, try {number}"),
+    "tries.failed": ("bad", HALF, "{count} more tries of webhook {type} failed, the last one now"),
 }
 
 ACTS: Final[Mapping[str, Words]] = {
-    "act.done": ("plain", "", "An operator did: {act}"),
-    "act.refused": ("plain", "", "An operator was refused: {act}"),
-    "act.failed": ("bad", "", "What an operator asked failed: {act}"),
-    "act.begun": ("waiting", "", "An operator began, and how it ended is not known: {act}"),
+    "act.done": ("plain", HALF, "An operator did: {act}"),
+    "act.refused": ("plain", HALF, "An operator was refused: {act}"),
+    "act.failed": ("bad", HALF, "What an operator asked failed: {act}"),
+    "act.begun": ("waiting", HALF, "An operator began, and how it ended is not known: {act}"),
 }
 
 EVENTS: Final[Mapping[str, Words]] = {
@@ -86,9 +88,9 @@ GATEWAY_ROWS: Final[Mapping[str, Words]] = {
     "request.void": ("plain", GATEWAY, "The bank is asked to release {amount}: {state}"),
     "request.refund": ("plain", GATEWAY, "The bank is asked to give {amount} back: {state}"),
     "request.case": ("bad", GATEWAY, "Nobody knows how a request to the bank ended: a person must look"),
-    "outcome.resolved": ("plain", "", "An operator found out how it ended at the bank: {outcome}"),
+    "outcome.resolved": ("plain", HALF, "An operator found out how it ended at the bank: {outcome}"),
     "case.opened": ("bad", GATEWAY, "A case was opened: {case}"),
-    "case.closed": ("plain", "", "The case was closed: {case}"),
+    "case.closed": ("plain", HALF, "The case was closed: {case}"),
     "ledger.charge": ("plain", GATEWAY, "Booked: charge of {amount}, fee {fee}"),
     "ledger.capture": ("plain", GATEWAY, "Booked: capture of {amount}, fee {fee}"),
     "ledger.void": ("plain", GATEWAY, "Booked: {amount} taken back from the merchant"),
@@ -113,7 +115,7 @@ FACTS: Final[Mapping[str, Words]] = {
     "fact.charge_seen.succeeded": ("good", GATEWAY, "A charge succeeded"),
     "fact.authorised": ("plain", GATEWAY, "{amount} is authorised"),
     "fact.succeeded": ("good", GATEWAY, "{amount} is paid"),
-    "fact.closed": ("plain", GATEWAY, "The gateway closed attempt {attempt}: {reason}"),
+    "fact.closed": ("plain", GATEWAY, "The gateway closed attempt {attempt}"),
     "fact.close_requested": ("plain", MERCHANT, "We decided to close attempt {attempt}: {reason}"),
     "fact.refund_seen": ("plain", GATEWAY, "Refund of {amount}: {status}"),
     "fact.returned": ("plain", MERCHANT, "We gave the money of attempt {attempt} back"),
@@ -140,10 +142,10 @@ MERCHANT_ROWS: Final[Mapping[str, Words]] = {
     "errand.release": ("plain", MERCHANT, "The shop's stock is to be told that the goods are let go"),
     "recon.case": ("bad", MERCHANT, "A case was opened: {case}"),
     "recon.case_closed": ("plain", MERCHANT, "The case was closed: {case}"),
-    "case.proposed": ("plain", "", "It was proposed about the case: {action}"),
-    "case.executed": ("plain", "", "Another person approved it, and it was done: {action}"),
-    "case.stale": ("plain", "", "It was approved, but the case had changed: {action} was not done"),
-    "case.rejected": ("plain", "", "Another person rejected it: {action}"),
+    "case.proposed": ("plain", HALF, "It was proposed about the case: {action}"),
+    "case.executed": ("plain", HALF, "Another person approved it, and it was done: {action}"),
+    "case.stale": ("plain", HALF, "It was approved, but the case had changed: {action} was not done"),
+    "case.rejected": ("plain", HALF, "Another person rejected it: {action}"),
     "recon.line": ("plain", GATEWAY, "The settlement of {day} lists it: {entry} of {amount}, fee {fee}: {code}"),
     "recon.mismatch": ("bad", MERCHANT, "The settlement of {day} does not fit: {code}"),
     "recon.resolved": ("good", MERCHANT, "What did not fit on {day} is settled: {code}"),
@@ -181,6 +183,8 @@ REASONS: Final[Mapping[str, str]] = {
     "endpoint_busy": "the endpoint has more waiting than it takes",
 }
 """Codes that have better words than themselves; all others are told as they are."""
+
+NOUNS: Final[Mapping[Half, str]] = {"gateway": GATEWAY, "merchant": MERCHANT}
 
 SOURCES: Final[Mapping[str, str]] = {
     "merchant": MERCHANT,

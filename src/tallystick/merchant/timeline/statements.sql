@@ -78,7 +78,7 @@ SELECT h.at, h.place, h.kind, h.subject, h.reference, h.by, h.now, NULL::int AS 
                t.reference, t.source, CASE WHEN t.state_before <> t.state_after THEN t.state_after END,
                jsonb_build_object('attempt', t.attempt, 'currency', t.fact ->> 'currency', 'code', t.fact ->> 'code',
                    'reason', t.fact ->> 'reason', 'status', t.fact ->> 'status',
-                   'amount_minor', coalesce(t.fact -> 'captured_minor', t.fact -> 'authorised_minor', t.fact -> 'amount_minor'))
+                   'amount_minor', coalesce(t.fact ->> 'captured_minor', t.fact ->> 'authorised_minor', t.fact ->> 'amount_minor'))
           FROM timeline t WHERE t.merchant_id = $1::text AND t.order_id = $2::text) AS h
  WHERE (h.at, h.place) > ($3::timestamptz, $4::text)
  ORDER BY h.at, h.place
