@@ -12,6 +12,8 @@ from tallystick.kernel.operators.roles import EVERYBODY, Access, Role, readers, 
 
 _CASE: Final = "/operator/v1/merchants/{merchant}/cases/{case}"
 _CUSTOMER: Final = "/operator/v1/merchants/{merchant}/customers/{customer}"
+_CASE_PAGE: Final = "/console/merchants/{merchant}/cases/{case}"
+_CUSTOMER_PAGE: Final = "/console/merchants/{merchant}/customers/{customer}"
 _FEES: Final = "/operator/v1/connections/{connection}/fees"
 
 OPERATORS: Final[Access] = {
@@ -43,7 +45,36 @@ OPERATORS: Final[Access] = {
     "GET /operator/v1/endpoints": readers(Role.SUPPORT, Role.FULFILMENT),
 }
 
-CONSOLE: Final[Access] = PAGES
+CONSOLE: Final[Access] = {
+    **PAGES,
+    "GET /console/overview": EVERYBODY,
+    "GET /console/orders": EVERYBODY,
+    "GET /console/orders/{order}": EVERYBODY,
+    # Leads somewhere; what it finds by an e-mail address or a phone number is for those of /console/customers/search.
+    "POST /console/search": EVERYBODY,
+    "POST /console/orders/{order}/cancel": roles(Role.SUPPORT),
+    "POST /console/orders/{order}/pay-again": roles(Role.SUPPORT),
+    "POST /console/orders/{order}/refund": roles(Role.FINANCE),
+    "GET /console/inbox": readers(Role.SUPPORT),
+    "POST /console/inbox/run": roles(Role.SUPPORT),
+    "GET /console/dead-letters": readers(Role.SUPPORT, Role.FULFILMENT),
+    "POST /console/redrives": roles(Role.SUPPORT, Role.FULFILMENT),
+    "GET /console/redrives/{redrive}": readers(Role.SUPPORT, Role.FULFILMENT),
+    "POST /console/redrives/{redrive}/cancel": roles(Role.SUPPORT, Role.FULFILMENT),
+    "GET /console/reconciliations": readers(Role.FINANCE, Role.SUPPORT),
+    "GET /console/merchants/{merchant}/reconciliations/{run}": readers(Role.FINANCE, Role.SUPPORT),
+    "GET /console/cases": readers(Role.FINANCE, Role.SUPPORT),
+    f"GET {_CASE_PAGE}": readers(Role.FINANCE, Role.SUPPORT),
+    f"POST {_CASE_PAGE}/proposals": roles(Role.FINANCE, Role.SUPPORT),
+    f"POST {_CASE_PAGE}/approve": roles(Role.FINANCE),
+    f"POST {_CASE_PAGE}/reject": roles(Role.FINANCE),
+    # As above, the policy decides once more.
+    "GET /console/customers": roles(Role.SUPPORT, Role.FINANCE),
+    "POST /console/customers/search": roles(Role.SUPPORT, Role.FINANCE),
+    f"GET {_CUSTOMER_PAGE}": roles(Role.SUPPORT, Role.FINANCE, Role.FULFILMENT),
+    f"POST {_CUSTOMER_PAGE}/erase": roles(),
+    "GET /console/merchants/{merchant}/accesses": readers(),
+}
 
 SANDBOX: Final[Access] = {
     "GET /operator/v1/clock": EVERYBODY,

@@ -50,13 +50,13 @@ from tallystick.merchant.cases.proposals import Proposals
 from tallystick.merchant.checkout.canceling import Canceling
 from tallystick.merchant.checkout.commands import Checkout
 from tallystick.merchant.checkout.drafts import Terms
+from tallystick.merchant.console.order import Acting
 from tallystick.merchant.console.routes import console_routes, console_views
+from tallystick.merchant.console.wiring import open_pages
 from tallystick.merchant.customers.api import customer_routes
 from tallystick.merchant.customers.operating import customer_operations
 from tallystick.merchant.customers.wiring import Customers, open_customers
-from tallystick.merchant.errors import (
-    DatabaseDown,
-)
+from tallystick.merchant.errors import DatabaseDown
 from tallystick.merchant.expiry.sweeping import Sweeper
 from tallystick.merchant.expiry.worker import AttemptWorker
 from tallystick.merchant.gateways.port import Gateway
@@ -95,12 +95,7 @@ from tallystick.merchant.timeline.operating import timeline_routes
 from tallystick.merchant.timeline.timeline import Timelines
 from tallystick.ports.alerts import AppriseAlerts, LastingAlerts, TargetInvalid
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock
-from tallystick.ports.database import (
-    Database,
-    DatabaseError,
-    Statements,
-    open_database,
-)
+from tallystick.ports.database import Database, DatabaseError, Statements, open_database
 from tallystick.ports.entropy import Entropy, SystemEntropy
 from tallystick.ports.http import AiohttpClient, Downloads, Http
 from tallystick.ports.http1 import Http1Client
@@ -194,6 +189,9 @@ class Behind(Struct, frozen=True):
     refunds: Refunds
     returning: ReturnPage
     directory: Directory
+    proposals: Proposals
+    letters: DeadLetters
+    redrives: Redrives
     logins: Logins
     trail: Trail
     proxies: Proxies
@@ -264,7 +262,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     canceling = Canceling(database, clock, keyed, outbox)
     logins, trail = Logins(database, clock, entropy), Trail(database, clock, entropy)
     proxies, rates = Proxies(settings.trusted_proxies), _rates(settings)
-    shown = (checkout, customers, canceling, refunds, returning, directory)
+    shown = (checkout, customers, canceling, refunds, returning, directory, proposals, letters, redrives)
     behind = Behind(*shown, logins, trail, proxies, rates, database, clock, entropy)
     api = noting_outcomes(web(_api, settings.origin, behind), trail, below=CONSOLE_ROOT)
     sandbox = SandboxTime(database, clock, SQL.pending) if isinstance(clock, SandboxClock) else None
@@ -298,6 +296,11 @@ def _api(origin: str, behind: Behind) -> Asgi:
     """The API, the shopper's return page, the operators' pages, and what describes the API."""
     https = origin.startswith("https://")
     console = Console(CONSOLE, behind.logins, behind.trail, console_views(), behind.entropy, behind.proxies, https)
+    acting = Acting(behind.checkout, behind.canceling, behind.refunds, behind.directory)
+    hanging = (behind.proposals, behind.letters, behind.redrives)
+    pages = open_pages(
+        console, acting, behind.customers.access, *hanging, behind.database, behind.clock, behind.entropy
+    )
     api = Litestar(
         route_handlers=[
             Router(
@@ -311,7 +314,7 @@ def _api(origin: str, behind: Behind) -> Asgi:
                 guards=[authenticate(behind.directory, behind.rates, behind.proxies, behind.clock)],
             ),
             *return_routes(behind.returning),
-            console_routes(console),
+            console_routes(console, pages),
             *_health_routes(behind.database),
             *_description_routes(origin),
         ],

@@ -1,1 +1,1 @@
-"""The operators' pages of the merchant service, behind a login: one's account and the audit trail (RULES §12)."""
+"""The operators' pages of the merchant service, behind a login: what sells, hangs, must be decided (RULES §12)."""

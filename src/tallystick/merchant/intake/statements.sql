@@ -133,3 +133,43 @@ UPDATE connection_watch w
 SELECT w.merchant_id, w.connection_id, w.watched_at, w.backfill_from, w.backfill_cursor, w.backfilled_at, w.due_at
   FROM connection_watch w
  WHERE w.merchant_id = $1::text AND w.connection_id = $2::text;
+
+
+-- page_of_unapplied
+-- A page of a merchant's webhooks that came to nothing so far and fit what is given, those behind the cursor.
+SELECT i.merchant_id, i.connection_id, i.event_id, i.type, i.order_id, i.state, i.error, i.tries, i.due_at, i.received_at
+  FROM inbox i
+ WHERE i.merchant_id = $1::text AND i.state IN ('parked', 'failed') AND ($2::text IS NULL OR i.state = $2::text)
+   AND ($3::text IS NULL OR i.type = $3::text) AND ($4::text IS NULL OR i.connection_id = $4::text)
+   AND ($5::text IS NULL OR i.event_id = $5::text)
+   AND ($6::timestamptz IS NULL OR i.received_at >= $6::timestamptz) AND ($7::timestamptz IS NULL OR i.received_at < $7::timestamptz)
+   AND (i.connection_id, i.event_id) > ($8::text, $9::text)
+ ORDER BY i.merchant_id, i.connection_id, i.event_id
+ LIMIT $10::int;
+
+-- count_unapplied
+-- How many webhooks of a merchant came to nothing so far and fit what is given.
+SELECT count(*)::int AS webhooks
+  FROM inbox i
+ WHERE i.merchant_id = $1::text AND i.state IN ('parked', 'failed') AND ($2::text IS NULL OR i.state = $2::text)
+   AND ($3::text IS NULL OR i.type = $3::text) AND ($4::text IS NULL OR i.connection_id = $4::text)
+   AND ($5::text IS NULL OR i.event_id = $5::text)
+   AND ($6::timestamptz IS NULL OR i.received_at >= $6::timestamptz) AND ($7::timestamptz IS NULL OR i.received_at < $7::timestamptz);
+
+-- let_unapplied_be_due
+-- Webhooks of a merchant that came to nothing so far and fit what is given are due at a time: whoever works on what is due tries each
+-- once more. Those that are due sooner stay so, and those that somebody holds are left to them.
+UPDATE inbox i
+   SET due_at = $8::timestamptz
+  FROM (SELECT u.merchant_id, u.connection_id, u.event_id
+          FROM inbox u
+         WHERE u.merchant_id = $1::text AND u.state IN ('parked', 'failed') AND ($2::text IS NULL OR u.state = $2::text)
+           AND ($3::text IS NULL OR u.type = $3::text) AND ($4::text IS NULL OR u.connection_id = $4::text)
+           AND ($5::text IS NULL OR u.event_id = $5::text)
+           AND ($6::timestamptz IS NULL OR u.received_at >= $6::timestamptz)
+           AND ($7::timestamptz IS NULL OR u.received_at < $7::timestamptz)
+           AND (u.due_at IS NULL OR u.due_at > $8::timestamptz)
+           AND (u.lease_until IS NULL OR u.lease_until <= $8::timestamptz)
+         ORDER BY u.merchant_id, u.connection_id, u.event_id
+           FOR NO KEY UPDATE OF u) AS these
+ WHERE i.merchant_id = these.merchant_id AND i.connection_id = these.connection_id AND i.event_id = these.event_id;
