@@ -11,13 +11,14 @@ import psycopg
 import pytest
 
 from tallystick.gateway.checkout.commands import SQL as CHECKOUT
+from tallystick.gateway.console.desk import SQL as CONSOLE
 from tallystick.gateway.payments.records import SQL as PAYMENTS
 from tallystick.kernel.idempotency.engine import SQL as IDEMPOTENCY
 from tallystick.ports.database import SESSION_SETTINGS, Statement
 
 BIG = {"payment_intent", "checkout_session", "charge", "acquirer_request", "payment_method", "idempotency_key"}
 OWNERS = {"account_id", "livemode", "owner_id", "mode"}
-STATEMENTS = [*PAYMENTS, *CHECKOUT, IDEMPOTENCY.find_keys, IDEMPOTENCY.finish, IDEMPOTENCY.record_recovery]
+STATEMENTS = [*PAYMENTS, *CHECKOUT, *CONSOLE, IDEMPOTENCY.find_keys, IDEMPOTENCY.finish, IDEMPOTENCY.record_recovery]
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -38,12 +38,40 @@ OPERATORS: Final[Access] = {
 
 CONSOLE: Final[Access] = {
     **PAGES,
+    "GET /console/overview": readers(Role.SUPPORT, Role.FINANCE),
+    "GET /console/accounts": readers(Role.SUPPORT, Role.FINANCE),
+    "GET /console/accounts/{account_id}": readers(Role.SUPPORT, Role.FINANCE),
+    "GET /console/payments": readers(Role.SUPPORT, Role.FINANCE),
+    "GET /console/payments/{payment_id}": readers(Role.SUPPORT, Role.FINANCE),
+    "GET /console/endpoints": readers(Role.SUPPORT),
     "GET /console/dead-letters": readers(Role.SUPPORT),
     "GET /console/dead-letters/{delivery_id}": readers(Role.SUPPORT),
     "POST /console/redrives": roles(Role.SUPPORT),
+    "GET /console/redrives": readers(Role.SUPPORT),
     "GET /console/redrives/{redrive_id}": readers(Role.SUPPORT),
     "POST /console/redrives/{redrive_id}/cancel": roles(Role.SUPPORT),
+    "GET /console/unknown-outcomes": readers(Role.FINANCE, Role.SUPPORT),
+    "POST /console/unknown-outcomes/{object_id}/resolve": roles(Role.FINANCE),
+    "GET /console/cases": readers(Role.FINANCE, Role.SUPPORT),
+    "POST /console/cases/{case_id}/close": roles(Role.FINANCE),
+    "GET /console/disputes": readers(Role.FINANCE, Role.SUPPORT),
+    "GET /console/settlements": readers(Role.FINANCE),
+    "POST /console/settlements": roles(Role.FINANCE),
+    "POST /console/settlements/correct": roles(Role.FINANCE),
+    "GET /console/payouts": readers(Role.FINANCE),
+    "GET /console/reports": readers(Role.FINANCE),
+    "GET /console/balance": readers(Role.FINANCE),
+    "GET /console/card-testing": readers(Role.SUPPORT),
+    "GET /console/faults": readers(Role.SUPPORT),
+    "POST /console/faults": roles(),
+    "POST /console/faults/clear": roles(),
+    "POST /console/faults/{fault_id}/clear": roles(),
 }
+
+CONSOLE_SANDBOX: Final[Access] = {
+    "POST /console/clock": roles(),
+}
+"""What the console has only where operators may move the time."""
 
 SANDBOX: Final[Access] = {
     "GET /operator/v1/clock": EVERYBODY,

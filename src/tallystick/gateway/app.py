@@ -7,9 +7,8 @@ import structlog
 from litestar import Litestar, Request, Response, get
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Struct
 
-from tallystick.gateway.access import CONSOLE, OPERATORS, SANDBOX
+from tallystick.gateway.access import OPERATORS, SANDBOX
 from tallystick.gateway.accounts.authentication import Authenticator
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
 from tallystick.gateway.balance import api as balance_api
@@ -24,8 +23,8 @@ from tallystick.gateway.cases.operating import case_routes
 from tallystick.gateway.checkout import api as checkout_api
 from tallystick.gateway.checkout.commands import Checkout
 from tallystick.gateway.checkout.worker import Expiry
-from tallystick.gateway.console.letters import LetterPages
 from tallystick.gateway.console.routes import console_routes, console_views
+from tallystick.gateway.console.wiring import Commands, access_of, pages_of
 from tallystick.gateway.customers import api as customers_api
 from tallystick.gateway.customers.commands import Customers
 from tallystick.gateway.disputes import api as disputes_api
@@ -91,7 +90,6 @@ from tallystick.kernel.console.console import Console
 from tallystick.kernel.delivery.alerting import Alerter
 from tallystick.kernel.delivery.protocol import Limits
 from tallystick.kernel.delivery.redrive import Redriver, Redrives
-from tallystick.kernel.delivery.standing import Standings
 from tallystick.kernel.delivery.worker import Dispatcher
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.idempotency.completer import Completer
@@ -123,36 +121,16 @@ WIRE_PREFIX = "/v1"
 log = structlog.get_logger("tallystick.gateway")
 
 
-class Behind(Struct, frozen=True):
-    """What stands behind the pages."""
+class Behind(Commands, frozen=True):
+    """What stands behind the pages, and behind the operators' API."""
 
     checkout: Checkout
-    letters: DeadLetters
-    redrives: Redrives
     logins: Logins
     trail: Trail
     proxies: Proxies
     rates: Rates
-    database: Database
-    clock: Clock
     entropy: Entropy
-
-
-class Operated(Struct, frozen=True):
-    """What stands behind the operators' API. `sandbox` is None where time is nobody's to move."""
-
-    letters: DeadLetters
-    redrives: Redrives
-    faults: Faults
-    settlement: Settlement
-    resolving: Resolving
     access: Access
-    sandbox: SandboxTime | None
-    proxies: Proxies
-    rates: Rates
-    database: Database
-    clock: Clock
-    entropy: Entropy
 
 
 def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service:
@@ -219,9 +197,12 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     reaper = KeyReaper(idempotency, clock)
     sandbox = SandboxTime(database, clock, SQL.pending) if isinstance(clock, SandboxClock) else None
     resolving = Resolving(carrying, calling, database, clock, entropy)
-    outside = (proxies, rates, database, clock, entropy)
-    operated = Operated(letters, redrives, faults, settlement, resolving, people.records.access, sandbox, *outside)
-    operators = at_first_call(lambda: web(_operators, settings.origin, operated))
+    rate_max = settings.webhook_rate_max
+    at_hand = (letters, redrives, faults, settlement, resolving, guard, sandbox, rate_max, database, clock)
+    unmoved = clock.machine if isinstance(clock, SandboxClock) else clock
+    logged_in = (Logins(database, unmoved, entropy), Trail(database, clock, entropy), proxies, rates, entropy)
+    behind = Behind(*at_hand, checkout, *logged_in, people.records.access)
+    operators = at_first_call(lambda: web(_operators, settings.origin, behind))
     backlogs = (keeper, redriver, alerter, case_teller(database, ports.alerts, clock))
     writer = ReportWriter(database, clock, entropy, deliveries.wake, pages_url=pages_url)
     money = (expiry, inquirer, contests, settlement, writer)
@@ -230,17 +211,9 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         purge.append(Purge(vault, database, clock))
     moved = [sandbox] if sandbox else []
     workers: tuple[Worker, ...] = (deliveries, *backlogs, *money, completer, reaper, *moved, *purge)
-    behind = _behind(settings, ports, checkout, letters, redrives)
     pages = noting_outcomes(web(_pages, settings.origin, behind), behind.trail, below=CONSOLE_ROOT)
     seen = watched("Gateway", FIGURES, database, ports.alerts, clock, settings)
     return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, database, clock)), watched=seen)
-
-
-def _behind(settings: Settings, ports: Ports, checkout: Checkout, letters: DeadLetters, redrives: Redrives) -> Behind:
-    database, clock, entropy = ports.database, ports.clock, ports.entropy
-    logins, trail = Logins(database, clock, entropy), Trail(database, clock, entropy)
-    proxies = Proxies(settings.trusted_proxies)
-    return Behind(checkout, letters, redrives, logins, trail, proxies, _rates(settings), database, clock, entropy)
 
 
 def _people(settings: Settings, ports: Ports) -> WhoTheyAre:
@@ -304,36 +277,36 @@ def _checks(settings: Settings, database: Database, clock: Clock) -> list[Worker
     return [Invariants(database, clock, RULES, OWNERS, every_s=every_s)] if every_s else []
 
 
-def _operators(_origin: str, operated: Operated) -> Asgi:
+def _operators(_origin: str, behind: Behind) -> Asgi:
     """What operators call."""
-    database, clock, entropy = operated.database, operated.clock, operated.entropy
-    sandbox = [operated.sandbox] if isinstance(operated.sandbox, SandboxTime) else []
+    database, clock, entropy = behind.database, behind.clock, behind.entropy
+    sandbox = [behind.sandbox] if isinstance(behind.sandbox, SandboxTime) else []
     handlers = [
-        *operator_routes(database, operated.letters, operated.redrives, clock, entropy),
-        *fault_routes(operated.faults),
-        *settlement_routes(operated.settlement, database, clock),
+        *operator_routes(database, behind.letters, behind.redrives, clock, entropy),
+        *fault_routes(behind.faults),
+        *settlement_routes(behind.settlement, database, clock),
         *case_routes(Cases(database, clock)),
-        *unknown_outcome_routes(operated.resolving),
+        *unknown_outcome_routes(behind.resolving),
         *timeline_routes(Timelines(database, clock)),
-        *people_routes(operated.access),
-        *audit_routes(Trail(database, clock, entropy)),
+        *people_routes(behind.access),
+        *audit_routes(behind.trail),
         *(route for time in sandbox for route in clock_routes(time)),
     ]
     access = {**OPERATORS, **SANDBOX} if sandbox else OPERATORS
-    return operator_api("gateway", access, handlers, database, clock, entropy, operated.proxies, operated.rates)
+    return operator_api("gateway", access, handlers, database, clock, entropy, behind.proxies, behind.rates)
 
 
 def _pages(origin: str, behind: Behind) -> Asgi:
     """What browsers and load balancers see."""
     assets, https = read_assets(), origin.startswith("https://")
-    console = Console(CONSOLE, behind.logins, behind.trail, console_views(), behind.entropy, behind.proxies, https)
-    letters = LetterPages(console, behind.letters, behind.redrives, Standings(behind.database, behind.clock))
+    access, views = access_of(behind), console_views()
+    console = Console(access, behind.logins, behind.trail, views, behind.entropy, behind.proxies, https)
     answers = Answers(Views(assets), behind.entropy, https)
     pages_of_sessions = Pages(behind.checkout, answers, behind.clock, behind.proxies)
     pages = Litestar(
         route_handlers=[
             page_routes(pages_of_sessions, Bank(behind.checkout, answers), assets, behind.rates),
-            console_routes(console, letters),
+            console_routes(console, pages_of(console, behind)),
             *_health_routes(behind.database),
         ],
         openapi_config=None,

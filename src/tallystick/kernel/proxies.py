@@ -14,6 +14,7 @@ UNKNOWN: Final = "unknown"
 REMEMBERED_MAX: Final = 4096  # addresses whose forms are remembered: to read one takes as long as to answer a webhook
 HOPS_MAX: Final = 20  # of a header that is longer only the end is read
 NETWORK_BITS_V6: Final = 64  # one household or server has all addresses of such a network
+SHOWN_BITS: Final = {4: 24, 6: 48}  # of an address where people see it: the network of many
 
 _SEPARATED = re.compile(r"[,\s]+")
 
@@ -69,6 +70,13 @@ def crowd(address: str) -> str | None:
     if isinstance(parsed, IPv6Address):
         return str(ip_network((parsed, NETWORK_BITS_V6), strict=False))
     return address
+
+
+def without_its_end(place: str) -> str:
+    """A crowd's address as people may see it: which network it is, and not whose place in it."""
+    network = ip_network(place, strict=False)
+    bits = min(network.prefixlen, SHOWN_BITS[network.version])
+    return str(ip_network((network.network_address, bits), strict=False))
 
 
 @lru_cache(maxsize=REMEMBERED_MAX)

@@ -47,6 +47,11 @@ class SandboxClock:
         self._moved = asyncio.Event()
 
     @property
+    def machine(self) -> Clock:
+        """The clock that nobody moves: for what is no business of the sandbox, such as who is logged in."""
+        return self._clock
+
+    @property
     def offset(self) -> timedelta:
         """How far this clock is ahead of the machine's."""
         return self._offset

@@ -258,7 +258,7 @@ def test_log_out_everywhere_ends_all_sessions(visitor: Visitor, gateway: Any, cl
 
 def test_another_role_is_logged_in_anew(visitor: Visitor) -> None:
     visitor.log_in()
-    assert run(["gateway", "users", "role", "ada", "--role", "finance"]) == 0
+    assert run(["gateway", "users", "role", "ada", "--role", "fulfilment"]) == 0
     assert visitor.get("/console/account").status == 303
     visitor.log_in()
     assert visitor.get("/console/account").status == 200

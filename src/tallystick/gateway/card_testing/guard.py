@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from tallystick.gateway.card_testing.limits import WINDOW_S, Count, Limits, retry_after_s, window_of
 from tallystick.kernel.batching import Batcher
-from tallystick.kernel.proxies import crowd
+from tallystick.kernel.proxies import crowd, without_its_end
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Record, Statements
 
@@ -43,6 +43,18 @@ class Try(Struct, frozen=True):
     livemode: bool
     fingerprint: str | None = None
     address: str | None = None
+
+
+class Standing(Struct, frozen=True):
+    """How a subject stands for people to see. `place` is a card without a name, or a network without its end; `wait_s`
+    is how long its next try is refused, 0 where it is not."""
+
+    account_id: str
+    livemode: bool
+    kind: str
+    place: str
+    count: Count
+    wait_s: int
 
 
 class CardTesting:
@@ -86,6 +98,23 @@ class CardTesting:
                 await self._declining.submit(subject)
         except DatabaseError as error:
             log.warning("a decline is not counted: %s", type(error).__name__)
+
+    async def standings(self, *, account: str | None = None, rows_max: int) -> list[Standing]:
+        """Who was declined most, then who tried most, in this hour and the one before. Raises DatabaseError."""
+        at = self._clock.now()
+        window_at = window_of(at)
+        rows = await self._database.rows(
+            SQL.most_tries, account, window_at, window_at - timedelta(seconds=WINDOW_S), rows_max
+        )
+        found = []
+        for row in rows:
+            subject = Subject(row["account_id"], row["livemode"], row["subject"])
+            count = Count(row["tries"], row["declines"], row["tries_before"], row["declines_before"])
+            next_try = Count(count.tries + 1, count.declines, count.tries_before, count.declines_before)
+            wait_s = retry_after_s(next_try, *self._most(subject), at)
+            place = without_its_end(subject.name.partition(" ")[2]) if subject.kind == ADDRESS else ""
+            found.append(Standing(subject.account_id, subject.livemode, subject.kind, place, count, wait_s))
+        return found
 
     def _subjects(self, tried: Try) -> list[Subject]:
         subjects = []

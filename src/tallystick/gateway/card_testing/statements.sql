@@ -47,3 +47,16 @@ DELETE FROM payment_tries t
          WHERE o.window_at < $1::timestamptz
          ORDER BY o.window_at
          LIMIT $2::int);
+
+-- most_tries
+-- Who was declined most, then who tried most, in this hour and the one before; of one account where one is named.
+SELECT t.account_id, t.livemode, t.subject,
+       coalesce(sum(t.tries) FILTER (WHERE t.window_at = $2::timestamptz), 0)::int AS tries,
+       coalesce(sum(t.declines) FILTER (WHERE t.window_at = $2::timestamptz), 0)::int AS declines,
+       coalesce(sum(t.tries) FILTER (WHERE t.window_at < $2::timestamptz), 0)::int AS tries_before,
+       coalesce(sum(t.declines) FILTER (WHERE t.window_at < $2::timestamptz), 0)::int AS declines_before
+  FROM payment_tries t
+ WHERE (t.account_id = $1::text OR $1::text IS NULL) AND t.window_at >= $3::timestamptz
+ GROUP BY t.account_id, t.livemode, t.subject
+ ORDER BY sum(t.declines) DESC, sum(t.tries) DESC, t.account_id, t.livemode, t.subject
+ LIMIT $4::int;

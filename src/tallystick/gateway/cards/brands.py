@@ -22,6 +22,9 @@ _RANGES: tuple[tuple[str, str, str], ...] = (
 )
 """Brand, first and last prefix of a range, both of one length."""
 
+BRANDS: tuple[str, ...] = (*dict.fromkeys(brand for brand, _, _ in _RANGES), UNKNOWN)
+"""Every brand that a card here may have."""
+
 _LENGTHS = tuple(sorted({len(first) for _, first, _ in _RANGES}, reverse=True))
 _BY_LENGTH = {length: [r for r in _RANGES if len(r[1]) == length] for length in _LENGTHS}
 

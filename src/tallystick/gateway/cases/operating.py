@@ -66,16 +66,17 @@ def case_routes(cases: Cases) -> list[HTTPRouteHandler]:
         return answer(Page(page, more))
 
     @post("/cases/{case_id:str}/close")
-    async def close(request: Call, case_id: FromPath[str]) -> Response[bytes]:
+    async def close_one(request: Call, case_id: FromPath[str]) -> Response[bytes]:
         query(request, NoQuery)
-        closing = await body(request, Closing)
-        if not closing.note.strip() or "\x00" in closing.note:
-            raise FieldsRefused("See errors.", errors=[FieldError("note", "say what was done about it")])
-        closed = await cases.close(
-            closing.account, closing.livemode, case_id, note=closing.note, operator=request.auth.name
-        )
-        if not closed:
-            raise Conflict("There is no open case of that id; perhaps somebody has closed it.")
+        await close(cases, case_id, await body(request, Closing), request.auth.name)
         return answer(Closed(case_id))
 
-    return [list_all, close]
+    return [list_all, close_one]
+
+
+async def close(cases: Cases, case_id: str, closing: Closing, operator: str) -> None:
+    """Close a case, whoever asks for it by whatever door. Raises FieldsRefused, Conflict."""
+    if not closing.note.strip() or "\x00" in closing.note:
+        raise FieldsRefused("See errors.", errors=[FieldError("note", "say what was done about it")])
+    if not await cases.close(closing.account, closing.livemode, case_id, note=closing.note, operator=operator):
+        raise Conflict("There is no open case of that id; perhaps somebody has closed it.")

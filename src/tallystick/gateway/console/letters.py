@@ -11,12 +11,13 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from tallystick.gateway.console.desk import id_in
 from tallystick.gateway.webhooks.dead_letters import DeadLetters
-from tallystick.gateway.webhooks.operating import LettersQuery, Which, cursor_of
+from tallystick.gateway.webhooks.operating import LettersQuery, NewRedrive, Which, cursor_of
 from tallystick.kernel.console.access import ROOT
 from tallystick.kernel.console.console import BrowserRequest, Console, Html
 from tallystick.kernel.delivery.operating import place_of
-from tallystick.kernel.delivery.redrive import RATE, RUNNING, Redrives
+from tallystick.kernel.delivery.redrive import RATE_MAX, RUNNING, Redrives
 from tallystick.kernel.delivery.standing import Standings
 from tallystick.kernel.operators.problems import FieldsRefused
 
@@ -53,9 +54,10 @@ class LetterPages(Struct, frozen=True):
         }
         return self.console.page("letters", session, "Dead letters", **shown)
 
-    async def show_letter(self, request: BrowserRequest, delivery_id: str) -> Html:
+    async def show_letter(self, request: BrowserRequest) -> Html:
         """One with every try."""
-        found = None if "\x00" in delivery_id else await self.letters.find(delivery_id)
+        delivery_id = id_in(request, "delivery_id")
+        found = await self.letters.find(delivery_id) if delivery_id is not None else None
         if found is None:
             return self.console.problem(404, request.auth)
         return self.console.page("letter", request.auth, found[0].id, letter=found[0], attempts=found[1])
@@ -63,28 +65,35 @@ class LetterPages(Struct, frozen=True):
     async def redrive(self, request: BrowserRequest) -> Html:
         """First how many it concerns; confirmed, it begins."""
         fields = await self.console.fields(request) or {}
-        given = {name: fields[name] for name in Which.__struct_fields__ if fields.get(name)}
+        given = {name: fields[name] for name in (*Which.__struct_fields__, "rate_max") if fields.get(name)}
         try:
-            filter = msgspec.convert(given, Which, strict=False).filter()
+            asked = msgspec.convert(given, NewRedrive, strict=False)
         except msgspec.ValidationError:
             return self.console.problem(400, request.auth)
         if fields.get("confirmed") != "yes":
-            matched = await self.redrives.count(filter)
-            return self.console.page("confirm", request.auth, "Redrive", given=given, matched=matched, rate=RATE)
-        made = await self.redrives.create(filter, rate_max=RATE, by=request.auth.name)
+            matched = await self.redrives.count(asked.filter())
+            shown: dict[str, Any] = {"given": given, "matched": matched, "rate": asked.rate_max, "rate_max": RATE_MAX}
+            return self.console.page("confirm", request.auth, "Redrive", **shown)
+        made = await self.redrives.create(asked.filter(), rate_max=asked.rate_max, by=request.auth.name)
         return self.console.see_other(f"{REDRIVES}/{made.id}")
 
-    async def show_redrive(self, request: BrowserRequest, redrive_id: str) -> Html:
+    async def list_redrives(self, request: BrowserRequest) -> Html:
+        """The newest redrives."""
+        return self.console.page("redrives", request.auth, "Redrives", redrives=await self.redrives.newest())
+
+    async def show_redrive(self, request: BrowserRequest) -> Html:
         """How far it has come; the page looks again by itself while it is running."""
-        found = None if "\x00" in redrive_id else await self.redrives.find(redrive_id)
+        redrive_id = id_in(request, "redrive_id")
+        found = await self.redrives.find(redrive_id) if redrive_id is not None else None
         if found is None:
             return self.console.problem(404, request.auth)
         refresh = REFRESH_S if found.state == RUNNING else None
         return self.console.page("redrive", request.auth, "Redrive", refresh=refresh, redrive=found)
 
-    async def cancel(self, request: BrowserRequest, redrive_id: str) -> Html:
+    async def cancel(self, request: BrowserRequest) -> Html:
         """Stop a redrive where it is."""
-        found = None if "\x00" in redrive_id else await self.redrives.cancel(redrive_id)
+        redrive_id = id_in(request, "redrive_id")
+        found = await self.redrives.cancel(redrive_id) if redrive_id is not None else None
         if found is None:
             return self.console.problem(404, request.auth)
         return self.console.see_other(f"{REDRIVES}/{found.id}")

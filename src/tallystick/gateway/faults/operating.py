@@ -55,20 +55,7 @@ def fault_routes(faults: Faults) -> list[HTTPRouteHandler]:
     @post("/faults")
     async def add(request: Call) -> Response[bytes]:
         query(request, NoQuery)
-        asked = await body(request, AddFault)
-        if asked.kind not in KINDS[asked.place]:
-            kinds = ", ".join(KINDS[asked.place])
-            raise FieldsRefused("See errors.", errors=[FieldError("kind", f"one of {kinds}")])
-        if asked.delay_s is not None and asked.kind not in DELAYED:
-            raise FieldsRefused("See errors.", errors=[FieldError("delay_s", f"{asked.kind} knows no delay")])
-        new = NewFault(
-            place=asked.place,
-            kind=asked.kind,
-            account=asked.account,
-            share_pct=asked.share_pct,
-            calls=asked.calls,
-            delay_s=asked.delay_s,
-        )
+        new = checked(await body(request, AddFault))
         return answer(Added(await faults.add(new, request.auth.name)), 201)
 
     @delete("/faults", status_code=200)
@@ -85,3 +72,20 @@ def fault_routes(faults: Faults) -> list[HTTPRouteHandler]:
         return answer(Cleared(cleared))
 
     return [list_all, add, clear_all, clear_one]
+
+
+def checked(asked: AddFault) -> NewFault:
+    """The fault that is asked for, by whatever door. Raises FieldsRefused."""
+    if asked.kind not in KINDS[asked.place]:
+        kinds = ", ".join(KINDS[asked.place])
+        raise FieldsRefused("See errors.", errors=[FieldError("kind", f"one of {kinds}")])
+    if asked.delay_s is not None and asked.kind not in DELAYED:
+        raise FieldsRefused("See errors.", errors=[FieldError("delay_s", f"{asked.kind} knows no delay")])
+    return NewFault(
+        place=asked.place,
+        kind=asked.kind,
+        account=asked.account,
+        share_pct=asked.share_pct,
+        calls=asked.calls,
+        delay_s=asked.delay_s,
+    )

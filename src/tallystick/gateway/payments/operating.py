@@ -63,31 +63,34 @@ def unknown_outcome_routes(resolving: Resolving) -> list[HTTPRouteHandler]:
         return answer(Page(page, more))
 
     @post("/unknown-outcomes/{object_id:str}/resolve")
-    async def resolve(request: Call, object_id: FromPath[str]) -> Response[bytes]:
+    async def resolve_one(request: Call, object_id: FromPath[str]) -> Response[bytes]:
         query(request, NoQuery)
         found = await body(request, Found)
-        if found.outcome == "done" and found.reference is None:
-            raise FieldsRefused(
-                "See errors.", errors=[FieldError("reference", "the acquirer's own, where it was done")]
-            )
-        if not found.evidence.strip() or "\x00" in found.evidence:
-            raise _refused("evidence", "say how you know")
-        resolution = Resolution(
-            account=found.account,
-            livemode=found.livemode,
-            id=object_id,
-            outcome=found.outcome,
-            evidence=found.evidence,
-            operator=request.auth.name,
-            reference=found.reference,
-        )
-        try:
-            await resolving.resolve(resolution)
-        except NotUnknown:
-            raise Conflict("There is no unknown outcome of that id; perhaps it has become known.") from None
+        await resolve(resolving, object_id, found, request.auth.name)
         return answer(Resolved(object_id, found.outcome))
 
-    return [list_all, resolve]
+    return [list_all, resolve_one]
+
+
+async def resolve(resolving: Resolving, object_id: str, found: Found, operator: str) -> None:
+    """End an unknown outcome with evidence, whoever found it by whatever door. Raises FieldsRefused, Conflict."""
+    if found.outcome == "done" and found.reference is None:
+        raise _refused("reference", "the acquirer's own, where it was done")
+    if not found.evidence.strip() or "\x00" in found.evidence:
+        raise _refused("evidence", "say how you know")
+    resolution = Resolution(
+        account=found.account,
+        livemode=found.livemode,
+        id=object_id,
+        outcome=found.outcome,
+        evidence=found.evidence,
+        operator=operator,
+        reference=found.reference,
+    )
+    try:
+        await resolving.resolve(resolution)
+    except NotUnknown:
+        raise Conflict("There is no unknown outcome of that id; perhaps it has become known.") from None
 
 
 def _refused(field: str, message: str) -> FieldsRefused:
