@@ -8,6 +8,7 @@ to use instead (PostgreSQL 15 or newer, a role that may create databases).
 import asyncio
 import hashlib
 import http.client
+import http.server
 import json
 import os
 import shutil
@@ -358,6 +359,81 @@ def run_gateway_on(people_keys: dict[str, str]) -> Callable[..., AbstractContext
             yield made[0]
 
     return run
+
+
+class Collector:
+    """A receiver of traces, as OpenTelemetry's collector is one: it takes OTLP over HTTP in JSON and keeps what came.
+
+    It answers with `status`, after `delay_s`.
+    """
+
+    def __init__(self) -> None:
+        self.status, self.delay_s = 200, 0.0
+        self.bodies: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
+        kept = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                time.sleep(kept.delay_s)
+                kept.headers.append({name.lower(): value for name, value in self.headers.items()})
+                if kept.status == 200:
+                    kept.bodies.append(body)
+                self.send_response(kept.status)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1/traces"
+
+    @property
+    def spans(self) -> list[dict[str, Any]]:
+        """Every span that came, its attributes as a mapping, with the `service` that sent it."""
+        return [
+            {
+                **span,
+                "service": _attributes(told["resource"])["service.name"],
+                "attributes": _attributes(span),
+            }
+            for body in self.bodies
+            for told in json.loads(body)["resourceSpans"]
+            for scoped in told["scopeSpans"]
+            for span in scoped["spans"]
+        ]
+
+    def until(self, true: Callable[[list[dict[str, Any]]], bool], within_s: float = 10.0) -> list[dict[str, Any]]:
+        """The spans, once something is true of them."""
+        give_up = time.monotonic() + within_s
+        while not true(spans := self.spans):
+            assert time.monotonic() < give_up, [(span["service"], span["name"]) for span in spans]
+            time.sleep(0.02)
+        return spans
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _attributes(of: dict[str, Any]) -> dict[str, Any]:
+    return {each["key"]: next(iter(each["value"].values())) for each in of["attributes"]}
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """Receives traces."""
+    made = Collector()
+    yield made
+    made.close()
 
 
 class OpenBao:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from psycopg.sql import SQL, Identifier
 from tallystick.cli.endpoints import create_endpoint
 from tallystick.cli.merchant_api import MerchantApi
 from tallystick.demo.browser import Browser
-from tallystick.demo.shoppers import VISA
+from tallystick.demo.shoppers import DECLINED, VISA
 from tallystick.kernel.grants import GATEWAY, MERCHANT, OWNER
 from tallystick.ports.http import AiohttpClient, HttpRequest
 from tallystick.ports.postgres import create_databases
@@ -39,8 +40,9 @@ def dsns(postgres_dsn: str, as_role: AsRole) -> Iterator[dict[str, str]]:
 
 
 async def test_a_paid_order_with_the_commands_alone(
-    processes: Any, http: AiohttpClient, dsns: dict[str, str], as_role: AsRole, tmp_path: Path
+    processes: Any, http: AiohttpClient, dsns: dict[str, str], as_role: AsRole, tmp_path: Path, collector: Any
 ) -> None:
+    """And a declined one; both are followed, and the lines about the second are found by its payment's id alone."""
     gateway_port, merchant_port = processes.free_ports(2)
     gateway_url, merchant_url = f"http://127.0.0.1:{gateway_port}", f"http://127.0.0.1:{merchant_port}"
     settings = {
@@ -49,6 +51,8 @@ async def test_a_paid_order_with_the_commands_alone(
         "TALLYSTICK_GATEWAY_WEBHOOKS_TO_LOOPBACK": "true",
         "TALLYSTICK_MERCHANT_DATABASE_DSN": as_role(dsns["merchant"], MERCHANT),
         "TALLYSTICK_MERCHANT_PORT": str(merchant_port),
+        "TALLYSTICK_GATEWAY_TRACES_URL": collector.url,
+        "TALLYSTICK_MERCHANT_TRACES_URL": collector.url,
     }
     async with asyncio.timeout(TEST_BOUND_S), contextlib.AsyncExitStack() as started:
         owners = {
@@ -99,8 +103,67 @@ async def test_a_paid_order_with_the_commands_alone(
         assert explained["order"]["state"] == "PAID"
         assert "webhook" in {row["source"] for row in explained["timeline"]}, "the secret that came later was used"
 
+        declined = await api.place({"amount": 1700, "currency": "EUR"}, key="basket-18")
+        await _pay(Browser(http), declined["redirect_url"], card=DECLINED)
+        while not (attempt := (await api.order(declined["id"]))["attempts"][0]).get("charges"):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
         for service in (*services, apart):
             assert await service.stop() == 0
+        trace = _the_trace_of(order["id"], collector.spans)
+        failed = _the_trace_of(declined["id"], collector.spans)
+        assert trace != failed
+        said = [json.loads(line) for each in (*services, apart) for line in (await each.rest())[1].splitlines()]
+        about = [line for line in said if line.get("payment_intent") == attempt["payment_intent"]]
+        assert {(line["service"], line["event"]) for line in about} >= {
+            ("gateway", "acquirer_did_not"),
+            ("merchant", "charge_failed"),
+        }
+        assert {line["order_id"] for line in about} == {declined["id"]}
+        assert {line["trace_id"] for line in about} == {failed}
+
+
+def _the_trace_of(order_id: str, spans: list[dict[str, Any]]) -> str:
+    """The one trace of an order: from the shop's call through the gateway, its page and its bank, and back again by
+    webhook, each step below the one that caused it. RULES §13."""
+    [begun] = [
+        span
+        for span in spans
+        if span["name"] == "POST /v1/orders" and _called(span, "POST gateway", spans) and _is_of(order_id, span, spans)
+    ]
+    call = _called(begun, "POST gateway", spans)
+    assert call is not None
+    opened = _called(call, "POST /v1/checkout/sessions", spans)
+    assert opened is not None
+    paid = _called(opened, "pay on the page", spans)
+    assert paid is not None
+    assert _called(paid, "acquirer charge", spans)
+    sent = [
+        span
+        for span in spans
+        if span["name"] == "send webhook" and span["traceId"] == begun["traceId"] and span["parentSpanId"] != ""
+    ]
+    heard = [_called(span, "process webhook", spans) for span in sent]
+    assert heard
+    assert all(span is not None and span["service"] == "tallystick-merchant" for span in heard)
+    assert {span["attributes"]["messaging.message.id"] for span in sent} == {
+        span["attributes"]["messaging.message.id"] for span in heard if span is not None
+    }
+    of_trace = [span for span in spans if span["traceId"] == begun["traceId"]]
+    assert {span["service"] for span in of_trace} == {"tallystick-merchant", "tallystick-gateway"}
+    trace_id: str = begun["traceId"]
+    return trace_id
+
+
+def _is_of(order_id: str, begun: dict[str, Any], spans: list[dict[str, Any]]) -> bool:
+    said = [span["attributes"].get("tallystick.order_id") for span in spans if span["traceId"] == begun["traceId"]]
+    return order_id in said
+
+
+def _called(span: dict[str, Any], name: str, spans: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The step of this name right below another one."""
+    below = [each for each in spans if each["name"] == name and each.get("parentSpanId") == span["spanId"]]
+    return below[0] if below else None
 
 
 async def test_one_role_for_everything_is_told_of(processes: Any, empty_dsn: str) -> None:
@@ -129,12 +192,12 @@ async def test_one_command_serves_everything_on_this_machine(
             assert not any(processes.alive(pid) for pid in below)
 
 
-async def _pay(browser: Browser, url: str) -> None:
+async def _pay(browser: Browser, url: str, card: str = VISA) -> None:
     page = await browser.open(url)
     form = next(form for form in page.forms if form.field_for("cc-number"))
-    card = {"cc-number": VISA, "cc-exp": "12/34", "cc-csc": "123"}
-    page = await browser.submit(page, form, card)
-    assert "received" in page.text.lower() or page.refresh is not None, page.text
+    page = await browser.submit(page, form, {"cc-number": card, "cc-exp": "12/34", "cc-csc": "123"})
+    expected = "declined" if card == DECLINED else "received"
+    assert expected in page.text.lower() or page.refresh is not None, page.text
 
 
 async def test_services_refuse_plain_http_beyond_loopback(processes: Any) -> None:

@@ -108,9 +108,10 @@ from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.service import Asgi, Service, Web, Worker, at_first_call, built_anew
-from tallystick.ports.clock import Clock, SandboxClock
+from tallystick.ports.clock import SandboxClock
 from tallystick.ports.database import Database, DatabaseError, Statements
 from tallystick.ports.entropy import Entropy
+from tallystick.ports.tracing import Tracer
 
 SQL = Statements.beside(__file__)
 
@@ -131,11 +132,12 @@ class Behind(Commands, frozen=True):
     rates: Rates
     entropy: Entropy
     access: Access
+    tracer: Tracer
 
 
 def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service:
     """The whole gateway over these ports."""
-    database, clock, entropy = ports.database, ports.clock, ports.entropy
+    database, clock, entropy, tracer = ports.database, ports.clock, ports.entropy, ports.traces.tracer
     pages_url = settings.origin
     acquirer = _simulated_bank(settings, ports)
     faults = Faults(database, clock, entropy)
@@ -146,7 +148,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     commits = Commits(database, idempotency, reading, clock, entropy, pages_url=pages_url, woken=deliveries.wake)
     vault = Vault(ports.vault or database, ports.encryption, entropy) if ports.encryption is not None else None
     calling = Calling(FaultyAcquirer(acquirer, faults, clock), clock, entropy, pages_url=pages_url, vault=vault)
-    carrying = Carrying(commits, calling, clock)
+    carrying = Carrying(commits, calling, clock, tracer)
     inquiries = Inquiries(calling, database)
     guard, rates = _card_testing(settings, ports), _rates(settings)
     payments = Payments(carrying, inquiries, acquirer, database, clock, entropy, guard)
@@ -182,7 +184,9 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     keyed = Keyed(idempotency, database, clock)
     proxies = Proxies(settings.trusted_proxies)
     naming = People(people.records, reading, database)
-    wire = Wire(Routes(routes), Authenticator(database, clock), keyed, faults, clock, entropy, rates, proxies, naming)
+    wire = Wire(
+        Routes(routes), Authenticator(database, clock), keyed, faults, clock, entropy, rates, proxies, naming, tracer
+    )
 
     keeper = backlog_keeper(database, clock)
     letters = DeadLetters(database)
@@ -201,7 +205,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     at_hand = (letters, redrives, faults, settlement, resolving, guard, sandbox, rate_max, database, clock)
     unmoved = clock.machine if isinstance(clock, SandboxClock) else clock
     logged_in = (Logins(database, unmoved, entropy), Trail(database, clock, entropy), proxies, rates, entropy)
-    behind = Behind(*at_hand, checkout, *logged_in, people.records.access)
+    behind = Behind(*at_hand, checkout, *logged_in, people.records.access, tracer)
     operators = at_first_call(lambda: web(_operators, settings.origin, behind))
     backlogs = (keeper, redriver, alerter, case_teller(database, ports.alerts, clock))
     writer = ReportWriter(database, clock, entropy, deliveries.wake, pages_url=pages_url)
@@ -213,7 +217,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     workers: tuple[Worker, ...] = (deliveries, *backlogs, *money, completer, reaper, *moved, *purge)
     pages = noting_outcomes(web(_pages, settings.origin, behind), behind.trail, below=CONSOLE_ROOT)
     seen = watched("Gateway", FIGURES, database, ports.alerts, clock, settings)
-    return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, database, clock)), watched=seen)
+    return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, ports)), watched=seen)
 
 
 def _people(settings: Settings, ports: Ports) -> WhoTheyAre:
@@ -230,6 +234,7 @@ def _dispatcher(settings: Settings, ports: Ports, faults: Faults) -> Dispatcher:
         ports.entropy,
         Limits(rate_per_s=settings.webhook_rate_max),
         schedule=schedule_of(settings.webhook_schedule_s),
+        tracer=ports.traces.tracer,
     )
 
 
@@ -271,10 +276,11 @@ def _card_testing(settings: Settings, ports: Ports) -> CardTesting:
     return CardTesting(ports.database, ports.clock, limits)
 
 
-def _checks(settings: Settings, database: Database, clock: Clock) -> list[Worker]:
-    """What looks whether everything is true that must always be."""
+def _checks(settings: Settings, ports: Ports) -> list[Worker]:
+    """What looks whether everything is true that must always be; and what sends traces to whoever looks."""
     every_s = settings.invariants_every_s
-    return [Invariants(database, clock, RULES, OWNERS, every_s=every_s)] if every_s else []
+    checks = [Invariants(ports.database, ports.clock, RULES, OWNERS, every_s=every_s)] if every_s else []
+    return [*checks, *ports.traces.workers]
 
 
 def _operators(_origin: str, behind: Behind) -> Asgi:
@@ -302,7 +308,7 @@ def _pages(origin: str, behind: Behind) -> Asgi:
     access, views = access_of(behind), console_views()
     console = Console(access, behind.logins, behind.trail, views, behind.entropy, behind.proxies, https)
     answers = Answers(Views(assets), behind.entropy, https)
-    pages_of_sessions = Pages(behind.checkout, answers, behind.clock, behind.proxies)
+    pages_of_sessions = Pages(behind.checkout, answers, behind.clock, behind.proxies, behind.tracer)
     pages = Litestar(
         route_handlers=[
             page_routes(pages_of_sessions, Bank(behind.checkout, answers), assets, behind.rates),

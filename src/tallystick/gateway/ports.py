@@ -8,6 +8,7 @@ from tallystick.gateway.settings import PREFIX, Settings
 from tallystick.gateway.vault.encryption import key_encryption
 from tallystick.gateway.webhooks.endpoints import Names
 from tallystick.kernel.addresses import address_allowed, url_allowed
+from tallystick.kernel.monitoring.traces import NO_TRACES, Traces, open_traces
 from tallystick.kernel.people.opening import people_database, people_encryption, who_decides
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.kernel.vault import ServiceSecrets
@@ -42,11 +43,13 @@ class Ports(Struct, frozen=True):
     people_encryption: KeyEncryption | None = None
     policy: Policy | None = None
     policy_http: Http | None = None
+    traces: Traces = NO_TRACES
 
     async def close(self) -> None:
         """Let connections go."""
         if isinstance(self.policy_http, AiohttpClient):
             await self.policy_http.close()
+        await self.traces.close()
         if self.personal is not None:
             await self.personal.close()
         if self.vault is not None:
@@ -75,13 +78,14 @@ async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) 
         ca_file=settings.ca_file or None,
     )
     clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
+    entropy = SystemEntropy()
     decides = who_decides(settings, PREFIX)
     return Ports(
         database,
         http,
         SystemNames(),
         clock,
-        SystemEntropy(),
+        entropy,
         alerts,
         key_encryption(settings, secrets),
         await _vault_database(settings, secrets),
@@ -89,6 +93,7 @@ async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) 
         people_encryption(settings, secrets, PREFIX),
         decides.policy,
         decides.http,
+        open_traces("tallystick-gateway", settings, clock, entropy),
     )
 
 

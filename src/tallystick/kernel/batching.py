@@ -12,6 +12,7 @@ from types import coroutine
 from typing import Generic, TypeVar
 
 from tallystick.ports.database import DatabaseUnavailable, SerializationFailed
+from tallystick.ports.tracing import outside
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -85,6 +86,7 @@ class Batcher(Generic[Item, Result]):
         self._running.add(asyncio.get_running_loop().create_task(self._run()))
 
     async def _run(self) -> None:
+        outside()  # whoever came first began this task, and it works for all
         try:
             while batch := await self._gather():
                 await self._settle(batch)

@@ -42,6 +42,19 @@ def owned_id(prefix: str, owner: str, at: datetime, entropy: Entropy) -> str:
     return f"{prefix}_{characters}{_time(int(at.timestamp() * 1000))}{_random(entropy, RANDOM_CHARACTERS)}"
 
 
+def is_id(text: str) -> bool:
+    """Whether the text has the form of an identifier of ours, whatever it names: it says nothing by itself."""
+    prefix, underscore, characters = text.rpartition("_")
+    lengths = (TIME_CHARACTERS + RANDOM_CHARACTERS, OWNER_CHARACTERS + TIME_CHARACTERS + RANDOM_CHARACTERS)
+    return bool(
+        underscore
+        and len(characters) in lengths
+        and len(prefix) <= 16
+        and (prefix + characters).replace("_", "").isalnum()
+        and text.isascii()
+    )
+
+
 def owner_of(identifier: str, owner_prefix: str) -> str | None:
     """The owner that an owned identifier carries, or None when the text cannot be one. Says nothing of whether it
     exists."""

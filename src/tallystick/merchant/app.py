@@ -27,6 +27,8 @@ from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.invariants.worker import Invariants
 from tallystick.kernel.logins.sessions import Logins
 from tallystick.kernel.monitoring.counting import counted
+from tallystick.kernel.monitoring.following import followed
+from tallystick.kernel.monitoring.traces import NO_TRACES, Traces, open_traces
 from tallystick.kernel.monitoring.watching import watched
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
@@ -73,6 +75,7 @@ from tallystick.merchant.keyed import Keyed
 from tallystick.merchant.late_money.stock import Stock
 from tallystick.merchant.late_money.worker import ErrandWorker
 from tallystick.merchant.monitoring.figures import FIGURES
+from tallystick.merchant.notifications.about import about
 from tallystick.merchant.notifications.api import letter_routes
 from tallystick.merchant.notifications.dead_letters import DeadLetters
 from tallystick.merchant.notifications.worker import ShopEndpoints
@@ -104,6 +107,7 @@ from tallystick.ports.key_encryption import (
 )
 from tallystick.ports.policy import Policy
 from tallystick.ports.secrets import Secrets
+from tallystick.ports.traced_http import TracedDownloads, TracedHttp
 
 SQL = Statements.beside(__file__)
 
@@ -131,12 +135,14 @@ class Ports(Struct, frozen=True):
     key_encryption: KeyEncryption | None = None
     policy: Policy | None = None
     policy_http: Http | None = None
+    traces: Traces = NO_TRACES
 
     async def close(self) -> None:
         """Let connections go."""
         for http in (self.http, self.shops, self.policy_http):
             if isinstance(http, AiohttpClient | Http1Client):
                 await http.close()
+        await self.traces.close()
         if self.personal is not None:
             await self.personal.close()
         await self.database.close()
@@ -165,18 +171,20 @@ async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) 
         address_allowed=partial(address_allowed, loopback=settings.shops_on_loopback),
         ca_file=settings.ca_file or None,
     )
+    entropy = SystemEntropy()
     return Ports(
         database,
         http,
         secrets.secrets,
         clock,
-        SystemEntropy(),
+        entropy,
         shops,
         alerts,
         await people_database(settings, secrets),
         key_encryption,
         decides.policy,
         decides.http,
+        open_traces("tallystick-merchant", settings, clock, entropy),
     )
 
 
@@ -219,8 +227,9 @@ class Operated(Struct, frozen=True):
 
 def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service:
     """The whole service over these ports."""
-    database, clock, entropy = ports.database, ports.clock, ports.entropy
-    gateways: dict[str, Gateway] = {"stripe": StripeGateway(ports.http, ports.secrets, clock, entropy)}
+    database, clock, entropy, tracer = ports.database, ports.clock, ports.entropy, ports.traces.tracer
+    http = TracedDownloads(ports.http, tracer, "gateway") if tracer.on else ports.http
+    gateways: dict[str, Gateway] = {"stripe": StripeGateway(http, ports.secrets, clock, entropy)}
     directory = Directory(database, clock)
 
     terms = Terms(settings.origin, settings.order_ttl_s, settings.declines_max)
@@ -239,11 +248,12 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         WebhookConnections(database, ports.secrets, clock),
         {name: gateway.read_event for name, gateway in gateways.items()},
         clock,
+        tracer,
     )
     attempts = AttemptWorker(database, gateways, directory, clock, entropy, outbox)
     sweeper = Sweeper(database, clock, outbox)
     shops = ports.shops or ports.http
-    deliveries = Dispatcher(database, shops, ShopEndpoints(), clock, entropy)
+    deliveries = Dispatcher(database, shops, ShopEndpoints(), clock, entropy, tracer=tracer, about=about)
     letters = DeadLetters(database)
     redrives = Redrives(database, letters, clock, entropy)
     notifying = (
@@ -253,7 +263,8 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         Alerter(database, ports.alerts, clock, command="tallystick merchant dead-letters"),
     )
     inbox = InboxWorker(database, gateways, clock, entropy, outbox)
-    errands = ErrandWorker(database, gateways, directory, Stock(shops), clock, entropy, outbox)
+    stock = Stock(TracedHttp(shops, tracer, "stock hook") if tracer.on else shops)
+    errands = ErrandWorker(database, gateways, directory, stock, clock, entropy, outbox)
     backfill = BackfillWorker(database, intake, gateways, directory, clock, entropy)
     reconciler, proposals = _reconciling(ports, directory, outbox)
     completer = Completer(keyed.idempotency, Resuming(checkout, refunds).resume, clock)
@@ -264,7 +275,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     proxies, rates = Proxies(settings.trusted_proxies), _rates(settings)
     shown = (checkout, customers, canceling, refunds, returning, directory, proposals, letters, redrives)
     behind = Behind(*shown, logins, trail, proxies, rates, database, clock, entropy)
-    api = noting_outcomes(web(_api, settings.origin, behind), trail, below=CONSOLE_ROOT)
+    api = noting_outcomes(followed(web(_api, settings.origin, behind), tracer), trail, below=CONSOLE_ROOT)
     sandbox = SandboxTime(database, clock, SQL.pending) if isinstance(clock, SandboxClock) else None
     operated = Operated(
         proposals, customers.access, inbox, letters, redrives, sandbox, proxies, rates, database, clock, entropy
@@ -285,6 +296,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         reaper,
         *customers.workers,
         *invariants,
+        *ports.traces.workers,
         *([sandbox] if sandbox else []),
     )
     direct = Direct(PATH_PREFIX.encode(), webhooks.begin)

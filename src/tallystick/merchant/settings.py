@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 from tallystick.kernel.database_address import refusal_of
+from tallystick.kernel.monitoring.collector import CollectorRefused, check_collector
 from tallystick.kernel.people.settings import (
     PiiDsn,
     PiiIndexKey,
@@ -160,6 +161,29 @@ class Settings(Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=0, le=65535, description="The port of `/metrics`; 0: none. Every process has its own."),
     ] = 0
+    traces_url: Annotated[
+        str,
+        Meta(
+            description="Where traces are sent: the address for them of an OTLP/HTTP collector, such as "
+            "http://127.0.0.1:4318/v1/traces; empty: none are made."
+        ),
+    ] = ""
+    traces_headers: Annotated[
+        str,
+        Meta(
+            description="What the collector asks for: headers as name=value, separated by commas. A secret.",
+            extra={"secret": True},
+        ),
+    ] = ""
+    traces_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="How many of the orders that begin here are followed; one that a caller follows always is.",
+            extra={"unit": "share, 0 to 1"},
+        ),
+    ] = 1.0
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least important lines that are logged.")
     ] = "info"
@@ -172,6 +196,10 @@ class Settings(Struct, frozen=True, kw_only=True):
             Proxies(self.trusted_proxies)
         except ProxiesInvalid as invalid:
             raise SettingsRefused(f"{PREFIX}TRUSTED_PROXIES: {invalid}") from None
+        try:
+            check_collector(self.traces_url, self.traces_headers)
+        except CollectorRefused as refused:
+            raise SettingsRefused(f"{PREFIX}TRACES_URL and {PREFIX}TRACES_HEADERS: {refused}") from None
         if bool(self.tls_cert_file) != bool(self.tls_key_file):
             raise SettingsRefused(f"{PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE: set both or none")
         if not self.tls_cert_file and not is_loopback(self.host):

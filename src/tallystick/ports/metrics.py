@@ -93,6 +93,12 @@ ALERTS_TOLD: Final = Counter(
     ["result"],
     registry=REGISTRY,
 )
+SPANS: Final = Counter(
+    "tallystick_spans",
+    "Steps of traces that were exported, or dropped: the queue was full, the collector refused them, or was not there.",
+    ["result"],
+    registry=REGISTRY,
+)
 VAULT_ERRORS: Final = Counter(
     "tallystick_vault_errors",
     "Calls to Vault that brought no answer, by reason.",
@@ -149,3 +155,5 @@ for _result in ("delivered", "failed", "dead"):
     DELIVERIES.labels(_result)
 for _level in ("error", "critical"):
     LOG_LINES.labels(_level)
+for _result in ("exported", "dropped_queue_full", "dropped_refused", "dropped_unreachable"):
+    SPANS.labels(_result)

@@ -2,6 +2,9 @@
 
 Every line of both services, and of the libraries they use, goes through one chain: context, traceback, scrubber, JSON.
 What looks like a card number (13 to 19 digits that begin as a brand's numbers do and pass the Luhn check) never leaves.
+
+A line bears the ids of what it is about under the same names in both services (`IDS`), so that all lines about one
+payment are found by its id, and where it was written during a step of a trace, which.
 """
 
 import logging
@@ -14,9 +17,12 @@ import structlog
 
 from tallystick.ports.clock import Clock
 from tallystick.ports.metrics import LOG_LINES, SCRUBBED
+from tallystick.ports.tracing import current
 
 REMOVED = "[card number removed]"
 MASKED = "[secret removed]"
+IDS = ("order_id", "payment_intent", "charge_id", "event_id", "delivery_id", "endpoint_id", "request_id")
+"""Under which names lines tell what they are about."""
 TEXT_CHARACTERS_MAX = 32_768  # of one value in a log line: a traceback fits, a body does not
 
 _RUN = re.compile(r"[0-9](?:[ -]?[0-9]){12,}")  # digits, perhaps in groups
@@ -94,6 +100,14 @@ def passes_luhn(digits: str) -> bool:
     return sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0
 
 
+def _join_trace(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Behind the scrubber: an id of a trace is random, and now and then it would look like a card number."""
+    context = current()
+    if context is not None:
+        event["trace_id"], event["span_id"] = context.trace_id, context.span_id
+    return event
+
+
 def configure_logging(service: str, clock: Clock, *, level: str = "info", stream: TextIO | None = None) -> Scrubber:
     """Send every log line of this process, also those of libraries, as JSON to `stream` (stderr), scrubbed."""
     scrubber = Scrubber()
@@ -116,10 +130,11 @@ def configure_logging(service: str, clock: Clock, *, level: str = "info", stream
         structlog.processors.format_exc_info,
     ]
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
+        foreign_pre_chain=[structlog.stdlib.ExtraAdder(IDS), *shared],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             scrubber,
+            _join_trace,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
     )

@@ -20,7 +20,7 @@ SELECT s.account_id, s.livemode, s.id, s.version, s.status, s.payment_status, s.
        i.last_payment_error AS i_last_payment_error, i.next_action AS i_next_action, i.return_url AS i_return_url,
        i.cancellation_reason AS i_cancellation_reason, i.capture_before_at AS i_capture_before_at,
        i.canceled_at AS i_canceled_at, i.customer AS i_customer,
-       i.setup_future_usage AS i_setup_future_usage, a.name AS merchant, a.origins
+       i.setup_future_usage AS i_setup_future_usage, i.trace AS i_trace, a.name AS merchant, a.origins
   FROM checkout_session s
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (s.account_id, s.livemode, s.id) = (wanted.account_id, wanted.livemode, wanted.id)

@@ -35,6 +35,7 @@ from tallystick.kernel.forms import FORM_MEDIA_TYPE, SAME_SITE, FormUnreadable, 
 from tallystick.kernel.page_headers import framing_origins
 from tallystick.kernel.proxies import Proxies
 from tallystick.ports.clock import Clock
+from tallystick.ports.tracing import UNTRACED, Span, Tracer, read
 
 PROCESSING_REFRESH_S = 2  # a bank that answers late mostly answers within seconds
 OUTCOME_SHOWN_S = 1  # long enough to see the tick, short enough not to wait for it
@@ -79,13 +80,16 @@ class Pages(Struct, frozen=True):
     answers: Answers
     clock: Clock
     proxies: Proxies
+    tracer: Tracer = UNTRACED
 
     async def show(self, place: Place, request: BrowserRequest, session_id: str) -> Html:
         """The page as the session stands."""
         found = await self._find(place, session_id)
         if found is None:
             return self.answers.refused(404)
-        return self._standing(place, found, locale_of(request.headers.get("accept-language", "")))
+        with self._step("show the page", found) as span:
+            span.note(state=standing(found, self.clock.now()))
+            return self._standing(place, found, locale_of(request.headers.get("accept-language", "")))
 
     async def pay(self, place: Place, request: BrowserRequest, session_id: str) -> Html:
         """Pay with the card in the form; then back to the page, or the form again with its mistakes."""
@@ -102,12 +106,17 @@ class Pages(Struct, frozen=True):
             return self.answers.refused(404)
         address = self.proxies.client(request.scope)
         if forms.SAVED in fields:
-            paid = await self.checkout.pay_saved(session_id, fields[forms.SAVED], address=address)
+            with self._step("pay on the page", found) as span:
+                paid = await self.checkout.pay_saved(session_id, fields[forms.SAVED], address=address)
+                span.note(outcome=type(paid).__name__)
         else:
             card = forms.read_card(fields, self.clock.now())
             if not isinstance(card, CardEntry):
                 return self._mistakes(place, found, request, fields, card)
-            paid = await self.checkout.pay(session_id, card, save=fields.get(forms.SAVE) == forms.YES, address=address)
+            save = fields.get(forms.SAVE) == forms.YES
+            with self._step("pay on the page", found) as span:
+                paid = await self.checkout.pay(session_id, card, save=save, address=address)
+                span.note(outcome=type(paid).__name__)
         match paid:
             case CardRefused(field=field, message=message):
                 return self._mistakes(place, found, request, fields, {field: message})
@@ -148,9 +157,11 @@ class Pages(Struct, frozen=True):
 
     async def back_from_bank(self, place: Place, session_id: str) -> Html:
         """The shopper is back: ask the bank's server what came of it, then show the page. A browser proves nothing."""
-        if await self._find(place, session_id) is None:
+        found = await self._find(place, session_id)
+        if found is None:
             return self.answers.refused(404)
-        await self.checkout.finish_challenge(session_id)
+        with self._step("return from the bank", found):
+            await self.checkout.finish_challenge(session_id)
         return self.answers.see_other(f"{place.prefix}/{session_id}")
 
     async def leave(self, session_id: str) -> Html:
@@ -162,6 +173,13 @@ class Pages(Struct, frozen=True):
         if found.session.status != "complete" or url is None:
             return self.answers.see_other(f"{EMBEDDED.prefix}/{session_id}")
         return self.answers.see_other(url)
+
+    def _step(self, name: str, found: SessionPage) -> Span:
+        """What the shopper does as a step of the trace in which the session was opened. A browser's own `traceparent`
+        is not looked at: it is a stranger's."""
+        span = self.tracer.span(name, "server", read(found.intent.trace))
+        span.note(payment_intent=found.intent.id)
+        return span
 
     async def _find(self, place: Place, session_id: str) -> SessionPage | None:
         found = await self.checkout.page(session_id)

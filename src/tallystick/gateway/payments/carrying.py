@@ -15,6 +15,7 @@ from tallystick.gateway.acquirers.port import CALL_DEADLINE_S, Authentication
 from tallystick.gateway.cards.pan import CardEntry
 from tallystick.gateway.payments import inputs
 from tallystick.gateway.payments.calling import VAULT_DEADLINE_S, Calling
+from tallystick.gateway.payments.following import ask
 from tallystick.gateway.payments.payment import AcquirerRequest, Charge
 from tallystick.gateway.payments.records import SENT_LEASE_S, Key
 from tallystick.gateway.payments.work import Commits, Outcome, Work
@@ -23,6 +24,7 @@ from tallystick.kernel.idempotency import LeaseLost
 from tallystick.kernel.idempotency.engine import LEASE_S
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import DatabaseUnavailable
+from tallystick.ports.tracing import UNTRACED, Tracer
 
 BESIDE_ITEMS_MIN = 8  # a commit has its own price, whatever is in it: two small ones cost more than the waiting
 RECORD_RETRY_WAITS_S = (0.1, 0.3, 1.0, 3.0, 5.0, 5.0)  # a result in hand is worth waiting for a database to come back
@@ -35,8 +37,9 @@ assert VAULT_DEADLINE_S + CALL_DEADLINE_S + sum(RECORD_RETRY_WAITS_S) < min(LEAS
 class Carrying:
     """Carries works out. `card` is what the shopper typed: it lives as long as the call, and is handed on once."""
 
-    def __init__(self, commits: Commits, calling: Calling, clock: Clock) -> None:
+    def __init__(self, commits: Commits, calling: Calling, clock: Clock, tracer: Tracer = UNTRACED) -> None:
         self._calling = calling
+        self._tracer = tracer
         self._clock = clock
         self._commits: Batcher[Work, Outcome] = Batcher(commits.commit, beside_items_min=BESIDE_ITEMS_MIN)
         self._openings: Batcher[Work, Outcome] = Batcher(commits.open, beside_items_min=BESIDE_ITEMS_MIN)
@@ -64,7 +67,7 @@ class Carrying:
     async def _carry(self, work: Work, card: CardEntry | None) -> Outcome:
         outcome = await self._commits.submit(work)
         while (send := _sent(outcome)) is not None:
-            answer = await self._calling.ask(outcome.payment, send, card)
+            answer = await ask(self._calling, self._tracer, outcome.payment, send, card)
             outcome = await self._record(_following(work, send, answer))
         return outcome
 

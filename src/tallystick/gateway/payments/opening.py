@@ -13,6 +13,7 @@ from tallystick.gateway.stripe_wire.call import Caller
 from tallystick.gateway.stripe_wire.parameters import MetadataChange, merged_metadata
 from tallystick.kernel.identifiers import new_id, new_secret
 from tallystick.ports.entropy import Entropy
+from tallystick.ports.tracing import stored
 
 USED_UP = (
     "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment, or was detached "
@@ -101,6 +102,7 @@ def new_intent(
         created_at=at,
         customer=customer,
         setup_future_usage=setup_future_usage,
+        trace=stored(),
     )
 
 

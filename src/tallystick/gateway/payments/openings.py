@@ -42,6 +42,7 @@ class Asked(Struct, frozen=True):
     customer: str | None
     setup_future_usage: str | None
     created_at: datetime
+    trace: str | None
     event: str
     request_id: str
     mode: str
@@ -93,6 +94,7 @@ def _asked(payment: Payment, event_id: str, call: Call) -> Asked:
         intent.customer,
         intent.setup_future_usage,
         intent.created_at,
+        intent.trace,
         event_id,
         call.request_id,
         call.caller.mode,

@@ -13,7 +13,8 @@ OPEN_REQUEST_STATES = frozenset({"created", "sent", "unknown"})
 
 
 class PaymentIntent(Struct, frozen=True, kw_only=True):
-    """One payment (RULES §1, §3), in minor units; `metadata`, `last_payment_error`, `next_action` are JSON text."""
+    """One payment (RULES §1, §3), in minor units; `metadata`, `last_payment_error`, `next_action` are JSON text.
+    `trace` is the step that opened it, where somebody follows that."""
 
     account_id: str
     livemode: bool
@@ -40,6 +41,7 @@ class PaymentIntent(Struct, frozen=True, kw_only=True):
     canceled_at: datetime | None = None
     customer: str | None = None
     setup_future_usage: str | None = None
+    trace: str | None = None
 
 
 class Charge(Struct, frozen=True, kw_only=True):

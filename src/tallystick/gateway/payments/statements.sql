@@ -3,7 +3,7 @@
 SELECT i.account_id, i.livemode, i.id, i.version, i.status, i.amount, i.currency, i.capture_method, i.client_secret,
        i.created_at, i.amount_capturable, i.amount_received, i.payment_method, i.latest_charge, i.checkout_session,
        i.description, i.metadata, i.last_payment_error, i.next_action, i.return_url, i.cancellation_reason,
-       i.capture_before_at, i.canceled_at, i.customer, i.setup_future_usage
+       i.capture_before_at, i.canceled_at, i.customer, i.setup_future_usage, i.trace
   FROM payment_intent i
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (i.account_id, i.livemode, i.id) = (wanted.account_id, wanted.livemode, wanted.id)
@@ -49,19 +49,19 @@ SELECT c.account_id, c.livemode, c.id, c.version, c.payment_intent, c.payment_me
 INSERT INTO payment_intent (account_id, livemode, id, version, status, amount, currency, capture_method, client_secret,
                             created_at, amount_capturable, amount_received, payment_method, latest_charge,
                             checkout_session, description, metadata, last_payment_error, next_action, return_url,
-                            cancellation_reason, capture_before_at, canceled_at, customer, setup_future_usage)
+                            cancellation_reason, capture_before_at, canceled_at, customer, setup_future_usage, trace)
 SELECT n.account_id, n.livemode, n.id, n.version, n.status, n.amount, n.currency, n.capture_method, n.client_secret,
        n.created_at, n.amount_capturable, n.amount_received, n.payment_method, n.latest_charge, n.checkout_session,
        n.description, n.metadata::jsonb, n.last_payment_error::jsonb, n.next_action::jsonb, n.return_url,
-       n.cancellation_reason, n.capture_before_at, n.canceled_at, n.customer, n.setup_future_usage
+       n.cancellation_reason, n.capture_before_at, n.canceled_at, n.customer, n.setup_future_usage, n.trace
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[], $5::text[], $6::bigint[], $7::text[], $8::text[],
               $9::text[], $10::timestamptz[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::text[],
               $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::timestamptz[],
-              $23::timestamptz[], $24::text[], $25::text[])
+              $23::timestamptz[], $24::text[], $25::text[], $26::text[])
        AS n(account_id, livemode, id, version, status, amount, currency, capture_method, client_secret, created_at,
             amount_capturable, amount_received, payment_method, latest_charge, checkout_session, description, metadata,
             last_payment_error, next_action, return_url, cancellation_reason, capture_before_at, canceled_at, customer,
-            setup_future_usage);
+            setup_future_usage, trace);
 
 -- open_payments
 -- Open payments, each with its session, its event with messages and deliveries, and its kept answer: one statement, one
@@ -82,10 +82,11 @@ WITH known AS MATERIALIZED (
                json_to_recordset($5::json) AS (
                    account_id text, livemode boolean, id text, version int, status text, amount bigint, currency text,
                    capture_method text, client_secret text, checkout_session text, description text, metadata text,
-                   customer text, setup_future_usage text, created_at timestamptz, event text, request_id text, mode text, key text, generation int),
+                   customer text, setup_future_usage text, created_at timestamptz, trace text, event text, request_id text, mode text, key text,
+                   generation int),
                unnest($6::text[], $7::bytea[])
            ) AS n(account_id, livemode, id, version, status, amount, currency, capture_method, client_secret,
-                  checkout_session, description, metadata, customer, setup_future_usage, created_at, event,
+                  checkout_session, description, metadata, customer, setup_future_usage, created_at, trace, event,
                   request_id, mode, key, generation, object, answer)
      WHERE (SELECT known.still FROM known)
      LIMIT $8::int
@@ -100,9 +101,10 @@ WITH known AS MATERIALIZED (
     SELECT asked.* FROM asked WHERE asked.generation IS NULL OR asked.id IN (SELECT answered.id FROM answered)
 ), intents AS (
     INSERT INTO payment_intent (account_id, livemode, id, version, status, amount, currency, capture_method, client_secret,
-                                checkout_session, description, metadata, customer, setup_future_usage, created_at)
+                                checkout_session, description, metadata, customer, setup_future_usage, created_at,
+                                trace)
     SELECT o.account_id, o.livemode, o.id, o.version, o.status, o.amount, o.currency, o.capture_method, o.client_secret,
-           o.checkout_session, o.description, o.metadata::jsonb, o.customer, o.setup_future_usage, o.created_at
+           o.checkout_session, o.description, o.metadata::jsonb, o.customer, o.setup_future_usage, o.created_at, o.trace
       FROM opened o
 ), sessions AS (
     INSERT INTO checkout_session (account_id, livemode, id, version, status, payment_status, amount_total, currency,
@@ -126,9 +128,9 @@ WITH known AS MATERIALIZED (
       FROM unnest($10::text[], $11::text[], $12::bytea[]) AS m(id, api_version, body)
       JOIN opened o ON o.event = m.id
 ), deliveries AS (
-    INSERT INTO delivery (owner_id, id, livemode, message, api_version, endpoint, state, reason, due_at, created_at)
+    INSERT INTO delivery (owner_id, id, livemode, message, api_version, endpoint, state, reason, due_at, created_at, trace)
     SELECT o.account_id, d.id, o.livemode, o.event, d.api_version, d.endpoint, d.state, d.reason, $1::timestamptz,
-           $1::timestamptz
+           $1::timestamptz, o.trace
       FROM unnest($13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[])
            AS d(id, message, api_version, endpoint, state, reason)
       JOIN opened o ON o.event = d.message
@@ -143,8 +145,8 @@ WITH known AS MATERIALIZED (
        SET keep_at = excluded.keep_at
      WHERE h.keep_at IS NULL OR h.keep_at > excluded.keep_at
 )
-INSERT INTO event (account_id, livemode, id, type, object_id, object, request_id, idempotency_key, created_at)
-SELECT o.account_id, o.livemode, o.event, 'payment_intent.created', o.id, o.object, o.request_id, o.key, $1::timestamptz
+INSERT INTO event (account_id, livemode, id, type, object_id, object, request_id, idempotency_key, created_at, trace)
+SELECT o.account_id, o.livemode, o.event, 'payment_intent.created', o.id, o.object, o.request_id, o.key, $1::timestamptz, o.trace
   FROM opened o
 RETURNING object_id;
 

@@ -9,8 +9,9 @@ from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.gateway.webhooks.events import Happening
 
 
-def happening(call: Call | None, payment: Payment, told: Told, pages_url: str) -> Happening:
-    """What is written of an event; `call` is the one that caused it, None when it happened by itself."""
+def happening(call: Call | None, payment: Payment, told: Told, pages_url: str, trace: str | None = None) -> Happening:
+    """What is written of an event; `call` is the one that caused it, None when it happened by itself. It belongs to
+    `trace`, or else to the step that opened its payment."""
     about = told.about
     return Happening(
         account_id=about.account_id,
@@ -20,6 +21,7 @@ def happening(call: Call | None, payment: Payment, told: Told, pages_url: str) -
         object=_shaped(payment, about, pages_url),
         request_id=call.request_id if call is not None else None,
         idempotency_key=call.idempotency_key if call is not None else None,
+        trace=trace or payment.intent.trace,
     )
 
 

@@ -9,7 +9,7 @@ to the acquirer lie between two such commits (`carrying.py`), never inside one.
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.json import encode
 from msgspec.structs import replace
 
@@ -34,6 +34,7 @@ from tallystick.kernel.idempotency import Claim, Idempotency, LeaseLost
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Transaction
 from tallystick.ports.entropy import Entropy
+from tallystick.ports.tracing import stored
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -56,7 +57,7 @@ class Work(Struct, frozen=True, kw_only=True):
     None where there is nothing (more) to decide; it may raise a WireError. `charges`, `requests`, `methods` and
     `refunds` are what the input names and must be loaded, as are all `disputes` where it is about one. When the
     decision sends something to the acquirer, `recovery` is noted under the call's key; otherwise the call ends here
-    with what `answer` makes of the outcome.
+    with what `answer` makes of the outcome. `trace` is the step that asks for it: a commit is made for many.
     """
 
     key: Key
@@ -68,6 +69,7 @@ class Work(Struct, frozen=True, kw_only=True):
     methods: tuple[str, ...] = ()
     disputes: bool = False
     refunds: tuple[str, ...] = ()
+    trace: str | None = field(default_factory=stored)
     recovery: str | None = None
     answer: Answer | None = None
     expand: tuple[str, ...] = ()
@@ -164,7 +166,7 @@ class Commits:
         entries = [entry for _, decision in decided for entry in decision.entries]
         posted = await self._books.post(tx, entries, at=at, entropy=self._entropy)
         happenings = [
-            happening(work.call, decision.payment, told, self._pages_url)
+            happening(work.call, decision.payment, told, self._pages_url, work.trace)
             for work, decision in decided
             for told in decision.events
         ]

@@ -34,6 +34,7 @@ from tallystick.kernel.rates import Rates
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import DatabaseUnavailable, SerializationFailed
 from tallystick.ports.entropy import Entropy
+from tallystick.ports.tracing import UNTRACED, Span, Tracer, read_bytes
 
 BODY_DEADLINE_S = 20.0  # a caller that drips its body slower than this holds a place for nothing
 UNAVAILABLE_RETRY_S = 2
@@ -61,6 +62,7 @@ class Request(Struct):
     content_length: bytes = b""
     version: bytes = b""
     connected_account: bytes = b""
+    traceparent: bytes = b""
     address: str = ""
     key: str | None = None
     fault: Fault | None = None
@@ -80,8 +82,10 @@ class Wire:
         rates: Rates | None = None,
         proxies: Proxies | None = None,
         people: People | None = None,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._people = people
+        self._tracer = tracer
         self._rates = rates or Rates()
         self._proxies = proxies or Proxies()
         self._routes = routes
@@ -126,6 +130,26 @@ class Wire:
         caller = await self._caller(request)
         _check_permitted(request, route, caller)
         route.check_id(id)
+        with self._span(request, route) as span:
+            try:
+                reply = await self._called(request, route, id, caller, receive, headers)
+            except errors.WireError as error:
+                span.answered(error.status)
+                raise
+            span.answered(reply.status)
+            return reply
+
+    def _span(self, request: Request, route: Route) -> Span:
+        """The call as a step of its caller's trace, or of a new one where it asks for something to be done. It begins
+        once we know who calls: strangers give us nothing to follow."""
+        above = read_bytes(request.traceparent) if self._tracer.on and request.traceparent else None
+        span = self._tracer.span(f"{route.method} {route.path}", "server", above, begins=request.method == "POST")
+        span.note(method=route.method, route=route.path, request_id=request.id)
+        return span
+
+    async def _called(
+        self, request: Request, route: Route, id: str, caller: Caller, receive: Receive, headers: list[Header]
+    ) -> Reply:
         if not caller.livemode:
             request.fault = await self._faults.strike(API, caller.account_id)
             if request.fault is not None and request.fault.kind == "error_before":
@@ -204,6 +228,8 @@ def _request(scope: Mapping[str, Any], id: str) -> Request:
                 request.version = value if len(value) <= VERSION_BYTES_MAX and _PRINTABLE.fullmatch(value) else b""
             case b"stripe-account":
                 request.connected_account = value
+            case b"traceparent":
+                request.traceparent = value
     return request
 
 

@@ -29,7 +29,7 @@ class Happening(Struct, frozen=True):
 
     `object` is the object as it now is, in the wire's shape; `previous` the attributes that changed, as they were, on
     `*.updated` events; `request_id` and `idempotency_key` are those of the call that caused it, None when it happened
-    by itself.
+    by itself; `trace` is the step in which it happened, where somebody follows that.
     """
 
     account_id: str
@@ -40,6 +40,7 @@ class Happening(Struct, frozen=True):
     previous: Mapping[str, Any] | None = None
     request_id: str | None = None
     idempotency_key: str | None = None
+    trace: str | None = None
 
 
 class EventRow(NamedTuple):
@@ -54,6 +55,7 @@ class EventRow(NamedTuple):
     previous: str | None
     request_id: str | None
     idempotency_key: str | None
+    trace: str | None
 
 
 class MessageRow(NamedTuple):
@@ -76,6 +78,7 @@ class DeliveryRow(NamedTuple):
     endpoint: str
     state: str
     reason: str | None
+    trace: str | None
 
 
 class Recorded(NamedTuple):
@@ -143,6 +146,7 @@ def compose(
                     endpoint=listener.id,
                     state=state,
                     reason=reason,
+                    trace=event.trace,
                 )
             )
     return events, messages, deliveries
@@ -178,4 +182,5 @@ def _event_row(id: str, happening: Happening) -> EventRow:
         previous,
         happening.request_id,
         happening.idempotency_key,
+        happening.trace,
     )

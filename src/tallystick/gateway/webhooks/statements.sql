@@ -12,18 +12,20 @@ SELECT e.account_id, e.livemode, e.id, e.status, e.enabled_events, coalesce(e.ap
 -- record_events
 -- Write events, their messages and their deliveries together: one round trip inside the transaction of what happened.
 WITH events AS (
-    INSERT INTO event (account_id, livemode, id, type, object_id, object, previous, request_id, idempotency_key, created_at)
+    INSERT INTO event (account_id, livemode, id, type, object_id, object, previous, request_id, idempotency_key, trace, created_at)
     SELECT e.*, $1::timestamptz
-      FROM unnest($2::text[], $3::boolean[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[])
-           AS e(account_id, livemode, id, type, object_id, object, previous, request_id, idempotency_key)
+      FROM unnest($2::text[], $3::boolean[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
+                  $11::text[])
+           AS e(account_id, livemode, id, type, object_id, object, previous, request_id, idempotency_key, trace)
 ), messages AS (
     INSERT INTO message (owner_id, id, api_version, body)
-    SELECT m.* FROM unnest($11::text[], $12::text[], $13::text[], $14::bytea[]) AS m(owner_id, id, api_version, body)
+    SELECT m.* FROM unnest($12::text[], $13::text[], $14::text[], $15::bytea[]) AS m(owner_id, id, api_version, body)
 )
-INSERT INTO delivery (owner_id, id, livemode, message, api_version, endpoint, state, reason, due_at, created_at)
+INSERT INTO delivery (owner_id, id, livemode, message, api_version, endpoint, state, reason, trace, due_at, created_at)
 SELECT d.*, $1::timestamptz, $1::timestamptz
-  FROM unnest($15::text[], $16::text[], $17::boolean[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[])
-       AS d(owner_id, id, livemode, message, api_version, endpoint, state, reason);
+  FROM unnest($16::text[], $17::text[], $18::boolean[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[],
+              $24::text[])
+       AS d(owner_id, id, livemode, message, api_version, endpoint, state, reason, trace);
 
 -- endpoints_to_call
 -- Where deliveries go, with which schedule, and with the secrets that live now; deleted endpoints are not returned.

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
+from tallystick.gateway.webhooks.about import about
 from tallystick.gateway.webhooks.listeners import SQL
 from tallystick.kernel.backoff import DEFAULT_SCHEDULE, Schedule
 from tallystick.kernel.columns import columns
@@ -13,6 +14,7 @@ from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Record, Transaction
 from tallystick.ports.entropy import Entropy
 from tallystick.ports.http import Http
+from tallystick.ports.tracing import UNTRACED, Tracer
 
 
 class CalledEndpoints:
@@ -57,9 +59,11 @@ def dispatcher(
     *,
     schedule: Schedule = DEFAULT_SCHEDULE,
     poll_s: float = POLL_S,
+    tracer: Tracer = UNTRACED,
 ) -> Dispatcher:
     """The worker that delivers webhooks. `http` must be guarded: endpoints are strangers' addresses (RULES §12).
 
     `schedule` is that of endpoints without one of their own.
     """
-    return Dispatcher(database, http, CalledEndpoints(clock, schedule), clock, entropy, limits, poll_s=poll_s)
+    endpoints = CalledEndpoints(clock, schedule)
+    return Dispatcher(database, http, endpoints, clock, entropy, limits, poll_s=poll_s, tracer=tracer, about=about)

@@ -86,7 +86,8 @@ class Seen(NamedTuple):
 
 
 class Claimed(Struct, frozen=True):
-    """A delivery that is ours until its lease ends. `tries` were made before; `body` is None without its message."""
+    """A delivery that is ours until its lease ends. `tries` were made before; `body` is None without its message;
+    `trace` is the step that made it, where somebody follows that."""
 
     owner_id: str
     id: str
@@ -97,6 +98,7 @@ class Claimed(Struct, frozen=True):
     body: bytes | None
     created_at: datetime
     health: Health = WELL
+    trace: str | None = None
 
 
 class Try(Struct, frozen=True):
@@ -181,8 +183,11 @@ def without_sending(endpoint: Endpoint | None) -> Verdict | None:
     return None
 
 
-def prepare(claimed: Claimed, endpoint: Endpoint, limits: Limits, *, at: datetime) -> HttpRequest | NotSent:
-    """The request of a try at `at`: the stored bytes, signed both ways with every live secret. RULES §6."""
+def prepare(
+    claimed: Claimed, endpoint: Endpoint, limits: Limits, *, at: datetime, trace: str | None = None
+) -> HttpRequest | NotSent:
+    """The request of a try at `at`: the stored bytes, signed both ways with every live secret. RULES §6. `trace` is the
+    `traceparent` of this try, where somebody follows it."""
     if claimed.body is None:
         return NotSent(states.MESSAGE_MISSING)
     timestamp = int(at.timestamp())
@@ -198,6 +203,8 @@ def prepare(claimed: Claimed, endpoint: Endpoint, limits: Limits, *, at: datetim
         }
     except ValueError:
         return NotSent(states.UNSIGNABLE)
+    if trace is not None:
+        headers["traceparent"] = trace
     return HttpRequest(
         "POST",
         endpoint.url,

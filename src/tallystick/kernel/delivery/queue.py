@@ -49,6 +49,7 @@ async def claim(database: Database, seen: Sequence[Seen], *, at: datetime, lease
             body=row["body"],
             created_at=row["created_at"],
             health=healths[row["owner_id"], row["id"]],
+            trace=row["trace"],
         )
         for row in rows
     ]

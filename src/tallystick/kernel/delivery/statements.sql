@@ -21,7 +21,7 @@ UPDATE delivery d
   FROM unnest($1::text[], $2::text[], $3::int[]) AS seen(owner_id, id, generation)
  WHERE (d.owner_id, d.id, d.generation) = (seen.owner_id, seen.id, seen.generation)
    AND d.state NOT IN ('delivered', 'dead', 'held') AND (d.lease_until IS NULL OR d.lease_until <= $4::timestamptz)
-RETURNING d.owner_id, d.livemode, d.id, d.generation, d.tries, d.message, d.endpoint, d.created_at,
+RETURNING d.owner_id, d.livemode, d.id, d.generation, d.tries, d.message, d.endpoint, d.created_at, d.trace,
        (SELECT m.body FROM message m WHERE (m.owner_id, m.id, m.api_version) = (d.owner_id, d.message, d.api_version)) AS body;
 
 -- record_results

@@ -8,7 +8,7 @@ die at any point, and another one sends the delivery again, under the same id, o
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -36,8 +36,9 @@ from tallystick.kernel.delivery.states import BROKEN, DEAD, DUE, HELD, OUR_FAULT
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable, SerializationFailed, Transaction
 from tallystick.ports.entropy import Entropy
-from tallystick.ports.http import Exchange, Http, HttpRequest, NotSent
+from tallystick.ports.http import Answered, Exchange, Http, HttpRequest, NotSent
 from tallystick.ports.metrics import DEAD_LETTERS, DELIVERIES, DELIVERY_SECONDS
+from tallystick.ports.tracing import UNTRACED, Span, Tracer, read
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,15 @@ GATHER_S: Final = 0.005
 """That moment. Nobody waits for the record of a try, and a commit costs as much as several tries."""
 CROWDED_S: Final = 5.0
 """How long an endpoint takes less than there is for it until what waits is moved out of the way of others."""
+
+
+About = Callable[[bytes], Mapping[str, str]]
+"""The ids of order and payment in a message's body, under the names that log lines and spans have for them."""
+
+
+def about_nothing(_body: bytes) -> Mapping[str, str]:
+    """Of messages that nobody reads."""
+    return {}
 
 
 class Endpoints(keeper.Endpoints, Protocol):
@@ -78,7 +88,11 @@ class Dispatcher:
         limits: Limits | None = None,
         *,
         poll_s: float = POLL_S,
+        tracer: Tracer = UNTRACED,
+        about: About = about_nothing,
     ) -> None:
+        self._tracer = tracer
+        self._about = about
         self._database = database
         self._http = http
         self._endpoints = endpoints
@@ -216,18 +230,37 @@ class Dispatcher:
         return self._clock.monotonic_s() - claimed_s <= self._limits.lease_s - self._limits.deadline_s
 
     async def _send(self, claimed: Claimed, endpoint: Endpoint, at: datetime) -> Exchange:
-        request = prepare(claimed, endpoint, self._limits, at=at)
+        """Each try is a step of the trace in which the delivery was made, however long ago that is."""
+        with self._tracer.span("send webhook", "producer", read(claimed.trace)) as span:
+            exchange = await self._exchange(claimed, endpoint, at, span)
+            if span.stored is not None:
+                span.note(event_id=claimed.message, delivery_id=claimed.id, endpoint_id=claimed.endpoint.id)
+                span.note(tries=claimed.tries, **self._about(claimed.body or b""))
+                if isinstance(exchange, Answered):
+                    span.answered(exchange.status)
+                else:
+                    span.fail(exchange.reason)
+            return exchange
+
+    async def _exchange(self, claimed: Claimed, endpoint: Endpoint, at: datetime, span: Span) -> Exchange:
+        trace = span.context.header if span.context is not None else None
+        request = prepare(claimed, endpoint, self._limits, at=at, trace=trace)
         if not isinstance(request, HttpRequest):
-            log.error("delivery %s cannot be sent: %s", claimed.id, request.reason)
+            log.error("delivery %s cannot be sent: %s", claimed.id, request.reason, extra=self._ids(claimed))
             return request
         try:
             return await self._http.send(request)
         except Exception:
-            log.exception("sending delivery %s failed", claimed.id)
+            log.exception("sending delivery %s failed", claimed.id, extra=self._ids(claimed))
             return NotSent(BROKEN)
 
+    def _ids(self, claimed: Claimed) -> dict[str, str]:
+        """What a line about a delivery is about."""
+        ids = {"event_id": claimed.message, "delivery_id": claimed.id, "endpoint_id": claimed.endpoint.id}
+        return {**ids, **self._about(claimed.body or b"")}
+
     def _tell(self, claimed: Claimed, attempt: Try, verdict: Verdict) -> None:
-        if verdict.reason is not None:
+        if verdict.reason is not None and log.isEnabledFor(logging.INFO):
             log.info(
                 "delivery %s of %s to %s, try %d: %s, now %s",
                 claimed.id,
@@ -236,6 +269,7 @@ class Dispatcher:
                 claimed.tries + 1,
                 attempt.reason,
                 verdict.state,
+                extra=self._ids(claimed),
             )
 
     async def _write_down(self, result: Result, claimed_s: float) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from tallystick.kernel.batching import Batcher
@@ -55,6 +55,7 @@ from tallystick.merchant.orders.view import order_view
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import Entropy
+from tallystick.ports.tracing import current, read, stored, within
 
 ROUTE: Final = "/v1/orders"
 UNREACHABLE_RETRY_AFTER_S: Final = 5
@@ -69,6 +70,7 @@ class OpenCall(Struct, frozen=True):
     connection: Connection
     key: str
     request: bytes | None  # None when there is nothing left to open
+    trace: str | None = None  # of the step that stored it, where another one goes on
 
 
 class Conclusion(Struct, frozen=True):
@@ -79,6 +81,7 @@ class Conclusion(Struct, frozen=True):
     attempt: int
     facts: tuple[AnyFact, ...]
     problem: Problem | None = None
+    trace: str | None = field(default_factory=stored)
 
 
 class Checkout:
@@ -178,7 +181,7 @@ class Checkout:
         row = (await self._database.rows(SQL.load_attempt, *order, attempt))[0]
         connection = await self._directory.connection(order.merchant_id, row["connection_id"])
         assert connection is not None, "connections are disabled, never deleted"
-        return OpenCall(order, attempt, connection, row["open_key"], row["open_request"])
+        return OpenCall(order, attempt, connection, row["open_key"], row["open_request"], row["trace"])
 
     async def _open(self, claim: Claim, call: OpenCall) -> Conclusion:
         """Open the session at the gateway. Raises Problem where the same call may succeed later."""
@@ -186,7 +189,9 @@ class Checkout:
         if call.request is None:
             return Conclusion(claim, call.order, call.attempt, ())
         gateway = self._gateways[call.connection.gateway]
-        match await gateway.open_session(call.connection, call.request, call.key):
+        with within(current() or read(call.trace)):
+            answer = await gateway.open_session(call.connection, call.request, call.key)
+        match answer:
             case Done(told):
                 return Conclusion(claim, call.order, call.attempt, told.facts)
             case Refused(code=code) if code == MISCONFIGURED:
@@ -215,7 +220,15 @@ class Checkout:
     async def _conclude(self, conclusions: Sequence[Conclusion]) -> Sequence[Answer]:
         """What the gateway told, and the answers of the calls, in one commit."""
         learnt = [
-            Learnt(each.order.merchant_id, each.order.order_id, each.attempt, fact, "api", each.claim.scope.key)
+            Learnt(
+                each.order.merchant_id,
+                each.order.order_id,
+                each.attempt,
+                fact,
+                "api",
+                each.claim.scope.key,
+                trace=each.trace,
+            )
             for each in conclusions
             for fact in each.facts
         ]

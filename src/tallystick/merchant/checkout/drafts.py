@@ -22,6 +22,7 @@ from tallystick.merchant.orders.merge import merge
 from tallystick.merchant.orders.view import LineItem, decode_line_items
 from tallystick.ports.database import Record, Statements, Transaction
 from tallystick.ports.entropy import Entropy
+from tallystick.ports.tracing import stored
 
 SQL = Statements.beside(__file__)
 
@@ -54,6 +55,7 @@ class Draft(Struct, frozen=True):
     gateway_expires_at: datetime
     open_key: str
     open_request: bytes
+    trace: str | None
 
 
 def draft_order(
@@ -75,6 +77,7 @@ def draft_order(
         gateway_expires_at=opening.expires_at,
         open_key=f"order:{order_id}:{FIRST_ATTEMPT}",
         open_request=open_request,
+        trace=stored(),
     )
 
 
@@ -88,6 +91,7 @@ class AttemptDraft(Struct, frozen=True):
     gateway_expires_at: datetime
     open_key: str
     open_request: bytes
+    trace: str | None
 
 
 def draft_attempt(key: OrderKey, row: Record, terms: Terms, gateway: Gateway, at: datetime) -> AttemptDraft:
@@ -107,6 +111,7 @@ def draft_attempt(key: OrderKey, row: Record, terms: Terms, gateway: Gateway, at
         gateway_expires_at=opening.expires_at,
         open_key=f"order:{key.order_id}:{number}",
         open_request=_planned(gateway, opening),
+        trace=stored(),
     )
 
 
@@ -154,12 +159,13 @@ async def insert_attempt(tx: Transaction, draft: AttemptDraft) -> None:
         next_look_at(draft.created_at, draft.expires_at, draft.created_at),
         draft.created_at,
         draft.expires_at,
+        draft.trace,
     )
 
 
 async def insert_orders(tx: Transaction, drafts: Sequence[Draft]) -> None:
     """Store new orders with their first attempts, in one statement."""
-    await tx.execute(SQL.insert_orders, *columns(22, [_row(draft) for draft in drafts]))
+    await tx.execute(SQL.insert_orders, *columns(23, [_row(draft) for draft in drafts]))
 
 
 _ATTEMPTED = encode(merge(NO_FACTS, FIRST_ATTEMPT, Attempted()))
@@ -191,4 +197,5 @@ def _row(draft: Draft) -> tuple[Any, ...]:
         draft.gateway_expires_at,
         draft.created_at,
         next_look_at(draft.created_at, draft.expires_at, draft.created_at),
+        draft.trace,
     )

@@ -4,13 +4,15 @@ WITH placed AS (
     SELECT *
       FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::jsonb[], $9::jsonb[],
                   $10::text[], $11::text[], $12::text[], $13::int[], $14::int[], $15::jsonb[], $16::jsonb[], $17::timestamptz[],
-                  $18::text[], $19::bytea[], $20::timestamptz[], $21::timestamptz[], $22::timestamptz[])
+                  $18::text[], $19::bytea[], $20::timestamptz[], $21::timestamptz[], $22::timestamptz[], $23::text[])
            AS u(merchant_id, order_id, connection_id, customer_id, reference, amount_minor, currency, line_items, metadata,
                 return_url, cancel_url, ui_mode, ttl_s, declines_max, facts, fact, expires_at,
-                open_key, open_request, gateway_expires_at, created_at, look_at)
+                open_key, open_request, gateway_expires_at, created_at, look_at, trace)
 ), attempts AS (
-    INSERT INTO attempt (merchant_id, order_id, number, connection_id, open_key, open_request, gateway_expires_at, due_at, created_at)
-    SELECT p.merchant_id, p.order_id, 1, p.connection_id, p.open_key, p.open_request, p.gateway_expires_at, p.look_at, p.created_at
+    INSERT INTO attempt (merchant_id, order_id, number, connection_id, open_key, open_request, gateway_expires_at, due_at, created_at,
+                         trace)
+    SELECT p.merchant_id, p.order_id, 1, p.connection_id, p.open_key, p.open_request, p.gateway_expires_at, p.look_at, p.created_at,
+           p.trace
       FROM placed p
 ), lines AS (
     INSERT INTO timeline (merchant_id, order_id, number, at, source, attempt, fact, state_before, state_after)
@@ -28,7 +30,7 @@ SELECT p.merchant_id, p.order_id, p.connection_id, p.customer_id, p.reference, p
 
 -- load_attempt
 -- What is needed to open an attempt's session once more, or to look at it.
-SELECT a.merchant_id, a.order_id, a.number, a.connection_id, a.state, a.open_key, a.open_request, a.checkout_session
+SELECT a.merchant_id, a.order_id, a.number, a.connection_id, a.state, a.open_key, a.open_request, a.checkout_session, a.trace
   FROM attempt a
  WHERE a.merchant_id = $1::text AND a.order_id = $2::text AND a.number = $3::int;
 
@@ -49,6 +51,8 @@ WITH renewed AS (
      WHERE o.merchant_id = $1::text AND o.order_id = $2::text
     RETURNING o.merchant_id, o.order_id, o.connection_id
 )
-INSERT INTO attempt (merchant_id, order_id, number, connection_id, open_key, open_request, gateway_expires_at, due_at, created_at)
-SELECT r.merchant_id, r.order_id, $3::int, r.connection_id, $4::text, $5::bytea, $6::timestamptz, $7::timestamptz, $8::timestamptz
+INSERT INTO attempt (merchant_id, order_id, number, connection_id, open_key, open_request, gateway_expires_at, due_at, created_at,
+                     trace)
+SELECT r.merchant_id, r.order_id, $3::int, r.connection_id, $4::text, $5::bytea, $6::timestamptz, $7::timestamptz, $8::timestamptz,
+       $10::text
   FROM renewed r;

@@ -18,7 +18,7 @@ UPDATE attempt a
  WHERE (a.merchant_id, a.order_id, a.number, a.generation) = (seen.merchant_id, seen.order_id, seen.number, seen.generation)
    AND a.state NOT IN ('closed', 'succeeded')
 RETURNING a.merchant_id, a.order_id, a.number, a.generation, a.tries, a.connection_id, a.state, a.checkout_session, a.open_key,
-          a.open_request, a.close_reason, a.close_number, a.created_at, o.expires_at, a.gateway_expires_at;
+          a.open_request, a.close_reason, a.close_number, a.created_at, o.expires_at, a.gateway_expires_at, a.trace;
 
 -- reschedule
 -- Let go of attempts that have not ended: due again later, under a fresh key where the gateway said no. An attempt that someone

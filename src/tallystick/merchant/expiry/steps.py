@@ -49,6 +49,7 @@ class Due(Struct, frozen=True):
     created_at: datetime
     expires_at: datetime
     gateway_expires_at: datetime
+    trace: str | None = None
 
     @property
     def close_key(self) -> str:

@@ -41,6 +41,7 @@ from tallystick.merchant.orders.outbox import Outbox
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Statements
 from tallystick.ports.entropy import Entropy
+from tallystick.ports.tracing import read, within
 
 SQL = Statements.beside(__file__)
 log = logging.getLogger(__name__)
@@ -103,11 +104,12 @@ class AttemptWorker:
     async def run_once(self) -> int:
         """Attend to one batch of what is due now; how many attempts that was."""
         claimed = await self._claim()
-        outcomes = await asyncio.gather(*(self._attend(due) for due in claimed), return_exceptions=True)
+        outcomes = await asyncio.gather(*map(self._attend_within, claimed), return_exceptions=True)
         for due, outcome in zip(claimed, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 # Its lease runs out and it is tried again; the others are not held up.
-                log.error("attending to %s attempt %s failed: %s", due.order_id, due.number, type(outcome).__name__)
+                told = (due.order_id, due.number, type(outcome).__name__)
+                log.error("attending to %s attempt %s failed: %s", *told, extra={"order_id": due.order_id})
         return len(claimed)
 
     async def _claim(self) -> list[Due]:
@@ -123,6 +125,11 @@ class AttemptWorker:
         except SerializationFailed:
             return []
         return sorted(map(_due, taken), key=lambda due: (due.merchant_id, due.order_id))
+
+    async def _attend_within(self, due: Due) -> None:
+        """What is asked and learnt here belongs to the trace in which the attempt was opened."""
+        with within(read(due.trace)):
+            await self._attend(due)
 
     async def _attend(self, due: Due) -> None:
         """Everything that happens to one attempt that this worker holds."""
@@ -142,7 +149,8 @@ class AttemptWorker:
             outcome = Outcome(due, told, source, due.close_key, again, isinstance(answer, Done | Refused))
         await self._outcomes.submit(outcome)
         if not isinstance(answer, Done):
-            log.warning("%s %s attempt %s: %s", step, due.order_id, due.number, type(answer).__name__)
+            said = (step, due.order_id, due.number, type(answer).__name__)
+            log.warning("%s %s attempt %s: %s", *said, extra={"order_id": due.order_id})
 
     async def _ask(self, due: Due, step: Step, at: datetime) -> Answer:
         """What the gateway says to the step."""
@@ -202,7 +210,15 @@ class AttemptWorker:
     async def _store(self, outcomes: Sequence[Outcome]) -> Sequence[None]:
         """What was learnt, and when to come back, in one commit."""
         learnt = [
-            Learnt(each.due.merchant_id, each.due.order_id, each.due.number, fact, each.source, each.reference)
+            Learnt(
+                each.due.merchant_id,
+                each.due.order_id,
+                each.due.number,
+                fact,
+                each.source,
+                each.reference,
+                trace=each.due.trace,
+            )
             for each in outcomes
             for fact in each.facts
         ]
@@ -265,4 +281,5 @@ def _due(row: Record) -> Due:
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         gateway_expires_at=row["gateway_expires_at"],
+        trace=row["trace"],
     )

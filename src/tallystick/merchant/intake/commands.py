@@ -18,12 +18,14 @@ from msgspec import Struct
 
 from tallystick.kernel.batching import Batcher, QueueFull
 from tallystick.kernel.columns import columns, recordset
+from tallystick.kernel.identifiers import is_id
 from tallystick.merchant.gateways.port import EventRead
 from tallystick.merchant.orders.apply import SQL as ORDERS
 from tallystick.merchant.orders.apply import decide_batch, loaded, save
 from tallystick.merchant.orders.learning import Change, Learnt, LoadedOrder, OrderKey
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.orders.rows import InboxState, WebhookRow
+from tallystick.merchant.orders.telling import tell
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseUnavailable, SerializationFailed, Statements
 from tallystick.ports.metrics import PAID_AFTER_SECONDS
@@ -49,12 +51,14 @@ class EventKey(NamedTuple):
 
 
 class Webhook(Struct, frozen=True):
-    """A webhook that was verified: whose it is, its bytes, and what they say."""
+    """A webhook that was verified: whose it is, its bytes, and what they say. `trace` is the step that takes it in,
+    where somebody follows that."""
 
     merchant_id: str
     connection_id: str
     raw: bytes
     event: EventRead
+    trace: str | None = None
 
     @property
     def key(self) -> EventKey:
@@ -117,7 +121,8 @@ class Intake:
         """
         if isinstance(error, QueueFull | DatabaseUnavailable | SerializationFailed):
             raise error
-        log.error("webhook could not be applied: event %s, %s", webhook.event.event_id, type(error).__name__)
+        ids = subjects_of(webhook)
+        log.error("webhook could not be applied: event %s, %s", ids["event_id"], type(error).__name__, extra=ids)
         await self._store_failed(webhook, type(error).__name__)
 
     async def _take_in(self, webhooks: Sequence[Webhook]) -> Sequence[None]:
@@ -162,7 +167,9 @@ async def _round(database: Database, webhooks: Sequence[Webhook], at: datetime, 
             await outbox.store(tx, [each for each in following if each.key in saved], at)
     else:
         saved = await save(database, applied.changes, at, rows, raws)
-    _observe(seen, [change for change in applied.changes if change.key in saved], at)
+    done = [change for change in applied.changes if change.key in saved]
+    _observe(seen, done, at)
+    tell(done)
     if len(saved) == len(applied.changes):
         return []
     return [each.webhook for each in seen if each.learnt and (key := _order_of(each)) in changed and key not in saved]
@@ -210,6 +217,15 @@ def about_of(webhook: Webhook, named: Mapping[EventKey, tuple[str, int]]) -> tup
     return named.get(webhook.key)
 
 
+def subjects_of(webhook: Webhook) -> dict[str, str]:
+    """The ids of what a webhook is about, under the names that log lines and spans have for them."""
+    event = webhook.event
+    ids = {"event_id": event.event_id, "payment_intent": event.intent}
+    if event.order_id is not None and is_id(event.order_id):  # somebody else's reference may be anything
+        ids["order_id"] = event.order_id
+    return {name: id for name, id in ids.items() if id is not None}
+
+
 def learnt_from(webhook: Webhook, about: tuple[str, int] | None) -> tuple[Learnt, ...]:
     """What a webhook tells about the order and attempt that it is about."""
     if about is None:
@@ -224,6 +240,7 @@ def learnt_from(webhook: Webhook, about: tuple[str, int] | None) -> tuple[Learnt
             source="webhook",
             reference=webhook.event.event_id,
             connection_id=webhook.connection_id,
+            trace=webhook.trace,
         )
         for fact in webhook.event.facts
     )
@@ -254,6 +271,7 @@ def _row(
         state=state,
         error=error or event.error,
         due_at=at + timedelta(seconds=FIRST_RETRY_S) if state in ("parked", "failed") else None,
+        trace=webhook.trace,
     )
 
 

@@ -20,14 +20,16 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.kernel.batching import QueueFull
+from tallystick.kernel.identifiers import is_id
 from tallystick.kernel.service import Answer, RawHeaders
 from tallystick.kernel.signatures import SignatureRefused, verify_standard, verify_stripe
 from tallystick.merchant.gateways.port import EventMalformed, EventRead
-from tallystick.merchant.intake.commands import Intake, Webhook
+from tallystick.merchant.intake.commands import Intake, Webhook, subjects_of
 from tallystick.merchant.intake.connections import SecretsUnusable, WebhookConnection, WebhookConnections
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import DatabaseUnavailable, SerializationFailed
 from tallystick.ports.metrics import WEBHOOK_SECONDS, WEBHOOKS
+from tallystick.ports.tracing import UNFOLLOWED, UNTRACED, Span, Tracer, read_bytes
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +67,9 @@ class WebhookEndpoint:
         connections: WebhookConnections,
         read_event: Mapping[str, ReadEvent],
         clock: Clock,
+        tracer: Tracer = UNTRACED,
     ) -> None:
+        self._tracer = tracer
         self._intake = intake
         self._connections = connections
         self._read_event = read_event
@@ -96,13 +100,15 @@ class WebhookEndpoint:
             return False
         try:
             event = self._event(connection, body, _verify(connection, headers, body, self._clock.now()))
-            webhook = Webhook(connection.merchant_id, connection.connection_id, body, event)
+            span = self._step(headers, event)
+            webhook = Webhook(connection.merchant_id, connection.connection_id, body, event, span.stored)
             taken = self._intake.begin(webhook)
         except Exception:  # whatever it is, it happens again there and is told there
             return False
 
         def committed(taken: "asyncio.Future[None]") -> None:
             error = taken.exception()
+            _close(span, error)
             if error is None:
                 self._count(STORED, since_s)
                 answer(STORED)
@@ -118,7 +124,7 @@ class WebhookEndpoint:
 
     def _end(self, webhook: Webhook, error: BaseException, answer: Callable[[Answer], None], since_s: float) -> None:
         async def end() -> None:
-            ended = await _answered(self._intake.take_in_failed(webhook, error))
+            ended = await _answered(self._intake.take_in_failed(webhook, error), webhook)
             self._count(ended, since_s)
             answer(ended)
 
@@ -135,7 +141,6 @@ class WebhookEndpoint:
             if connection is None:
                 return NO_SUCH_CONNECTION
             event = await self._verified(connection, scope["headers"], body)
-            webhook = Webhook(connection.merchant_id, connection.connection_id, body, event)
         except SignatureRefused as refused:
             return REFUSED[refused.reason]
         except EventMalformed:
@@ -147,7 +152,23 @@ class WebhookEndpoint:
         except SecretsUnusable as error:
             log.error("webhooks refused: no usable secret for connection %s", error)
             return COME_AGAIN
-        return await _answered(self._intake.take_in(webhook))
+        with self._step(scope["headers"], event) as span:
+            webhook = Webhook(connection.merchant_id, connection.connection_id, body, event, span.stored)
+            answer = await _answered(self._intake.take_in(webhook), webhook)
+            span.answered(answer.status)
+        return answer
+
+    def _step(self, headers: RawHeaders, event: EventRead) -> Span:
+        """Taking the webhook in, as a step of the trace that its sender names: of a verified one only, so strangers
+        give us nothing to follow."""
+        if not self._tracer.on:
+            return UNFOLLOWED
+        above = next((value for name, value in headers if name == b"traceparent"), b"")
+        span = self._tracer.span("process webhook", "consumer", read_bytes(above))
+        if span.stored is not None:
+            order_id = event.order_id if event.order_id is not None and is_id(event.order_id) else None
+            span.note(event_id=event.event_id, event_type=event.type, order_id=order_id, payment_intent=event.intent)
+        return span
 
     async def _verified(self, connection: WebhookConnection, headers: RawHeaders, body: bytes) -> EventRead:
         """What the body says, once its signature is right. Raises SignatureRefused, EventMalformed."""
@@ -177,7 +198,13 @@ class _Gone(Exception):
     """The sender hung up before its body was complete; nobody waits for an answer."""
 
 
-async def _answered(taking_in: Awaitable[None]) -> Answer:
+def _close(span: Span, error: BaseException | None) -> None:
+    if error is not None:
+        span.fail(type(error).__name__)
+    span.close()
+
+
+async def _answered(taking_in: Awaitable[None], webhook: Webhook) -> Answer:
     """The answer, once a webhook is stored or could not be. It always comes: whatever it was, the gateway sends it
     again.
     """
@@ -186,7 +213,7 @@ async def _answered(taking_in: Awaitable[None]) -> Answer:
     except (QueueFull, DatabaseUnavailable, SerializationFailed):
         return COME_AGAIN
     except Exception:  # the edge
-        log.exception("webhook not taken in")
+        log.exception("webhook not taken in", extra=subjects_of(webhook))
         return OUR_FAULT
     return STORED
 

@@ -55,6 +55,7 @@ class Held(Struct, frozen=True):
     tries: int
     gateway: str
     raw: bytes
+    trace: str | None = None
 
 
 class Settled(Struct, frozen=True):
@@ -116,7 +117,10 @@ class InboxWorker:
             )
         except SerializationFailed:  # another worker was after the same rows
             return []
-        taken = [Held(_key(row), row["generation"], row["tries"], row["gateway"], bytes(row["raw"])) for row in rows]
+        taken = [
+            Held(_key(row), row["generation"], row["tries"], row["gateway"], bytes(row["raw"]), row["trace"])
+            for row in rows
+        ]
         return sorted(taken, key=lambda held: held.key)
 
     async def _try_all(self, held: Sequence[Held], at: datetime) -> None:
@@ -130,7 +134,13 @@ class InboxWorker:
                 for each in held:
                     await self._try_all([each], at)
                 return
-            log.error("webhook could not be applied: event %s, %s", held[0].key.event_id, type(error).__name__)
+            event_id = held[0].key.event_id
+            log.error(
+                "webhook could not be applied: event %s, %s",
+                event_id,
+                type(error).__name__,
+                extra={"event_id": event_id},
+            )
             await self._settle(self._database, [Settled(held[0], "failed", type(error).__name__, "")], at)
 
     async def _try(self, held: Sequence[Held], at: datetime) -> None:
@@ -158,7 +168,7 @@ class InboxWorker:
             except EventMalformed as malformed:
                 unreadable.append(Settled(each, "failed", str(malformed), ""))
             else:
-                read.append((each, Webhook(each.key.merchant_id, each.key.connection_id, each.raw, event)))
+                read.append((each, Webhook(each.key.merchant_id, each.key.connection_id, each.raw, event, each.trace)))
         return read, unreadable
 
     async def _settle(self, tx: Transaction | Database, settled: Sequence[Settled], at: datetime) -> None:

@@ -39,7 +39,7 @@ UPDATE inbox i
  WHERE (i.merchant_id, i.connection_id, i.event_id, i.generation)
        = (seen.merchant_id, seen.connection_id, seen.event_id, seen.generation)
    AND i.state NOT IN ('applied', 'ignored')
-RETURNING i.merchant_id, i.connection_id, i.event_id, i.generation, i.tries, i.raw, c.gateway;
+RETURNING i.merchant_id, i.connection_id, i.event_id, i.generation, i.tries, i.raw, c.gateway, i.trace;
 
 -- settle_webhooks
 -- Write down what became of webhooks that were tried again; a holder whose lease was taken over writes nothing.

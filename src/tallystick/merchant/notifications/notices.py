@@ -26,10 +26,11 @@ LIVEMODE: Final = True  # the merchant service knows one mode
 
 
 class Notice(NamedTuple):
-    """An event of an order that somebody wants to hear of."""
+    """An event of an order that somebody wants to hear of. `trace` is the step that led to it."""
 
     key: OrderKey
     type: EventType
+    trace: str | None = None
 
 
 class _Data(Struct, frozen=True):
@@ -56,7 +57,7 @@ async def insert_notices(
 ) -> None:
     """Write messages and deliveries of `notices` into the caller's transaction."""
     messages, deliveries = [], []
-    for key, type in notices:
+    for key, type, trace in notices:
         owner, id = key.merchant_id, new_id(EVENT_PREFIX, at, entropy)
         body = msgspec.json.encode(Notification(id, type, at, _Data(orders[key])))
         messages.append((owner, id, API_VERSION, body))
@@ -64,11 +65,11 @@ async def insert_notices(
             if listener.wants(type):
                 state, reason = (DUE, None) if listener.enabled else (HELD, ENDPOINT_DISABLED)
                 delivery = new_id(DELIVERY_PREFIX, at, entropy)
-                deliveries.append((owner, delivery, id, API_VERSION, listener.endpoint_id, state, reason))
-    await tx.execute(SQL.insert_notifications, at, *columns(4, messages), *columns(7, deliveries))
+                deliveries.append((owner, delivery, id, API_VERSION, listener.endpoint_id, state, reason, trace))
+    await tx.execute(SQL.insert_notifications, at, *columns(4, messages), *columns(8, deliveries))
     # The keeper looks whether the endpoint is still disabled: we may have known it from before it was enabled.
     held = {
-        EndpointKey(owner, LIVEMODE, endpoint) for owner, _, _, _, endpoint, state, _ in deliveries if state == HELD
+        EndpointKey(owner, LIVEMODE, endpoint) for owner, _, _, _, endpoint, state, _, _ in deliveries if state == HELD
     }
     if held:
         await ask_keeper(tx, held, at=at)

@@ -12,10 +12,10 @@ WITH messages AS (
     INSERT INTO message (owner_id, id, api_version, body)
     SELECT m.* FROM unnest($2::text[], $3::text[], $4::text[], $5::bytea[]) AS m(owner_id, id, api_version, body)
 )
-INSERT INTO delivery (owner_id, id, livemode, message, api_version, endpoint, state, reason, due_at, created_at)
-SELECT d.owner_id, d.id, true, d.message, d.api_version, d.endpoint, d.state, d.reason, $1::timestamptz, $1::timestamptz
-  FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[])
-       AS d(owner_id, id, message, api_version, endpoint, state, reason);
+INSERT INTO delivery (owner_id, id, livemode, message, api_version, endpoint, state, reason, due_at, created_at, trace)
+SELECT d.owner_id, d.id, true, d.message, d.api_version, d.endpoint, d.state, d.reason, $1::timestamptz, $1::timestamptz, d.trace
+  FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[])
+       AS d(owner_id, id, message, api_version, endpoint, state, reason, trace);
 
 -- endpoints_to_call
 -- Where notifications go and with which secrets; deleted endpoints are not returned.

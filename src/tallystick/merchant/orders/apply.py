@@ -18,6 +18,7 @@ from tallystick.merchant.orders.learning import Change, Learnt, LoadedOrder, Ord
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.orders.rows import WebhookRow, attempt_rows, line_rows, order_row
 from tallystick.merchant.orders.state import Owed
+from tallystick.merchant.orders.telling import tell
 from tallystick.ports.database import Database, Record, Statements, Transaction
 
 SQL = Statements.beside(__file__)
@@ -43,6 +44,7 @@ async def apply_facts(tx: Transaction, learnt: Sequence[Learnt], at: datetime, o
     saved = await save(tx, applied.changes, at)
     assert len(saved) == len(applied.changes), "no order changes while we hold its lock"
     await outbox.store(tx, await outbox.following(tx, applied.changes), at)
+    tell(applied.changes)
     return applied
 
 

@@ -35,7 +35,8 @@ class Learnt(Struct, frozen=True):
     """One fact, whom it is about and who told it.
 
     `reference` is what the source calls it (an event id, a request id). `connection_id`, where given, must be the
-    order's: one gateway account may not speak about what was sold through another.
+    order's: one gateway account may not speak about what was sold through another. `trace` is the step in which it was
+    learnt, where somebody follows that.
     """
 
     merchant_id: str
@@ -45,6 +46,7 @@ class Learnt(Struct, frozen=True):
     source: Source
     reference: str | None = None
     connection_id: str | None = None
+    trace: str | None = None
 
 
 class Line(Struct, frozen=True):
@@ -70,6 +72,7 @@ class Change(Struct, frozen=True):
     standing: Standing
     lines: tuple[Line, ...]
     opened: Mapping[int, SessionOpened]  # by attempt number: what the facts do not keep, the way to the page
+    trace: str | None = None
 
 
 class LoadedOrder(Struct, frozen=True):
@@ -124,4 +127,5 @@ def decide(order: LoadedOrder, learnt: Sequence[Learnt]) -> Change | None:
         standing=standing(facts, order.owed),
         lines=tuple(lines),
         opened={each.attempt: each.fact for each in learnt if isinstance(each.fact, SessionOpened)},
+        trace=learnt[-1].trace,
     )

@@ -26,6 +26,7 @@ class Following(Struct, frozen=True):
     key: OrderKey
     consequences: Consequences
     events: tuple[EventType, ...] = ()
+    trace: str | None = None
 
 
 class Outbox:
@@ -39,7 +40,10 @@ class Outbox:
         """What follows from a batch of changes; empty for nearly every batch of a merchant whom nobody listens to."""
         events = {change.key: tuple(events_of(change)) for change in changes}
         wanted = await self._wanted(reader, {key: types for key, types in events.items() if types})
-        found = [Following(change.key, consequences_of(change), wanted.get(change.key, ())) for change in changes]
+        found = [
+            Following(change.key, consequences_of(change), wanted.get(change.key, ()), change.trace)
+            for change in changes
+        ]
         return [each for each in found if each.consequences is not NOTHING or each.events]
 
     async def store(self, tx: Transaction, following: Sequence[Following], at: datetime) -> None:
@@ -60,7 +64,7 @@ class Outbox:
             for concern in each.consequences.concerns
         ]
         await open_cases(tx, cases, at, self._entropy)
-        await self._notify(tx, [Notice(each.key, type) for each in following for type in each.events], at)
+        await self._notify(tx, [Notice(each.key, type, each.trace) for each in following for type in each.events], at)
 
     async def ended(self, tx: Transaction, keys: Sequence[OrderKey], type: EventType, at: datetime) -> None:
         """Notify of orders that were ended together by one statement, in its transaction."""

@@ -34,6 +34,7 @@ class WebhookRow(Struct, frozen=True):
     state: InboxState
     error: str | None
     due_at: datetime | None
+    trace: str | None = None
 
 
 class OrderRow(Struct, frozen=True):

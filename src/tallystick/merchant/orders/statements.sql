@@ -57,12 +57,12 @@ WITH saved AS (
            order_place int, number bigint, source text, attempt int, fact jsonb, state_before text, state_after text,
            reference text) ON u.order_place = s.place
 ), webhooks AS (
-    INSERT INTO inbox (merchant_id, connection_id, event_id, type, order_id, state, error, due_at, received_at, raw)
+    INSERT INTO inbox (merchant_id, connection_id, event_id, type, order_id, state, error, due_at, received_at, raw, trace)
     SELECT u.merchant_id, u.connection_id, u.event_id, u.type, u.order_id, u.state, u.error, u.due_at, $1::timestamptz,
-           ($6::bytea[])[u.place]
+           ($6::bytea[])[u.place], u.trace
       FROM json_to_recordset($5::json) AS u(
            place int, order_place int, merchant_id text, connection_id text, event_id text, type text, order_id text,
-           state text, error text, due_at timestamptz)
+           state text, error text, due_at timestamptz, trace text)
      WHERE u.order_place IS NULL OR u.order_place IN (SELECT s.place FROM saved s)
         ON CONFLICT (merchant_id, connection_id, event_id) DO NOTHING
 )

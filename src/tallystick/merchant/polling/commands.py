@@ -12,6 +12,7 @@ from tallystick.merchant.orders.learning import Learnt, OrderKey, Source
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Statements
+from tallystick.ports.tracing import current, read, within
 
 SQL = Statements.beside(__file__)
 
@@ -44,12 +45,14 @@ class Poller:
         attempt = rows[0]
         connection = await self._directory.connection(order.merchant_id, attempt["connection_id"])
         assert connection is not None, "connections are disabled, never deleted"
-        answer = await self._gateways[connection.gateway].look_up(connection, attempt["checkout_session"])
+        with within(current() or read(attempt["trace"])):  # the trace in which the attempt was opened
+            answer = await self._gateways[connection.gateway].look_up(connection, attempt["checkout_session"])
         if not isinstance(answer, Done):
             return False
         number = attempt["number"]
+        session, trace = attempt["checkout_session"], attempt["trace"]
         await self._told.submit(
-            [Learnt(*order, number, fact, source, attempt["checkout_session"]) for fact in answer.value.facts]
+            [Learnt(*order, number, fact, source, session, trace=trace) for fact in answer.value.facts]
         )
         return True
 
