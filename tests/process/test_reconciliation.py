@@ -127,17 +127,27 @@ class Found:
 
 
 @pytest.fixture
-async def halves(processes: Any, http: AiohttpClient, tmp_path: Path) -> AsyncIterator[Halves]:
+async def halves(processes: Any, http: AiohttpClient, tmp_path: Path, collector: Any) -> AsyncIterator[Halves]:
     port = processes.free_ports(1)[0]
-    arguments = ("demo", "--json", "--no-shoppers", "--plain-http", "--data-dir", str(tmp_path))
-    async with asyncio.timeout(TEST_BOUND_S), processes.running(*arguments, "--port-base", str(port)) as demo:
+    arguments = (
+        "demo",
+        "--json",
+        "--no-shoppers",
+        "--plain-http",
+        "--data-dir",
+        str(tmp_path),
+        "--port-base",
+        str(port),
+    )
+    traced = {f"TALLYSTICK_{service}_TRACES_URL": collector.url for service in ("GATEWAY", "MERCHANT")}
+    async with asyncio.timeout(TEST_BOUND_S), processes.running(*arguments, environment=traced) as demo:
         line = await demo.line()
         yield Halves(line, json.loads((tmp_path / "demo.json").read_text())["account_id"], http)
 
 
-async def test_a_day_matches_and_lost_news_is_merged(halves: Halves) -> None:
+async def test_a_day_matches_and_lost_news_is_merged(halves: Halves, collector: Any) -> None:
     """Paid, refunded and disputed as the merchant knows it: everything fits. What no webhook told is found by its line
-    and merged from the gateway's answer (RULES §11)."""
+    and merged from the gateway's answer (RULES §11). And one trace tells all that became of an order (RULES §13)."""
     day = await halves.move_to(12)
     for amount in (1200, 2500):
         await halves.paid(amount=amount)
@@ -172,6 +182,43 @@ async def test_a_day_matches_and_lost_news_is_merged(halves: Halves) -> None:
     assert (await halves.api.order(told_late))["amount_refunded"] == 900
     again = await halves.reconcile(day)
     assert again.run == found.run, "nothing is done twice"
+    told = lambda spans: {"settle", "reconcile"} <= {span["name"] for span in _of(told_late, spans)}  # noqa: E731
+    _the_whole_way(told_late, await asyncio.to_thread(collector.until, told))
+
+
+def _of(order_id: str, spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The spans of an order's trace."""
+    [trace_id] = {
+        span["traceId"]
+        for span in spans
+        if span["attributes"].get("tallystick.order_id") == order_id and span["name"] == "process webhook"
+    }
+    return [span for span in spans if span["traceId"] == trace_id]
+
+
+def _the_whole_way(order_id: str, spans: list[dict[str, Any]]) -> None:
+    """From checkout to the settled day, through both services and out to the shop."""
+    steps = {(span["service"].removeprefix("tallystick-"), span["name"]) for span in _of(order_id, spans)}
+    assert steps >= {
+        ("merchant", "POST /v1/orders"),
+        ("merchant", "POST gateway"),
+        ("gateway", "POST /v1/checkout/sessions"),
+        ("gateway", "show the page"),
+        ("gateway", "pay on the page"),
+        ("gateway", "acquirer charge"),
+        ("gateway", "send webhook"),
+        ("merchant", "process webhook"),
+        ("merchant", "send webhook"),
+        ("gateway", "settle"),
+        ("merchant", "reconcile"),
+    }
+    whole = {span["spanId"]: span for span in _of(order_id, spans)}
+    for name, of_the_day in (("settle", "close the day"), ("reconcile", "reconcile the day")):
+        step = next(span for span in whole.values() if span["name"] == name)
+        [link] = step["links"]
+        [day] = [span for span in spans if span["spanId"] == link["spanId"]]
+        assert (day["name"], day["traceId"]) == (of_the_day, link["traceId"])
+        assert day["spanId"] not in whole, "a day is no step of one order"
 
 
 async def test_planted_errors_are_found_under_their_codes(halves: Halves) -> None:

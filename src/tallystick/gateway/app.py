@@ -253,7 +253,8 @@ def _simulated_bank(settings: Settings, ports: Ports) -> SimulatedAcquirer:
 def _settlement(ports: Ports, faults: Faults, woken: Callable[[], None]) -> Settlement:
     database, clock, entropy = ports.database, ports.clock, ports.entropy
     arrivals = Arrivals(database, faults, clock, entropy, woken)
-    return Settlement(Closing(database, clock, entropy), arrivals, faults, database, clock, woken)
+    closing, tracer = Closing(database, clock, entropy), ports.traces.tracer
+    return Settlement(closing, arrivals, faults, database, clock, woken, tracer)
 
 
 def _rates(settings: Settings) -> Rates:

@@ -366,7 +366,7 @@ def _reconciling(ports: Ports, directory: Directory, outbox: Outbox) -> tuple[Re
     reports = StripeReports(ports.http, ports.secrets, clock, entropy)
     taker = Taker(database, reports, Salvager(database, reports, clock, outbox), clock, entropy)
     resolver = Resolver(database, reports, clock, entropy, outbox)
-    reconciler = Reconciler(database, directory, taker, resolver, clock, entropy, ports.alerts)
+    reconciler = Reconciler(database, directory, taker, resolver, clock, entropy, ports.alerts, ports.traces.tracer)
     return reconciler, Proposals(database, directory, reports, clock, entropy, outbox)
 
 

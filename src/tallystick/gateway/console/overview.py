@@ -13,7 +13,8 @@ from tallystick.gateway.console.desk import Desk
 from tallystick.gateway.monitoring.figures import FIGURES
 from tallystick.kernel.console.access import ROOT
 from tallystick.kernel.console.console import BrowserRequest, Html
-from tallystick.kernel.monitoring.figures import WINDOWS, Value, read
+from tallystick.kernel.monitoring.conditions import Value
+from tallystick.kernel.monitoring.figures import WINDOWS, read
 from tallystick.ports.metrics import DELIVERY_SECONDS, INVARIANTS_VIOLATED, REQUESTS
 
 OVERVIEW: Final = f"{ROOT}/overview"

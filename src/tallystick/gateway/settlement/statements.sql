@@ -148,6 +148,16 @@ SELECT l.number, m.card_reference
    AND l.kind IN ('charge', 'capture') AND m.card_reference = ANY ($5::text[])
  ORDER BY l.number;
 
+-- traces_of_lines
+-- The first lines of a day whose payments somebody follows.
+SELECT l.payment_intent, l.charge, i.trace
+  FROM settlement_line l
+  JOIN payment_intent i ON (i.account_id, i.livemode, i.id) = (l.account_id, l.livemode, l.payment_intent)
+ WHERE l.account_id = $1::text AND l.livemode = $2::boolean AND l.currency = $3::text AND l.day = $4::date
+   AND i.trace IS NOT NULL
+ ORDER BY l.number
+ LIMIT $5::int;
+
 -- charge_lines
 -- The first charges among a day's lines.
 SELECT l.number

@@ -9,10 +9,12 @@ from typing import Final
 from tallystick.gateway.faults.faults import SETTLEMENT, Faults
 from tallystick.gateway.ledger.commands import Purse
 from tallystick.gateway.settlement.closing import SQL, Closed, Closing
+from tallystick.gateway.settlement.following import follow
 from tallystick.gateway.settlement.payouts import Arrivals
 from tallystick.gateway.settlement.report import Report
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable, Record
+from tallystick.ports.tracing import UNTRACED, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,9 @@ class Settlement:
         database: Database,
         clock: Clock,
         woken: Callable[[], None],
+        tracer: Tracer = UNTRACED,
     ) -> None:
+        self._tracer = tracer
         self._closing = closing
         self._arrivals = arrivals
         self._faults = faults
@@ -105,6 +109,8 @@ class Settlement:
         closed = await self._closing.close(purse, by_hand=by_hand, until=until, struck=struck)
         if closed is not None and closed.due:
             self._woken()
+        if closed is not None and closed.report is not None:
+            await follow(self._tracer, self._database, purse, closed.report)
         return closed
 
     async def _struck(self, purse: Purse) -> Sequence[str]:

@@ -20,7 +20,7 @@ from tallystick.merchant.orders.state import Attention, Fulfilment, OrderState
 InboxState = Literal["applied", "parked", "failed", "ignored"]
 
 
-class WebhookRow(Struct, frozen=True):
+class WebhookRow(Struct, frozen=True, omit_defaults=True):
     """A webhook as `save_changes` stores it in the inbox. Its bytes stand at `place` of their own parameter, counted
     from 1; `order_place` is the place of the change that it depends on, None where it changes nothing."""
 

@@ -28,6 +28,7 @@ from tallystick.merchant.reconciliation.comparing import (
     explain_page,
 )
 from tallystick.merchant.reconciliation.findings import Day
+from tallystick.merchant.reconciliation.following import follow
 from tallystick.merchant.reconciliation.holding import LEASE_S, Claim, holding
 from tallystick.merchant.reconciliation.limits import Automatic, why_stop
 from tallystick.merchant.reconciliation.resolving import Resolver
@@ -36,6 +37,7 @@ from tallystick.ports.alerts import Alerts
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed
 from tallystick.ports.entropy import Entropy
+from tallystick.ports.tracing import UNTRACED, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,9 @@ class Reconciler:
         clock: Clock,
         entropy: Entropy,
         alerts: Alerts,
+        tracer: Tracer = UNTRACED,
     ) -> None:
+        self._tracer = tracer
         self._database = database
         self._directory = directory
         self._taker = taker
@@ -255,6 +259,7 @@ class Reconciler:
                 await tx.execute(SQL.delete_lines, *run.key)
             if not await tx.execute(SQL.finish_run, *run.key, run.generation, state, summary, self._clock.now()):
                 raise LeaseLost
+        await follow(self._tracer, self._database, run)
 
 
 def summary_of(codes: list[Record] | Any, found: list[Record] | Any) -> dict[str, Any]:

@@ -235,6 +235,15 @@ UPDATE settlement_line l
                       AND p.category = l.category AND p.source IN (l.order_reference, l.payout)
                       AND p.gross_minor = -l.gross_minor AND p.currency = l.currency);
 
+-- traces_of_run
+-- The first lines of a run whose orders somebody follows.
+SELECT l.code, a.order_id, a.number, a.payment_intent, a.trace
+  FROM settlement_line l
+  JOIN attempt a ON (a.merchant_id, a.connection_id, a.payment_intent) = (l.merchant_id, $3::text, l.payment)
+ WHERE l.merchant_id = $1::text AND l.reconciliation_id = $2::text AND a.trace IS NOT NULL
+ ORDER BY l.line_id
+ LIMIT $4::int;
+
 -- count_codes
 -- How many lines ended in each code, and their money.
 SELECT l.code, l.currency, count(*) AS lines, sum(l.gross_minor)::bigint AS gross_minor, sum(l.fee_minor)::bigint AS fee_minor,
