@@ -25,6 +25,7 @@ from tallystick.ports.key_encryption import LocalKeyEncryption
 
 APPROVED, DECLINED, INSUFFICIENT, CHALLENGED, CHALLENGED_DECLINED, TIMEOUT = "0", "5", "6", "7", "8", "9"
 CODE = "739"
+EMAIL = "zenobia.quillfeather@example.org"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 KILLS = 4
 
@@ -75,7 +76,8 @@ class World:
         api = MerchantApi(self.answers, self.urls["merchant"], self.keys["merchant"])
         while True:
             with contextlib.suppress(ServiceApiError):
-                placed = await api.place({"amount": 2500, "currency": "EUR"}, key)
+                named = {"email": EMAIL, "name": "Zenobia Quillfeather"}
+                placed = await api.place({"amount": 2500, "currency": "EUR", "customer": named}, key)
                 if placed["redirect_url"] is not None:
                     return placed
             await asyncio.sleep(0.3)
@@ -122,7 +124,7 @@ def _typed(form: Form, number: str, code: str) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def world(processes: Any, http: AiohttpClient, data_dir: Path) -> AsyncIterator[World]:
+async def world(processes: Any, http: AiohttpClient, data_dir: Path, traces_url: str) -> AsyncIterator[World]:
     canaries = Canaries(random.Random())
     ports = processes.free_ports(2)
     key_file = data_dir / "vault.keys"
@@ -137,7 +139,13 @@ async def world(processes: Any, http: AiohttpClient, data_dir: Path) -> AsyncIte
         "TALLYSTICK_GATEWAY_LOG_LEVEL": "debug",
         "TALLYSTICK_MERCHANT_LOG_LEVEL": "debug",
         "TALLYSTICK_MERCHANT_PORT": str(ports[1]),
+        "TALLYSTICK_GATEWAY_TRACES_URL": traces_url,
+        "TALLYSTICK_MERCHANT_TRACES_URL": traces_url,
+        "TALLYSTICK_MERCHANT_PII_KEY_FILE": str(data_dir / "pii.keys"),
+        "TALLYSTICK_MERCHANT_PII_INDEX_KEY_FILE": str(data_dir / "pii.index"),
     }
+    files = ("--key-file", str(data_dir / "pii.keys"), "--index-key-file", str(data_dir / "pii.index"))
+    await processes.command("merchant", "customers", "keys", *files)
     async with processes.running("serve", "--data-dir", str(data_dir), environment=settings) as served:
         made = World(served, Answers(http), canaries, data_dir)
         made.urls = {"gateway": f"http://127.0.0.1:{ports[0]}", "merchant": f"http://127.0.0.1:{ports[1]}"}
@@ -321,9 +329,9 @@ def files_with(searcher: Any, folder: Path) -> dict[str, set[str]]:
 
 @pytest.mark.proof
 async def test_no_card_number_is_anywhere_but_sealed_in_the_vault(
-    processes: Any, http: AiohttpClient, tmp_path: Path, searcher_of: Any
+    processes: Any, http: AiohttpClient, tmp_path: Path, searcher_of: Any, collector: Any
 ) -> None:
-    async with world(processes, http, tmp_path) as made:
+    async with world(processes, http, tmp_path, collector.url) as made:
         await ordinary_traffic(made)
         await malformed_forms(made)
         await wrong_calls(made)
@@ -341,6 +349,13 @@ async def test_no_card_number_is_anywhere_but_sealed_in_the_vault(
         for dsn in dsns.values():
             found |= searcher.in_database(dsn)
         found["log"] = searcher.within(bytes(made.log))
+        assert {"acquirer charge", "pay on the page", "process webhook"} <= {span["name"] for span in collector.spans}
+        traces = b"\n".join(collector.bodies)
+        found["traces"] = searcher.within(traces)
+        for told in (traces, bytes(made.log)):
+            assert not [word for word in (EMAIL, "Zenobia", "Quillfeather", "A. Shopper") if word.encode() in told]
+        said = {str(value) for span in collector.spans for value in (span["name"], *span["attributes"].values())}
+        assert CODE not in said
         found |= {answer.decode(errors="replace"): searcher.within(answer) for answer in made.answers.kept}
 
         # Of the range itself, two digits more than may be shown, nothing stands in any file either.
@@ -349,6 +364,7 @@ async def test_no_card_number_is_anywhere_but_sealed_in_the_vault(
         of_range = searcher_of([made.canaries.range])
         found |= files_with(of_range, tmp_path)
         found["log"] |= of_range.exactly(bytes(made.log))
+        found["traces"] |= of_range.exactly(traces)
         found |= {f"range: {answer.decode(errors='replace')}": of_range.exactly(answer) for answer in made.answers.kept}
         leaks = [f"{place[-400:]}: {sorted(hits)}" for place, hits in found.items() if hits]
         assert not leaks, "\n\n".join(leaks)
