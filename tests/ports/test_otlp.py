@@ -116,6 +116,9 @@ async def test_what_leaves_is_otlp(http: AiohttpClient, collector: Any) -> None:
     exported = counted("exported")
     worker = asyncio.create_task(exporter.run())
     await asyncio.to_thread(collector.until, lambda spans: len(spans) == 2)
+    async with asyncio.timeout(10):
+        while counted("exported") < exported + 2:  # noqa: ASYNC110 - once the answer has come, a moment later
+            await asyncio.sleep(0.01)
     await stopped(worker)
     [told] = msgspec.json.decode(collector.bodies[0], type=Request).resource_spans
     assert json.loads(collector.bodies[0])["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["kind"] == 3

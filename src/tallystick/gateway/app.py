@@ -153,17 +153,10 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     guard, rates = _card_testing(settings, ports), _rates(settings)
     payments = Payments(carrying, inquiries, acquirer, database, clock, entropy, guard)
     refunds = Refunds(carrying, inquiries, database, clock, entropy)
-    checkout = Checkout(
-        carrying,
-        acquirer,
-        database,
-        clock,
-        entropy,
-        pages_url=pages_url,
-        ttl_min_s=settings.session_ttl_min_s,
-        typed=TypedCards(acquirer, vault, entropy, retention_s=settings.card_retention_s),
-        guard=guard,
-    )
+    typed = TypedCards(acquirer, vault, entropy, retention_s=settings.card_retention_s)
+    ttl_min_s = settings.session_ttl_min_s
+    asked = (carrying, acquirer, database, clock, entropy)
+    checkout = Checkout(*asked, pages_url=pages_url, ttl_min_s=ttl_min_s, typed=typed, guard=guard)
     loopback = settings.webhooks_to_loopback
     endpoints = Endpoints(database, idempotency, clock, entropy, names=ports.names, loopback=loopback)
 

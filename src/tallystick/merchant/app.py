@@ -193,6 +193,7 @@ class Behind(Struct, frozen=True):
 
     checkout: Checkout
     customers: Customers
+    access: Access
     canceling: Canceling
     refunds: Refunds
     returning: ReturnPage
@@ -273,8 +274,9 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     canceling = Canceling(database, clock, keyed, outbox)
     logins, trail = Logins(database, clock, entropy), Trail(database, clock, entropy)
     proxies, rates = Proxies(settings.trusted_proxies), _rates(settings)
-    shown = (checkout, customers, canceling, refunds, returning, directory, proposals, letters, redrives)
-    behind = Behind(*shown, logins, trail, proxies, rates, database, clock, entropy)
+    asked = (checkout, customers, customers.access, canceling, refunds, returning, directory)
+    hanging = (proposals, letters, redrives)
+    behind = Behind(*asked, *hanging, logins, trail, proxies, rates, database, clock, entropy)
     api = noting_outcomes(followed(web(_api, settings.origin, behind), tracer), trail, below=CONSOLE_ROOT)
     sandbox = SandboxTime(database, clock, SQL.pending) if isinstance(clock, SandboxClock) else None
     operated = Operated(
@@ -310,9 +312,7 @@ def _api(origin: str, behind: Behind) -> Asgi:
     console = Console(CONSOLE, behind.logins, behind.trail, console_views(), behind.entropy, behind.proxies, https)
     acting = Acting(behind.checkout, behind.canceling, behind.refunds, behind.directory)
     hanging = (behind.proposals, behind.letters, behind.redrives)
-    pages = open_pages(
-        console, acting, behind.customers.access, *hanging, behind.database, behind.clock, behind.entropy
-    )
+    pages = open_pages(console, acting, behind.access, *hanging, behind.database, behind.clock, behind.entropy)
     api = Litestar(
         route_handlers=[
             Router(

@@ -200,6 +200,6 @@ def test_no_label_is_for_what_there_are_many_of() -> None:
     labels = {label for each in counted_here for label in each._labelnames}
     labels |= {label for figure in (*OF_GATEWAY, *OF_MERCHANT) for label in figure.labels}
     assert labels == {
-        *("area", "status", "result", "outcome", "fault", "level", "reason", "rule"),
+        *("area", "status", "result", "outcome", "fault", "level", "reason", "rule", "alert", "severity"),
         *("attempted", "code", "currency", "kind", "state", "work"),
     }
