@@ -144,6 +144,14 @@ async def test_an_order_that_went_through_everything(processes: Any, http: Aioht
         for hidden in (EMAIL, "Kovacs", VISA, DECLINED, "sk_test_", "whsec_", "_secret_"):
             assert hidden not in text + json.dumps(told)
 
+        async with processes.running("status", "--json", *data_dir) as status:
+            said, _ = await status.rest()
+        assert status.process.returncode == 1, "the disputed payment is a case, which waits for a person"
+        standing = json.loads(said)
+        assert standing["services"].keys() == {"gateway", "merchant"}
+        asks = {line["name"] for each in standing["services"].values() for line in each["lines"] if line["alert"]}
+        assert asks == {"cases"}
+
         alone = {
             "TALLYSTICK_GATEWAY_URL": line["gateway"]["url"],
             "TALLYSTICK_GATEWAY_OPERATOR_KEY": line["gateway"]["operator_key"],

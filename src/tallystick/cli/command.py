@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tallystick import __version__
-from tallystick.cli import database, demo, explain, gateway, merchant, order, serve, simulate
+from tallystick.cli import completion, database, demo, explain, gateway, merchant, order, serve, simulate, status
 from tallystick.cli.doctor import command as doctor
 from tallystick.cli.failures import STOPPED
 from tallystick.cli.failures import explain as explained
@@ -25,6 +25,8 @@ app.add_typer(order.app, name="order")
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("explain")(explain.explain)
+app.command("status")(status.status)
+app.command("completion")(completion.completion)
 app.command("doctor")(doctor.doctor)
 app.command("simulate")(simulate.simulate)
 
@@ -46,6 +48,7 @@ def _root(
 
 def run(arguments: list[str]) -> int:
     """Carry out a command line and give its exit code; an expected failure is told in a sentence on stderr."""
+    completion.answering_a_shell()
     try:
         result = app(arguments, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

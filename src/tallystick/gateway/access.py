@@ -11,6 +11,7 @@ from tallystick.kernel.operators.roles import EVERYBODY, Access, Role, readers, 
 
 OPERATORS: Final[Access] = {
     "GET /operator/v1": EVERYBODY,
+    "GET /operator/v1/status": EVERYBODY,
     "GET /operator/v1/audit": readers(),
     "GET /operator/v1/timelines/{id}": readers(Role.SUPPORT, Role.FINANCE),
     "GET /operator/v1/dead-letters": readers(Role.SUPPORT),

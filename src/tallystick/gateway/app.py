@@ -97,6 +97,7 @@ from tallystick.kernel.idempotency.worker import KeyReaper
 from tallystick.kernel.invariants.worker import Invariants
 from tallystick.kernel.logins.sessions import Logins
 from tallystick.kernel.monitoring.counting import counted
+from tallystick.kernel.monitoring.operating import status_routes
 from tallystick.kernel.monitoring.watching import watched
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
@@ -289,6 +290,7 @@ def _operators(_origin: str, behind: Behind) -> Asgi:
         *unknown_outcome_routes(behind.resolving),
         *timeline_routes(Timelines(database, clock)),
         *people_routes(behind.access),
+        *status_routes("gateway", database, FIGURES, clock),
         *audit_routes(behind.trail),
         *(route for time in sandbox for route in clock_routes(time)),
     ]

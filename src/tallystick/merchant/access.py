@@ -18,6 +18,7 @@ _FEES: Final = "/operator/v1/connections/{connection}/fees"
 
 OPERATORS: Final[Access] = {
     "GET /operator/v1": EVERYBODY,
+    "GET /operator/v1/status": EVERYBODY,
     "GET /operator/v1/audit": readers(),
     "GET /operator/v1/timelines/{id}": readers(Role.SUPPORT, Role.FINANCE),
     f"GET {_CASE}": readers(Role.FINANCE, Role.SUPPORT),

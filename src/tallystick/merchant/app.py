@@ -28,6 +28,7 @@ from tallystick.kernel.invariants.worker import Invariants
 from tallystick.kernel.logins.sessions import Logins
 from tallystick.kernel.monitoring.counting import counted
 from tallystick.kernel.monitoring.following import followed
+from tallystick.kernel.monitoring.operating import status_routes
 from tallystick.kernel.monitoring.traces import NO_TRACES, Traces, open_traces
 from tallystick.kernel.monitoring.watching import watched
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
@@ -349,6 +350,7 @@ def _operators(_origin: str, operated: Operated) -> Asgi:
         *inbox_routes(database, operated.inbox, clock),
         *letter_routes(operated.letters, operated.redrives, Standings(database, clock)),
         *timeline_routes(Timelines(database, clock)),
+        *status_routes("merchant", database, FIGURES, clock),
         *audit_routes(Trail(database, clock, entropy)),
         *(route for time in sandbox for route in clock_routes(time)),
     ]

@@ -114,6 +114,18 @@ async def test_a_refund_and_a_case_are_told(stage: Stage) -> None:
     assert timeline.entries[-1].words == "A case was opened: refund returned"
 
 
+async def test_money_that_came_late_is_told_with_what_is_to_be_decided(stage: Stage) -> None:
+    _, order = await stage.place()
+    await stage.close(order)
+    await stage.pay(order)
+    timeline = await explained(stage, order["id"])
+    assert timeline.state == "PAID, goods held"
+    assert [entry.now for entry in timeline.entries if entry.now] == ["PENDING", "EXPIRED", "PAID"]
+    told = kinds(timeline)
+    assert told.index("fact.closed") < told.index("fact.succeeded") < told.index("errand.decide")
+    assert [each.words for each in timeline.due if each.kind == "due.errand"] == ["Late money is decided about, try 1"]
+
+
 async def test_an_order_of_ten_thousand_changes_is_told_page_by_page(stage: Stage) -> None:
     _, order = await stage.place()
     await execute(

@@ -1,0 +1,70 @@
+"""What holds for every command, also for those to come: data for scripts, help for people, completion for shells."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from tallystick.cli.command import app, run
+
+WITHOUT_JSON = {
+    "serve": "runs until it is stopped",
+    "gateway serve": "runs until it is stopped",
+    "gateway work": "runs until it is stopped",
+    "merchant serve": "runs until it is stopped",
+    "merchant work": "runs until it is stopped",
+    "completion": "prints a script for the shell, and no data",
+}
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield " ".join(path), command
+    else:
+        for name, each in below.items():
+            yield from commands(each, (*path, name))
+
+
+ALL = dict(commands(get_command(app)))
+
+
+def has_json(command: Any) -> bool:
+    return any("--json" in parameter.opts for parameter in command.params)
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(ALL) > 70
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_a_command_prints_json_and_says_what_it_is_for(name: str) -> None:
+    """`--json` everywhere, except where there is no data; the list holds only what is true."""
+    assert has_json(ALL[name]) != (name in WITHOUT_JSON), name
+    assert ALL[name].help, f"{name} has no help"
+    assert all(parameter.help or parameter.name in {"ctx"} for parameter in ALL[name].params), name
+
+
+def test_every_exception_is_a_command() -> None:
+    assert WITHOUT_JSON.keys() <= ALL.keys()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_taught(shell: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["completion", shell]) == 0
+    script = capfd.readouterr().out
+    assert "_TALLYSTICK_COMPLETE=complete_" in script
+    assert "tallystick" in script
+
+
+def test_a_shell_that_asks_is_answered() -> None:
+    asked = {"_TALLYSTICK_COMPLETE": "complete_bash", "COMP_WORDS": "tallystick gateway dead", "COMP_CWORD": "2"}
+    program = "import sys; sys.argv[0] = 'tallystick'; from tallystick.cli import main; main()"
+    answer = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | asked, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert answer.stdout.split() == ["dead-letters"], answer.stderr
