@@ -1,8 +1,8 @@
 """How a service is, in some lines: its figures in words, and which of them need a person (RULES §13).
 
-The same figures as on `/metrics`, with the thresholds of the alerts' table; docs/alerts.md says of each alert what to do.
-This is one moment: what an alert waits for before it fires is not waited for here. What must be looked at for longer
-(rates, budgets) is told where the service judges its own alerts, as that found it.
+The same figures as on `/metrics`, with the thresholds of the alerts' table; docs/alerts.md says of each alert what to
+do. This is one moment: what an alert waits for before it fires is not waited for here. What must be looked at for
+longer (rates, budgets) is told where the service judges its own alerts, as that found it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
