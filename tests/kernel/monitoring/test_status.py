@@ -12,7 +12,7 @@ import pytest
 
 from tallystick.cli.command import run
 from tallystick.gateway.monitoring.figures import FIGURES as OF_GATEWAY
-from tallystick.kernel.monitoring.figures import Value
+from tallystick.kernel.monitoring.conditions import Value
 from tallystick.kernel.monitoring.status import LINES, Status, judged, status_of
 from tallystick.merchant.monitoring.figures import FIGURES as OF_MERCHANT
 from tallystick.ports.clock import SystemClock

@@ -11,9 +11,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from tallystick.kernel.monitoring.conditions import Above
+from tallystick.kernel.monitoring.conditions import Above, Value
 from tallystick.kernel.monitoring.counts import SQL as COUNTS
-from tallystick.kernel.monitoring.figures import Figure, Value, read
+from tallystick.kernel.monitoring.figures import Figure, read
 from tallystick.kernel.monitoring.rules import RULES
 from tallystick.kernel.timeline.entries import duration
 from tallystick.ports.clock import Clock
