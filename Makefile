@@ -15,7 +15,7 @@ PARALLEL := --numprocesses logical --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --require-hashes -r
 
-.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos bench browser audit sbom lock monitoring upgrade-dump clean
+.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos alerts bench browser audit sbom lock monitoring upgrade-dump clean
 
 help:
 	@echo "make demo    take payments: PostgreSQL, gateway, merchant, a shop and a dozen shoppers (ARGS='--help' tells more)"
@@ -26,6 +26,7 @@ help:
 	@echo "make simulate 200 long seeds under virtual time: three days, 20 merchants, 500 orders each"
 	@echo "make mutants plant some forty bugs, one at a time: the simulation or a test must notice each"
 	@echo "make chaos   five minutes of kill -9 and a bad network, then the audit"
+	@echo "make alerts  five faults in the sandbox: Prometheus and the services tell each, alone, within a minute"
 	@echo "make bench   measure, beside the same job written in other ways"
 	@echo "make audit   look for known weaknesses in what a running Tallystick is made of"
 	@echo "make sbom    write build/sbom.json: what a Tallystick is made of (CycloneDX)"
@@ -67,6 +68,9 @@ mutants: .venv/.dev
 
 chaos: .venv/.dev
 	TALLYSTICK_CHAOS_S=$${TALLYSTICK_CHAOS_S:-300} $(BIN)/python -m pytest -s -m proof tests/process/test_chaos.py $(ARGS)
+
+alerts: .venv/.dev
+	TALLYSTICK_ALERTS=all $(BIN)/python -m pytest -s -m proof tests/process/test_alerting.py $(ARGS)
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -67,10 +67,12 @@ async def test_once_for_each_endpoint_and_reason(bench: Any, receiver: Any, capl
 async def test_a_deleted_endpoint_is_no_news(bench: Any) -> None:
     bench.endpoint("we_1", "http://127.0.0.1:1/")
     await bench.happen(2)
+    before = _counted("endpoint")
     bench.sql("UPDATE webhook_endpoint SET deleted_at = $1", bench.clock.now())
     async with bench.running():
         await bench.until_states(*[("dead", 0, "endpoint_deleted")] * 2)
     assert bench.sql("SELECT count(*) FROM dead_letter_alert") == [(0,)]
+    assert _counted("endpoint") == before, "what is not told is not counted, and no rule looks at it"
 
 
 async def test_faults_of_ours_are_kept_apart(bench: Any) -> None:

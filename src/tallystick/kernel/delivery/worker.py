@@ -32,7 +32,7 @@ from tallystick.kernel.delivery.protocol import (
     tried,
     without_sending,
 )
-from tallystick.kernel.delivery.states import BROKEN, DEAD, DUE, HELD, OUR_FAULTS
+from tallystick.kernel.delivery.states import BROKEN, DEAD, DUE, ENDPOINT_DELETED, HELD, OUR_FAULTS
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable, SerializationFailed, Transaction
 from tallystick.ports.entropy import Entropy
@@ -374,7 +374,7 @@ def _count(written: Sequence[Result]) -> None:
     for state, tries in Counter(result.verdict.state for result in written).items():
         DELIVERIES.labels("failed" if state == DUE else state).inc(tries)
     for result in written:
-        if result.verdict.state == DEAD:
+        if result.verdict.state == DEAD and result.verdict.reason != ENDPOINT_DELETED:  # that is no news
             DEAD_LETTERS.labels("ours" if result.verdict.reason in OUR_FAULTS else "endpoint").inc()
 
 
