@@ -5,6 +5,7 @@
 
 from pathlib import Path
 
+from tallystick.kernel.monitoring.grafana import DASHBOARDS, dashboard_file
 from tallystick.kernel.monitoring.prometheus import rules_file
 from tallystick.kernel.monitoring.rules import RULES
 
@@ -13,7 +14,8 @@ FOLDER = Path(__file__).parent.parent / "monitoring"
 
 def files() -> dict[str, str]:
     """Every file, by its place in the folder."""
-    return {"prometheus/rules.yml": rules_file(RULES)}
+    dashboards = {f"grafana/dashboards/{each.uid}.json": dashboard_file(each) for each in DASHBOARDS}
+    return {"prometheus/rules.yml": rules_file(RULES)} | dashboards
 
 
 if __name__ == "__main__":

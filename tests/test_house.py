@@ -52,6 +52,7 @@ PURE = {
     "tallystick.kernel.money",
     "tallystick.kernel.monitoring.alerts",
     "tallystick.kernel.monitoring.conditions",
+    "tallystick.kernel.monitoring.grafana",
     "tallystick.kernel.monitoring.prometheus",
     "tallystick.kernel.monitoring.rules",
     "tallystick.kernel.operators.roles",
