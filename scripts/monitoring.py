@@ -1,13 +1,15 @@
 """Writes the files in monitoring/ that are made from tables: the rules of Prometheus and Grafana's dashboards.
 
-.venv/bin/python scripts/monitoring.py
+.venv/bin/python scripts/monitoring.py                    # or `make monitoring`
+.venv/bin/python scripts/monitoring.py --shortened 30     # prints rules for trials, in a thirtieth of the time
 """
 
+import sys
 from pathlib import Path
 
 from tallystick.kernel.monitoring.grafana import DASHBOARDS, dashboard_file
 from tallystick.kernel.monitoring.prometheus import rules_file
-from tallystick.kernel.monitoring.rules import RULES
+from tallystick.kernel.monitoring.rules import RULES, shortened
 
 FOLDER = Path(__file__).parent.parent / "monitoring"
 
@@ -19,5 +21,8 @@ def files() -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--shortened"]:
+        print(rules_file(shortened(RULES, int(sys.argv[2]))), end="")
+        sys.exit()
     for place, text in files().items():
         (FOLDER / place).write_text(text, encoding="utf-8")

@@ -61,3 +61,9 @@ def test_every_alert_says_what_to_do() -> None:
     for name, rule in ALERTS.items():
         assert rule["annotations"]["runbook"] == f"docs/alerts.md#{name.lower()}"
         assert rule["labels"]["severity"] in ("page", "ticket")
+        section = page.split(f"\n### {name}\n")[1].split("\n### ")[0]
+        waits = (("true for", rule.get("for")), ("over after", rule.get("keep_firing_for")))
+        said = ", ".join([rule["labels"]["severity"], *(f"{words} {length}" for words, length in waits if length)])
+        assert f"\n*{said}*\n" in section
+        for part in ("- **Means**", "- **Look at**", "- **Do**"):
+            assert section.count(part) == 1, (name, part)

@@ -1,14 +1,18 @@
 """RULES §3 and §5 on a real PostgreSQL: every command of a payment, one at a time."""
 
+import contextlib
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
 from tallystick.gateway.acquirers.port import Authentication
+from tallystick.gateway.monitoring.figures import SQL as MONITORING
 from tallystick.gateway.payments.parameters import CancelIntent, ConfirmIntent, CreateIntent
 from tallystick.gateway.stripe_wire import errors
 from tallystick.kernel.outcomes import NotSent, Refused, Unknown
+from tallystick.ports.metrics import samples
 
 Core = Any
 
@@ -331,3 +335,31 @@ async def test_a_return_url_must_be_registered_where_any_is(core: Core) -> None:
     (refused,) = await core.payments.create([(core.call(origins=["https://shop.example"]), sent)])
     assert isinstance(refused, errors.InvalidRequest)
     assert refused.param == "return_url"
+
+
+async def test_a_charge_is_counted_by_what_the_acquirer_answered(core: Core) -> None:
+    """attempt_authorization = approved / those that reached it (RULES §13): what was not sent is none of them."""
+
+    def counted() -> dict[str, float]:
+        return {each.labels["outcome"]: each.value for each in samples(["charges_total"])}
+
+    before = counted()
+    for card in ("pm_card_visa", "pm_card_visa", DECLINED):
+        with contextlib.suppress(errors.CardDeclined):
+            await core.create(payment_method=card, confirm=True)
+    core.bank.answers.append(Unknown("timeout"))
+    await core.create(payment_method="pm_card_visa", confirm=True)
+    core.bank.answers.append(NotSent("refused"))
+    with pytest.raises(errors.Unavailable):
+        await core.create(payment_method="pm_card_visa", confirm=True)
+    after = counted()
+    assert {outcome: after[outcome] - before[outcome] for outcome in after} == {
+        "approved": 2,
+        "declined": 1,
+        "unknown": 1,
+        "not_sent": 1,
+    }
+    at = core.clock.now() + timedelta(seconds=1)
+    rows = await core.database.rows(MONITORING.charges_made, at - timedelta(minutes=5), at)
+    assert {(row["state"], row["value"]) for row in rows} >= {("approved", 2), ("declined", 1), ("unknown", 1)}
+    assert await core.database.rows(MONITORING.charges_made, at, at + timedelta(minutes=5)) == []

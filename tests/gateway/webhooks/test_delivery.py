@@ -13,6 +13,7 @@ import svix
 from standardwebhooks.webhooks import Webhook
 
 from tallystick.gateway.webhooks.rotation import roll_secrets
+from tallystick.ports.metrics import samples
 
 NEW_SECRET = "whsec_" + base64.b64encode(b"another secret of thirty-two byt").decode()
 
@@ -154,6 +155,11 @@ async def test_retry_after_is_obeyed(bench: Any, receiver: Any) -> None:
     assert 990 <= (due_at - bench.clock.now()).total_seconds() <= 1200
 
 
+def counted() -> dict[tuple[str, ...], float]:
+    names = ("deliveries_total", "delivery_seconds_count")
+    return {(each.name, *each.labels.values()): each.value for each in samples(names)}
+
+
 @pytest.mark.parametrize(
     ("how", "state", "attempt"),
     [
@@ -179,9 +185,15 @@ async def test_every_end_of_a_try_has_its_row(
     bench.limit(deadline_s=0.3)
     bench.endpoint("we_1", receiver.url)
     await bench.happen()
+    before = counted()
     async with bench.running():
         await bench.until_states(state)
     assert bench.attempts() == [attempt]
+    result = "delivered" if state[0] == "delivered" else "failed"
+    assert {series: value - before[series] for series, value in counted().items() if value != before[series]} == {
+        ("deliveries_total", result): 1,
+        ("delivery_seconds_count",): 1,
+    }
     assert len(receiver.received) == 1
     ((size, duration_ms),) = bench.sql("SELECT coalesce(length(answer), 0), duration_ms FROM delivery_attempt")
     assert size == (16 * 1024 if name == "flood" else 0)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -86,6 +86,20 @@ async def test_figures_of_the_merchant_service_say_what_sells_and_what_waits(mer
     assert value(text, "tallystick_work_overdue_seconds", work="orders") == 60
     assert value(text, "tallystick_work_overdue_seconds", work="errands") == 0
     assert value(text, "tallystick_database_up") == 1
+
+
+async def test_a_cohort_is_that_of_its_window(merchant_database: Database) -> None:
+    """order_success and conversion are of the orders that were created within a window, by what they are now."""
+    await merchant_database.execute(AN_ORDER, NOW - timedelta(minutes=30), 1, 10)
+    await merchant_database.execute(Statement("all_tried", "UPDATE orders SET attempt_newest = 1"))
+    _, text = await page(merchant_database, OF_MERCHANT)
+    windows = {dict(labels)["window"] for name, labels in samples(text) if name == "tallystick_orders_created"}
+    assert windows == {"1h", "1d"}
+    paid, open_ = (
+        value(text, "tallystick_orders_created", window="1h", state=state, attempted="yes")
+        for state in ("PAID", "PENDING")
+    )
+    assert (paid, open_) == (5, 5)
 
 
 async def test_workers_are_alive_as_long_as_somebody_says_so(gateway_database: Database) -> None:

@@ -13,6 +13,7 @@ from tallystick.kernel.signatures import sign_stripe
 from tallystick.merchant.intake.connections import FRESH_S, LOOK_AGAIN_S
 from tallystick.merchant.intake.endpoint import BODY_BYTES_MAX
 from tallystick.ports.database import DatabaseUnavailable
+from tallystick.ports.metrics import samples
 
 DEEP = b'{"id": "evt_1", "type": "charge.x", "data": {"object": {"id": "z", "a": ' + b"[" * 30_000
 
@@ -424,3 +425,19 @@ async def raw(
     answer = await asyncio.wait_for(reader.read(), 10)
     writer.close()
     return answer
+
+
+async def test_a_webhook_is_counted_by_what_became_of_it_and_for_how_long_it_took(shop: Shop, payment: Payment) -> None:
+    """RULES §13; from the gateway's success to PAID is counted once, however often it is told."""
+    counted = ("webhooks_received_total", "webhook_processing_seconds_count", "paid_after_seconds_count")
+    before = {(each.name, *each.labels.values()): each.value for each in samples(counted)}
+    body = payment("evt_1", await shop.order("one"))
+    assert [await shop.send(body), await shop.send(body)] == [200, 200]
+    assert await shop.send(body, secret="whsec_another_of_no_value") == 400
+    after = {(each.name, *each.labels.values()): each.value for each in samples(counted)}
+    assert {series: value - before[series] for series, value in after.items() if value != before[series]} == {
+        ("webhooks_received_total", "stored"): 2,
+        ("webhooks_received_total", "refused"): 1,
+        ("webhook_processing_seconds_count",): 3,
+        ("paid_after_seconds_count",): 1,
+    }
