@@ -71,6 +71,14 @@ class Halves:
             while not true(await self.api.order(id)):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.1)
 
+    async def disputed_at_the_gateway(self, id: str) -> None:
+        """The bank has told the gateway of an order's dispute: until then, time must not move on to another day."""
+        [attempt] = (await self.api.order(id))["attempts"]
+        wanted: Any = {"payment_intent": attempt["payment_intent"]}
+        disputes = self.stripe.v1.disputes
+        while not (await asyncio.to_thread(disputes.list, wanted)).data:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.1)
+
     async def webhooks(self, *, disabled: bool) -> None:
         """Nothing is told to the merchant any more, or all of it again."""
         endpoints = self.stripe.v1.webhook_endpoints
@@ -158,6 +166,7 @@ async def test_a_day_matches_and_lost_news_is_merged(halves: Halves, collector: 
     assert (await halves.api.order(disputed))["fulfilment"] == "held", "told by the webhook, before any report"
     await halves.deaf_to_disputes()
     untold = await halves.paid(DISPUTED)
+    await halves.disputed_at_the_gateway(untold)
     await halves.until(refunded, lambda order: order["amount_refunded"] == 700)
     assert await halves.move_to(23.98) == day
     await halves.webhooks(disabled=True)

@@ -53,6 +53,10 @@ def in_words(fact: Mapping[str, Any]) -> str:
             return f"Refund of {_amount(fact, 'amount_minor')}: {str(fact.get('status')).replace('_', ' ')}"
         case "returned":
             return "We gave the money of this attempt back"
+        case "surplus_seen":
+            return f"A second charge of {_amount(fact, 'captured_minor')} was captured for the same payment"
+        case "charge_returned":
+            return f"The second charge has gone back{'' if fact.get('refund') else ', by the gateway itself'}"
         case "released":
             return "The goods were let go"
         case "kept":

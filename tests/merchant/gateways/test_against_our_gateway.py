@@ -96,6 +96,30 @@ async def test_a_payment_is_looked_at_and_given_back_once(wire: Wire) -> None:
     assert refused.code == "charge_already_refunded"
 
 
+async def test_a_payments_charges_are_listed_and_one_is_given_back_by_itself(wire: Wire) -> None:
+    """RULES §11, captured_twice: our gateway keeps one charge of a payment; it goes back by charge, and its ledger says
+    so."""
+    intent = wire.charged()
+    looked = await wire.adapter.captured_charges(wire.connection, intent)
+    assert isinstance(looked, Done)
+    [charge] = looked.value
+    assert (charge.captured_minor, charge.refundable_minor, charge.currency, charge.own) == (2500, 2500, "EUR", True)
+    key = f"return:ord_1:1:{charge.charge}"
+    planned = wire.adapter.plan_refund(Refunding("ord_1", 1, intent, "EUR", key, charge=charge.charge))
+    made = [await wire.adapter.refund(wire.connection, planned, key) for _ in range(2)]
+    assert made[0] == made[1]
+    found = await wire.adapter.find_refund(wire.connection, intent, key)
+    assert isinstance(made[0], Done)
+    assert found == made[0]
+    looked = await wire.adapter.captured_charges(wire.connection, intent)
+    assert isinstance(looked, Done)
+    assert [each.refundable_minor for each in looked.value] == [0]
+    [fact] = made[0].value.facts
+    assert isinstance(fact, RefundSeen)
+    moved = wire.client.get(f"/v1/balance_transactions?source={fact.refund}").json["data"]
+    assert [(one["type"], one["net"]) for one in moved] == [("refund", -2500)]
+
+
 async def test_a_refund_is_found_by_our_reference(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """RULES §5: past the key's life what may have been made is looked for; a full listing says that it was not."""
     monkeypatch.setattr("tallystick.merchant.gateways.stripe.PAGE_OBJECTS", 1)

@@ -13,6 +13,7 @@ from tallystick.merchant.orders.facts import (
     AnyFact,
     Attempted,
     Authorised,
+    ChargeReturned,
     ChargeSeen,
     Closed,
     CloseRequested,
@@ -28,6 +29,7 @@ from tallystick.merchant.orders.facts import (
     SessionOpened,
     SessionRefused,
     Succeeded,
+    SurplusSeen,
     decode_fact,
     decode_facts,
     encode,
@@ -247,6 +249,22 @@ def test_a_decision_that_comes_while_the_goods_are_held_is_none() -> None:
     assert Errand("decide", 1) in errands_of(lifted, OWED)
 
 
+def test_a_second_charge_of_one_payment_is_money_that_goes_back() -> None:
+    """RULES §4, §11: the order stays PAID and what was decided stays; it is overpaid, the charge is returned, not the
+    payment's own, and a further one is returned too."""
+    paid = concluded(order_with((1, Attempted()), (1, PAYS)))
+    twice = merge(paid, 1, SurplusSeen("ch_2", 2500, "EUR"))
+    how = standing(twice, OWED)
+    assert (how.state, how.overpaid, how.fulfilment, how.amount_captured_minor) == ("PAID", True, "allowed", 5000)
+    assert set(errands_of(twice, OWED)) - set(errands_of(paid, OWED)) == {Errand("return_charges", 1, "ch_2")}
+    thrice = merge(twice, 1, SurplusSeen("ch_3", 2500, "EUR"))
+    assert set(errands_of(thrice, OWED)) - set(errands_of(twice, OWED)) == {Errand("return_charges", 1, "ch_3")}
+    back = order_with((1, RefundSeen("re_1", "succeeded", 2500, "EUR")), (1, ChargeReturned("ch_2", "re_1")))
+    assert back.attempts[1].charges_returned == {"ch_2": "re_1"}
+    by_itself = merge(twice, 1, ChargeReturned("ch_2", ""))
+    assert standing(by_itself, OWED).amount_refunded_minor == 2500, "the gateway gave it back, by no refund of ours"
+
+
 # --- the algebra -----------------------------------------------------------------------------------------------------
 
 numbers = st.integers(1, 3)
@@ -274,6 +292,8 @@ some_facts: st.SearchStrategy[AnyFact] = st.one_of(
         intent=intents,
         charge=charges,
     ),
+    st.builds(SurplusSeen, charge=st.sampled_from(["ch_2", "ch_3"]), captured_minor=amounts, currency=currencies),
+    st.builds(ChargeReturned, charge=st.sampled_from(["ch_2", "ch_3"]), refund=st.sampled_from(["", "re_1", "re_2"])),
     st.builds(Closed, reason=reasons, intent=intents),
     st.builds(CloseRequested, reason=reasons),
     st.builds(

@@ -183,6 +183,9 @@ class SettlingGateway:
         self.payments: dict[str, dict[str, Any]] = {}
         self.refunds: list[dict[str, Any]] = []
         self.disputes: list[dict[str, Any]] = []
+        self.charges: list[dict[str, Any]] = []
+        self.by_key: dict[str, dict[str, Any]] = {}
+        self.refusal = ""
         self.sequence, self.opening = 1, 0
         self.calls: list[tuple[str, str]] = []
         self.keys: list[str] = []
@@ -253,9 +256,35 @@ class SettlingGateway:
             payment = self.payments.get(path.rpartition("/")[2])
             missing = {"error": {"type": "invalid_request_error", "code": "resource_missing", "message": "No such."}}
             return web.json_response(payment or missing, status=200 if payment else 404)
-        listed = self.refunds if path == "/v1/refunds" else self.disputes
+        if request.method == "POST":
+            return self.refund(await request.post(), self.keys[-1])
+        listed = {"/v1/refunds": self.refunds, "/v1/charges": self.charges}.get(path, self.disputes)
         data = [each for each in listed if each["payment_intent"] == request.query["payment_intent"]]
         return web.json_response({"object": "list", "data": data, "has_more": False})
+
+    def refund(self, asked: Any, key: str) -> web.Response:
+        """`POST /v1/refunds` of one charge: all that is left of it, once for a key."""
+        [charge] = [each for each in self.charges if each["id"] == asked["charge"]]
+        left = charge["amount_captured"] - charge["amount_refunded"]
+        if key not in self.by_key and (self.refusal or not left):
+            code = self.refusal or "charge_already_refunded"
+            error = {"type": "invalid_request_error", "code": code, "message": "No."}
+            return web.json_response({"error": error}, status=400)
+        if key not in self.by_key:
+            made = {"id": f"re_of_{charge['id']}", "object": "refund", "amount": left, "currency": "eur"}
+            made |= {"status": "succeeded", "payment_intent": charge["payment_intent"]}
+            made |= {"metadata": {"reference": asked["metadata[reference]"]}}
+            self.refunds.append(made)
+            self.by_key[key] = made
+            charge["amount_refunded"] += left
+        return web.json_response(self.by_key[key])
+
+    def charged(self, number: int, id: str, amount: int = 2500) -> dict[str, Any]:
+        """The gateway captured a charge of a payment."""
+        charge = {"id": id, "object": "charge", "status": "succeeded", "captured": True, "currency": "eur"}
+        charge |= {"amount_captured": amount, "amount_refunded": 0, "payment_intent": f"pi_{number}"}
+        self.charges.append(charge)
+        return charge
 
     def captured(self, number: int, order_id: str, attempt: int = 1, amount: int = 2500) -> dict[str, Any]:
         """The gateway captured a payment."""

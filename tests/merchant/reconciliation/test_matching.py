@@ -133,7 +133,7 @@ def test_one_charge_settled_twice_and_two_charges() -> None:
     assert outcome(Settled("pi_1", (line("1"), line("2"))), sold())[0] == {"settled_twice:case"}
     assert outcome(Settled("pi_1", (line("2"),), (line("1"),)), sold())[0] == {"settled_twice:case"}
     other = line("2", source="ch_2", charge="ch_2")
-    assert outcome(Settled("pi_1", (line("1"), other)), sold())[0] == {"captured_twice:case"}
+    assert outcome(Settled("pi_1", (line("1"), other)), sold())[0] == {"captured_twice:automatic"}
 
 
 def test_refunds_there_and_not_here_and_of_another_amount() -> None:

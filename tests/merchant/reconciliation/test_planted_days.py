@@ -193,6 +193,19 @@ async def captured_twice(t: Truth) -> None:
     t.states[order_id] = "PAID"
 
 
+async def charged_twice(t: Truth) -> None:
+    """Two charges of one payment, and the gateway has both."""
+    n = t.number()
+    order_id = await t.books.order(n, paid_at=NOON)
+    t.books.gateway.captured(n, order_id)
+    for charge in (f"ch_{n}", f"ch_again_{n}"):
+        t.books.gateway.charged(n, charge)
+    again = {"source_id": f"ch_again_{n}", "charge_id": f"ch_again_{n}"}
+    t.expect("captured_twice", f"pi_{n}", "resolved", t.line(n, order_id), t.line(n, order_id, **again))
+    t.overpaid.add(order_id)
+    t.states[order_id] = "PAID"
+
+
 async def fee_differs(t: Truth) -> None:
     n = t.number()
     fee, state = t.chance.choice([("0.61", "noted"), ("0.59", "noted"), ("0.66", "case"), ("0.00", "case")])
@@ -281,7 +294,7 @@ async def money_only(t: Truth) -> None:
 
 PLANTERS = (
     captured_but_pending, captured_but_closed, unknown_payment, paid_but_missing, paid_at_the_days_end, amount_differs, currency_differs,
-    refund_unknown, refund_missing, refund_amount_differs, refunded_as_known, captured_and_returned, settled_twice, captured_twice,
+    refund_unknown, refund_missing, refund_amount_differs, refunded_as_known, captured_and_returned, settled_twice, captured_twice, charged_twice,
     fee_differs, dispute_unknown, dispute_reversal, refund_failure, of_another_day, unexplained_line, money_only,
 )  # fmt: skip
 
@@ -333,9 +346,8 @@ async def check(books: Books, truth: Truth) -> None:
         assert orders[order_id]["amount_refunded_minor"] == amount, order_id
     for order_id, status in truth.disputed.items():
         assert f'"status": "{status}"' in orders[order_id]["facts"], order_id
-    returned = {
-        row["order_id"] for row in await books.rows("SELECT order_id FROM errand WHERE kind = 'return' AND attempt = 2")
-    }
+    errands = "SELECT order_id FROM errand WHERE (kind, attempt) IN (('return', 2), ('return_charges', 1))"
+    returned = {row["order_id"] for row in await books.rows(errands)}
     assert returned == truth.overpaid
     changed = set(truth.states) | set(truth.refunded) | set(truth.disputed)
     assert {id for id, row in orders.items() if row["state"] == "PAID"} <= changed, "no other order was touched"

@@ -73,8 +73,8 @@ Answer = Done[Told] | Refused | NotSent | Unknown
 
 
 class Refunding(Struct, frozen=True):
-    """What is given back of an attempt's payment: an amount, or all that is left where it is None. `reference` is ours,
-    and finds the refund again when its key is too old to be repeated.
+    """What is given back of an attempt's payment, or of one `charge` of it: an amount, or all that is left where it is
+    None. `reference` is ours, and finds the refund again when its key is too old to be repeated.
     """
 
     order_id: str
@@ -83,6 +83,19 @@ class Refunding(Struct, frozen=True):
     currency: str
     reference: str
     amount_minor: int | None = None
+    charge: str | None = None
+
+
+class CapturedCharge(Struct, frozen=True):
+    """A charge of a payment by which money was taken, how much of that is there to be given back, and whether it is the
+    one that the payment calls its own.
+    """
+
+    charge: str
+    captured_minor: int
+    refundable_minor: int
+    currency: str
+    own: bool
 
 
 class Payment(Struct, frozen=True):
@@ -171,6 +184,12 @@ class Gateway(Protocol):
 
     async def look_up_payment(self, connection: Connection, intent: str) -> Done[Payment] | Refused | NotSent | Unknown:
         """How a payment stands, before anything is done about its money."""
+        ...
+
+    async def captured_charges(
+        self, connection: Connection, intent: str
+    ) -> Done[tuple[CapturedCharge, ...]] | Refused | NotSent | Unknown:
+        """Every charge of a payment by which money was taken; there ought to be one."""
         ...
 
     def plan_refund(self, refunding: Refunding) -> bytes:

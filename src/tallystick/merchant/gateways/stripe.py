@@ -22,6 +22,7 @@ from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
 from tallystick.merchant.gateways.port import (
     AmountRefused,
     Answer,
+    CapturedCharge,
     Connection,
     EventPage,
     EventRead,
@@ -34,6 +35,7 @@ from tallystick.merchant.gateways.stripe_currencies import to_wire
 from tallystick.merchant.gateways.stripe_objects import (
     Object,
     ObjectPage,
+    captured_by,
     decode_object,
     decode_page,
     is_of,
@@ -172,6 +174,23 @@ class StripeGateway:
         path = f"/v1/payment_intents/{quote(intent, safe='')}?expand[]=latest_charge"
         return await self._exchange(connection, "GET", path, b"", None, _read_payment, ANSWER_BYTES_MAX)
 
+    async def captured_charges(
+        self, connection: Connection, intent: str
+    ) -> Done[tuple[CapturedCharge, ...]] | Refused | NotSent | Unknown:
+        own = await self.look_up_payment(connection, intent)
+        if not isinstance(own, Done):
+            return own
+        query = urlencode([("payment_intent", intent), ("limit", PAGE_OBJECTS)])
+        page = await self._exchange(connection, "GET", f"/v1/charges?{query}", b"", None, _read_page, PAGE_BYTES_MAX)
+        if not isinstance(page, Done):
+            return page
+        if page.value.has_more:
+            return Unknown("there are more charges than are read")
+        try:
+            return Done(captured_by(page.value.data, own.value.facts))
+        except AmountRefused as refused:
+            return Unknown(str(refused))
+
     def plan_refund(self, refunding: Refunding) -> bytes:
         return urlencode(list(_refund_parameters(refunding))).encode()
 
@@ -287,7 +306,10 @@ def _session_parameters(opening: Opening) -> Iterator[tuple[str, str]]:
 
 def _refund_parameters(refunding: Refunding) -> Iterator[tuple[str, str]]:
     """The parameters of `POST /v1/refunds`; without an amount all that is left is given back."""
-    yield "payment_intent", refunding.intent
+    if refunding.charge is not None:
+        yield "charge", refunding.charge
+    else:
+        yield "payment_intent", refunding.intent
     if refunding.amount_minor is not None:
         yield "amount", str(to_wire(refunding.amount_minor, refunding.currency))
     yield "metadata[order_id]", refunding.order_id

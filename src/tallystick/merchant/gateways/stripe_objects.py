@@ -4,13 +4,13 @@ A charge tells how the charge stands and no more: a charge that is being reverse
 money is ours is told by the payment intent, or by a session that is complete and paid.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from tallystick.merchant.gateways.port import AmountRefused, EventMalformed, EventRead, Payment, Told
+from tallystick.merchant.gateways.port import AmountRefused, CapturedCharge, EventMalformed, EventRead, Payment, Told
 from tallystick.merchant.gateways.stripe_currencies import from_wire
 from tallystick.merchant.orders.facts import (
     AnyFact,
@@ -103,6 +103,9 @@ class Object(Struct, frozen=True):
     latest_charge: str | _Reference | None = None
     failure_code: str | None = None
     balance_transactions: list[_Transaction] | None = None
+    captured: bool | None = None
+    amount_captured: int | None = None
+    amount_refunded: int | None = None
 
 
 class ObjectPage(Struct, frozen=True):
@@ -177,6 +180,24 @@ def payment_of(intent: Object) -> Payment:
         return Payment(_payment_intent(intent), 0)
     captured = _minor(charge.amount_captured, intent.currency)
     return Payment(_payment_intent(intent), max(captured - _minor(charge.amount_refunded, intent.currency), 0))
+
+
+def captured_by(charges: Sequence[Object], facts: Sequence[AnyFact]) -> tuple[CapturedCharge, ...]:
+    """The charges of a payment by which money was taken, `facts` being what the payment itself says. Raises
+    AmountRefused.
+    """
+    own = {fact.charge for fact in facts if isinstance(fact, Succeeded)}
+    return tuple(
+        CapturedCharge(
+            charge.id,
+            captured := _minor(charge.amount_captured, charge.currency),
+            max(captured - _minor(charge.amount_refunded, charge.currency), 0),
+            _currency(charge),
+            charge.id in own,
+        )
+        for charge in charges
+        if charge.object == "charge" and charge.status == "succeeded" and charge.captured
+    )
 
 
 def told_by_refund(refund: Object) -> tuple[AnyFact, ...]:

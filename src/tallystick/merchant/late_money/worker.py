@@ -2,9 +2,10 @@
 
 An errand is a row that was written under the order's lock in the commit that made it due, and it is written once: so
 money is given back once, whoever saw the need first. What comes of it is merged under the lock again, in the commit
-that ends the errand. A return goes under the key `return:{order}:{attempt}` and asks for all that is left, so that
-repeating it repeats it to the byte; before each try the payment is retrieved, and when the key is too old to be
-repeated, an earlier try's refund is looked for by our reference.
+that ends the errand. Charges beside a payment's own go back one by one (`surplus.py`); any other return goes under the
+key `return:{order}:{attempt}` and asks for all that is left, so that repeating it repeats it to the byte; before each
+try the payment is retrieved, and when the key is too old to be repeated, an earlier try's refund is looked for by our
+reference.
 """
 
 import asyncio
@@ -23,10 +24,18 @@ from tallystick.merchant.gateways.port import KEY_LIFE_S, Answer, Connection, Ga
 from tallystick.merchant.gateways.stripe import CALL_DEADLINE_S, MISCONFIGURED, REFUNDS_DEADLINE_S
 from tallystick.merchant.late_money.policy import Policy, decision_of
 from tallystick.merchant.late_money.stock import Hook, Stock
+from tallystick.merchant.late_money.surplus import Returning, charges_owed, give_back_charge
 from tallystick.merchant.orders.apply import SQL as ORDERS
 from tallystick.merchant.orders.apply import apply_facts
 from tallystick.merchant.orders.consequences import ErrandKind
-from tallystick.merchant.orders.facts import AnyFact, FulfilmentDecided, RefundSeen, Returned, decode_facts
+from tallystick.merchant.orders.facts import (
+    AnyFact,
+    ChargeReturned,
+    FulfilmentDecided,
+    RefundSeen,
+    Returned,
+    decode_facts,
+)
 from tallystick.merchant.orders.learning import Learnt, OrderKey, Source
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.orders.state import Owed, held_for, standing
@@ -60,6 +69,11 @@ class Held(Struct, frozen=True):
     created_at: datetime
     policy: Policy
     hook: Hook | None
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether it is about money that goes back."""
+        return self.kind in ("return", "return_charges")
 
     @property
     def return_key(self) -> str:
@@ -141,6 +155,8 @@ class ErrandWorker:
                 outcome = await self._decide(held, order)
             case "return":
                 outcome = await self._give_back(held, order)
+            case "return_charges":
+                outcome = await self._give_charges_back(held, order)
             case "release":
                 outcome = await self._release(held, order)
         await self._store(held, outcome)
@@ -192,6 +208,21 @@ class ErrandWorker:
         log.warning("return of %s: %s", held.key.order_id, type(answer).__name__)
         return Outcome(told, done=False)
 
+    async def _give_charges_back(self, held: Held, order: Record) -> Outcome:
+        """Give back every charge of the attempt that is not its payment's own."""
+        attempt = decode_facts(order["facts"]).attempts[held.attempt]
+        connection = await self._directory.connection(held.key.merchant_id, order["connection_id"])
+        assert connection is not None, "connections are disabled, never deleted"
+        assert attempt.intent is not None, "its charges were found by its payment"
+        gateway, at = self._gateways[connection.gateway], self._clock.now()
+        returning = Returning(held.key.order_id, held.attempt, attempt.intent, order["currency"], held.created_at)
+        outcome = Outcome()
+        for charge in charges_owed(attempt):
+            one = await give_back_charge(gateway, connection, returning, charge, at)
+            found = _refused(held, one.refused.code, one.refused.message, charge) if one.refused else outcome.found
+            outcome = Outcome((*outcome.facts, *one.facts), outcome.done and one.done, found)
+        return outcome
+
     async def _refund(self, gateway: Gateway, connection: Connection, held: Held, refunding: Refunding) -> Answer:
         """Ask for it, under the errand's key; once that is too old to be repeated, only if an earlier try did not make
         it: a refund that failed later is not made again (RULES §4)."""
@@ -214,7 +245,7 @@ class ErrandWorker:
         """What was learnt, and the end of the errand or its next time, in one commit."""
         at = self._clock.now()
         learnt = [
-            Learnt(*held.key, held.attempt, fact, _source(fact), held.return_key if held.kind == "return" else None)
+            Learnt(*held.key, held.attempt, fact, _source(fact), held.return_key if held.gives_back else None)
             for fact in outcome.facts
         ]
         async with self._database.transaction() as tx:
@@ -232,14 +263,14 @@ class ErrandWorker:
 
 def _source(fact: AnyFact) -> Source:
     """What we decided or did is told by ourselves, what the gateway answered by its answer."""
-    return "merchant" if isinstance(fact, FulfilmentDecided | Returned) else "api"
+    return "merchant" if isinstance(fact, FulfilmentDecided | Returned | ChargeReturned) else "api"
 
 
-def _refused(held: Held, code: str, message: str) -> Found:
+def _refused(held: Held, code: str, message: str, *charge: str) -> Found:
     return Found(
         merchant_id=held.key.merchant_id,
         kind="return_refused",
-        subject=f"{held.key.order_id}:{held.attempt}",
+        subject=":".join((held.key.order_id, str(held.attempt), *charge)),
         order_id=held.key.order_id,
         attempt=held.attempt,
         details={"code": code, "message": message},

@@ -8,19 +8,22 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
-from tallystick.merchant.orders.facts import Facts, hold_key
+from tallystick.merchant.orders.facts import AttemptFacts, Facts, hold_key
 from tallystick.merchant.orders.learning import Change
 from tallystick.merchant.orders.state import Owed, pays, standing
 
-ErrandKind = Literal["decide", "return", "release"]
+ErrandKind = Literal["decide", "return", "return_charges", "release"]
 CaseKind = Literal["amount_mismatch", "refund_returned", "disputed"]
 
 
 class Errand(NamedTuple):
-    """Something to be done outside about an attempt."""
+    """Something to be done outside about an attempt. `about` is what makes it due once more when it was done before: a
+    further charge.
+    """
 
     kind: ErrandKind
     attempt: int
+    about: str = ""
 
 
 class Concern(Struct, frozen=True):
@@ -63,11 +66,14 @@ def errands_of(facts: Facts, owed: Owed) -> Iterator[Errand]:
 
     A held order is decided by policy, unless amounts differ: that is a person's decision. Returned is what is not the
     keeper's, and the keeper's own once policy has refused it; money of another amount than the order's waits for a
-    person too.
+    person too. A charge beside its payment's own is nobody's, whatever the order is.
     """
     how = standing(facts, owed)
     if facts.released:
         yield Errand("release", facts.released)
+    for number, attempt in sorted(facts.attempts.items()):
+        for charge in sorted(attempt.surplus):
+            yield Errand("return_charges", number, charge)
     if how.state != "PAID":
         return
     assert how.keeper is not None
@@ -90,8 +96,13 @@ def concerns_of(facts: Facts, owed: Owed) -> Iterator[Concern]:
             told = [{"currency": currency, "amount": amount} for currency, amount in differing]
             yield Concern("amount_mismatch", number, {"authorised": told, "intent": attempt.intent})
         for id, refund in sorted(attempt.refunds.items()):
-            if refund.status == "failed" or (refund.status == "canceled" and id == attempt.returned):
+            if refund.status == "failed" or (refund.status == "canceled" and _is_return(attempt, id)):
                 yield Concern("refund_returned", number, {"refund": id, "amount": refund.amount_minor}, about=id)
         for id in sorted(attempt.disputes):
             details = {"dispute": id, "payment": attempt.intent, "hold": hold_key("disputed", id)}
             yield Concern("disputed", number, details, about=id)
+
+
+def _is_return(attempt: AttemptFacts, refund: str) -> bool:
+    """Whether a refund is a return of ours, of the attempt or of a charge beside its payment's own."""
+    return refund == attempt.returned or refund in attempt.charges_returned.values()

@@ -4,8 +4,8 @@ The merchant never handles a transition. It learns facts, from whatever source, 
 late, and `merge.py` joins them: commutative, associative and idempotent, because every field joins by maximum or by
 union. What the order's state is follows from the merged facts (`state.py`), never from the order of arrival.
 
-What we did ourselves are facts too (`CloseRequested`, `Released`, `Kept`, `Returned`, `FulfilmentDecided`, `Held`,
-`HoldLifted`), stored under the order's lock.
+What we did ourselves are facts too (`CloseRequested`, `Released`, `Kept`, `Returned`, `ChargeReturned`,
+`FulfilmentDecided`, `Held`, `HoldLifted`), stored under the order's lock.
 """
 
 from typing import Literal
@@ -85,6 +85,16 @@ class Succeeded(Fact, frozen=True):
     charge: str | None = None
 
 
+class SurplusSeen(Fact, frozen=True):
+    """The gateway captured a charge beside the one that the attempt's payment calls its own (RULES §11,
+    captured_twice).
+    """
+
+    charge: str
+    captured_minor: int
+    currency: str
+
+
 class Closed(Fact, frozen=True):
     """The gateway will take no more payment for the attempt; `reason` as the gateway tells it."""
 
@@ -131,6 +141,13 @@ class Returned(Fact, frozen=True):
     refund: str
 
 
+class ChargeReturned(Fact, frozen=True):
+    """A surplus charge has gone back: by this refund of ours, or where that is empty by the gateway itself."""
+
+    charge: str
+    refund: str
+
+
 class FulfilmentDecided(Fact, frozen=True):
     """Whether the shop may ship was decided, once (RULES §4, fulfilment)."""
 
@@ -160,6 +177,7 @@ AnyFact = (
     | ChargeSeen
     | Authorised
     | Succeeded
+    | SurplusSeen
     | Closed
     | CloseRequested
     | RefundSeen
@@ -167,6 +185,7 @@ AnyFact = (
     | Released
     | Kept
     | Returned
+    | ChargeReturned
     | FulfilmentDecided
     | Held
     | HoldLifted
@@ -202,11 +221,19 @@ class Dispute(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tru
     outcome: DisputeOutcome | None = None
 
 
+class Surplus(Struct, frozen=True, forbid_unknown_fields=True):
+    """What was captured by a charge that is not its payment's own."""
+
+    captured_minor: int
+    currency: str
+
+
 class AttemptFacts(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Everything learnt about one attempt.
 
     `authorised` is the set of (currency, amount) that were reported as authorised: a set and not its maximum, so that
-    an amount that equals the order's stays one whatever else is reported, and PAID never goes back.
+    an amount that equals the order's stays one whatever else is reported, and PAID never goes back. `surplus` are
+    charges beside the payment's own, `charges_returned` the refunds by which they went back.
     """
 
     state: AttemptState = "open"
@@ -220,6 +247,8 @@ class AttemptFacts(Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     refunds: dict[str, Refund] = {}
     disputes: dict[str, Dispute] = {}
     returned: str | None = None
+    surplus: dict[str, Surplus] = {}
+    charges_returned: dict[str, str] = {}
 
 
 class Facts(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

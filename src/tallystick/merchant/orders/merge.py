@@ -16,6 +16,7 @@ from tallystick.merchant.orders.facts import (
     AttemptState,
     Authorised,
     Charge,
+    ChargeReturned,
     ChargeSeen,
     ChargeStatus,
     Closed,
@@ -40,6 +41,8 @@ from tallystick.merchant.orders.facts import (
     SessionOpened,
     SessionRefused,
     Succeeded,
+    Surplus,
+    SurplusSeen,
     hold_key,
 )
 
@@ -129,6 +132,17 @@ def _succeeded(known: AttemptFacts, fact: Succeeded) -> AttemptFacts:
     )
 
 
+def _surplus_seen(known: AttemptFacts, fact: SurplusSeen) -> AttemptFacts:
+    told = Surplus(fact.captured_minor, fact.currency)
+    best = max(known.surplus.get(fact.charge, told), told, key=lambda each: (each.captured_minor, each.currency))
+    return _with(known, surplus={**known.surplus, fact.charge: best})
+
+
+def _charge_returned(known: AttemptFacts, fact: ChargeReturned) -> AttemptFacts:
+    refund = max(known.charges_returned.get(fact.charge, fact.refund), fact.refund)
+    return _with(known, charges_returned={**known.charges_returned, fact.charge: refund})
+
+
 def _closed(known: AttemptFacts, fact: Closed) -> AttemptFacts:
     return _with(
         known,
@@ -203,6 +217,8 @@ _ATTEMPT_JOINS: dict[type, Callable[[AttemptFacts, Any], AttemptFacts]] = {
     ChargeSeen: _charge_seen,
     Authorised: _authorised,
     Succeeded: _succeeded,
+    SurplusSeen: _surplus_seen,
+    ChargeReturned: _charge_returned,
     Closed: _closed,
     CloseRequested: _close_requested,
     RefundSeen: _refund_seen,

@@ -48,7 +48,9 @@ class Outbox:
 
     async def store(self, tx: Transaction, following: Sequence[Following], at: datetime) -> None:
         """Store it, in the transaction of the changes."""
-        errands = [(*each.key, *errand) for each in following for errand in each.consequences.errands]
+        errands = {
+            (*each.key, errand.kind, errand.attempt) for each in following for errand in each.consequences.errands
+        }
         if errands:
             await tx.execute(SQL.insert_errands, at, *columns(4, sorted(errands)))
         cases = [

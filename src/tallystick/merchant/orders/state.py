@@ -80,18 +80,19 @@ def standing(facts: Facts, owed: Owed) -> Standing:
     """Everything that follows from `facts`.
 
     Late means: the payment that the order keeps belongs to an attempt whose end had been stored before (the goods
-    were let go). Overpaid means: two attempts succeeded. PAID waits as `held` until somebody decided (see
-    `conclude`), and is `held` again while something speaks against shipping (`held_for`).
+    were let go). Overpaid means: two attempts succeeded, or two charges of one. PAID waits as `held` until somebody
+    decided (see `conclude`), and is `held` again while something speaks against shipping (`held_for`).
     """
     # One walk over the attempts: this runs for every webhook.
     agreed = (owed.currency, owed.amount_minor)
     paying = []
     succeeded = captured_minor = refunded_minor = 0
-    differs = False
+    differs = doubled = False
     for number, attempt in facts.attempts.items():
         succeeded += attempt.state == "succeeded"
-        captured_minor += attempt.captured.get(owed.currency, 0)
-        refunded_minor += _refunded(attempt, owed.currency) if attempt.refunds else 0
+        captured_minor += captured_of(attempt, owed.currency)
+        doubled = doubled or bool(attempt.surplus)
+        refunded_minor += _refunded(attempt, owed.currency) if attempt.refunds or attempt.charges_returned else 0
         differs = differs or attempt.authorised not in ((), (agreed,))
         if pays(attempt, owed):
             paying.append(number)
@@ -103,13 +104,21 @@ def standing(facts: Facts, owed: Owed) -> Standing:
         fulfilment=_fulfilment(facts, holding) if state == "PAID" else "none",
         attention="amount_mismatch" if differs else holding,
         late=keeper is not None and keeper <= facts.released,
-        overpaid=succeeded > 1,
+        overpaid=succeeded > 1 or doubled,
         keeper=keeper,
         released=facts.released or None,
         attempt_newest=max(facts.attempts) if facts.attempts else 0,
         amount_captured_minor=captured_minor,
         amount_refunded_minor=refunded_minor,
     )
+
+
+def captured_of(attempt: AttemptFacts, currency: str) -> int:
+    """All that was captured of an attempt: by its payment, and by charges beside the payment's own."""
+    captured_minor = attempt.captured.get(currency, 0)
+    if not attempt.surplus:
+        return captured_minor
+    return captured_minor + sum(each.captured_minor for each in attempt.surplus.values() if each.currency == currency)
 
 
 def held_for(facts: Facts) -> HoldReason | None:
@@ -179,8 +188,14 @@ def _reason_of(key: str) -> HoldReason:
 
 
 def _refunded(attempt: AttemptFacts, currency: str) -> int:
+    """What went back: by refunds, and of charges beside the payment's own by the gateway itself."""
+    by_the_gateway = [charge for charge, refund in attempt.charges_returned.items() if not refund]
     return sum(
         refund.amount_minor
         for refund in attempt.refunds.values()
         if refund.currency == currency and refund.status not in ("failed", "canceled")
+    ) + sum(
+        attempt.surplus[charge].captured_minor
+        for charge in by_the_gateway
+        if charge in attempt.surplus and attempt.surplus[charge].currency == currency
     )

@@ -105,12 +105,14 @@ SELECT t.number, t.at, t.source, t.attempt, t.fact, t.state_before, t.state_afte
  LIMIT $4::int;
 
 -- insert_errands
--- What must now be done outside about orders; what was written before, done or not, is left as it is. Stock is told only where the
--- merchant has a hook for it.
-INSERT INTO errand (merchant_id, order_id, kind, attempt, due_at, created_at)
+-- What must now be done outside about orders; what was written before, done or not, is left as it is, but for the return of charges:
+-- a further one makes it due again. Stock is told only where the merchant has a hook for it.
+INSERT INTO errand AS known (merchant_id, order_id, kind, attempt, due_at, created_at)
 SELECT e.merchant_id, e.order_id, e.kind, e.attempt, $1::timestamptz, $1::timestamptz
   FROM unnest($2::text[], $3::text[], $4::text[], $5::int[]) AS e(merchant_id, order_id, kind, attempt)
   JOIN merchant m ON m.merchant_id = e.merchant_id
  WHERE e.kind <> 'release' OR m.stock_url IS NOT NULL
  ORDER BY e.merchant_id, e.order_id, e.kind, e.attempt
-    ON CONFLICT (merchant_id, order_id, kind, attempt) DO NOTHING;
+    ON CONFLICT (merchant_id, order_id, kind, attempt) DO UPDATE
+   SET due_at = excluded.due_at
+ WHERE known.kind = 'return_charges' AND known.due_at IS NULL;

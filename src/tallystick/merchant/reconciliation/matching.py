@@ -18,6 +18,7 @@ import msgspec
 
 from tallystick.kernel.money import fee
 from tallystick.merchant.orders.facts import Refund
+from tallystick.merchant.orders.state import captured_of
 from tallystick.merchant.reconciliation.findings import (
     CUT_OFF_S,
     FEE_TOLERANCE_MINOR,
@@ -149,7 +150,7 @@ def _charges(settled: Settled, order: SoldOrder, charges: Sequence[SettlementLin
     every = settled.lines + settled.earlier
     captured = _sum(every, "charge")
     mine = [line for line in settled.lines if line.category == "charge"]
-    known = order.facts.captured.get(order.owed.currency, 0) if order.facts.state == "succeeded" else None
+    known = captured_of(order.facts, order.owed.currency) if order.facts.state == "succeeded" else None
     if known == captured:
         return None
     if known is None:
@@ -163,9 +164,7 @@ def _charges(settled: Settled, order: SoldOrder, charges: Sequence[SettlementLin
         return _finding(code, settled, order, settled.lines)
     code = _twice(charges, known) or "amount_differs"
     details = {"captured_there": captured, "captured_here": known}
-    # Two charges under one payment cannot be told apart by our return, which gives back a payment: a person does it.
-    resolution: Resolution | None = "case" if code == "captured_twice" else None
-    return _finding(code, settled, order, mine, resolution=resolution, details=details)
+    return _finding(code, settled, order, mine, details=details)
 
 
 def _twice(charges: Sequence[SettlementLine], expected_minor: int) -> Code | None:

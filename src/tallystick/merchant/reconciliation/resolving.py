@@ -20,7 +20,16 @@ from tallystick.merchant.gateways.port import Connection
 from tallystick.merchant.gateways.stripe import MISCONFIGURED
 from tallystick.merchant.gateways.stripe_reports import PaymentFound
 from tallystick.merchant.orders.apply import apply_facts
-from tallystick.merchant.orders.facts import AnyFact, DisputeSeen, Held, HoldReason, RefundSeen, Succeeded, hold_key
+from tallystick.merchant.orders.facts import (
+    AnyFact,
+    DisputeSeen,
+    Held,
+    HoldReason,
+    RefundSeen,
+    Succeeded,
+    SurplusSeen,
+    hold_key,
+)
 from tallystick.merchant.orders.learning import Learnt
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.reconciliation.findings import MISSING_DAYS, business_days_after
@@ -96,6 +105,8 @@ class Resolver:
         found = await self._retrieve(connection, row)
         if found is None:
             return Outcome("case", row["code"], details={"gateway": "does not know the payment"})
+        if row["code"] == "captured_twice":
+            found = msgspec.structs.replace(found, facts=(*found.facts, *await self._surplus(connection, row)))
         learnt = _learnt(run, row, found)
         if not learnt or not _confirms(row, found.facts):
             return Outcome("case", row["code"], details={"gateway": f"says {found.status}, and not what the line says"})
@@ -149,6 +160,16 @@ class Resolver:
                 return None
             case _:
                 raise NotYet(f"payment {row['payment']} cannot be retrieved")
+
+    async def _surplus(self, connection: Connection, row: Record) -> list[SurplusSeen]:
+        """The charges beside the payment's own that the gateway captured, and has not given back. Raises NotYet."""
+        answer = await self._reports.captured_charges(connection, row["payment"])
+        if not isinstance(answer, Done):
+            raise NotYet(f"the charges of payment {row['payment']} cannot be retrieved")
+        kept = [charge for charge in answer.value if charge.refundable_minor > 0]
+        if not any(charge.own for charge in kept):
+            return []
+        return [SurplusSeen(one.charge, one.captured_minor, one.currency) for one in kept if not one.own]
 
     async def _store(self, run: HeldRun, row: Record, outcome: Outcome) -> None:
         """Merge and note it, in one commit."""
@@ -246,5 +267,7 @@ def _confirms(row: Record, facts: Sequence[AnyFact]) -> bool:
             return any(
                 isinstance(fact, DisputeSeen) and fact.dispute == subject and fact.outcome == "won" for fact in facts
             )
+        case "captured_twice" if "captured_there" in msgspec.json.decode(row["details"]):  # two charges of one payment
+            return any(isinstance(fact, SurplusSeen) for fact in facts)
         case _:
             return any(isinstance(fact, Succeeded) for fact in facts)

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
 from tallystick.merchant.cases.cases import Found, open_cases
-from tallystick.merchant.gateways.port import Connection
+from tallystick.merchant.gateways.port import CapturedCharge, Connection
 from tallystick.merchant.gateways.stripe_reports import PaymentFound, Report
 from tallystick.merchant.reconciliation.comparing import RunKey, copy_lines
 from tallystick.merchant.reconciliation.lines import FileDamaged, Manifest
@@ -47,6 +47,10 @@ class Reports(Protocol):
     async def payment(
         self, connection: Connection, intent: str
     ) -> Done[PaymentFound] | Refused | NotSent | Unknown: ...
+
+    async def captured_charges(
+        self, connection: Connection, intent: str
+    ) -> Done[tuple[CapturedCharge, ...]] | Refused | NotSent | Unknown: ...
 
 
 class Salvages(Protocol):

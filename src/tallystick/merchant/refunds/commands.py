@@ -226,8 +226,11 @@ def _checked(row: Record, asked_minor: int, request: CreateRefund) -> tuple[int,
     if row["state"] != "PAID":
         raise NotRefundable(f"The order is {row['state']}.", order=row["order_id"])
     attempt = decode_facts(row["facts"]).attempts[row["keeper"]]
+    surplus = set(attempt.charges_returned.values())  # refunds of charges beside the payment's own
     given_back = sum(
-        refund.amount_minor for refund in attempt.refunds.values() if refund.status not in ("failed", "canceled")
+        refund.amount_minor
+        for id, refund in attempt.refunds.items()
+        if refund.status not in ("failed", "canceled") and id not in surplus
     )
     left_minor = attempt.captured.get(row["currency"], 0) - given_back - asked_minor
     amount_minor = request.amount if request.amount is not None else left_minor
