@@ -115,6 +115,8 @@ FACTS: Final[Mapping[str, Words]] = {
     "fact.charge_seen.succeeded": ("good", GATEWAY, "A charge succeeded"),
     "fact.authorised": ("plain", GATEWAY, "{amount} is authorised"),
     "fact.succeeded": ("good", GATEWAY, "{amount} is paid"),
+    "fact.surplus_seen": ("bad", GATEWAY, "A second charge of the same payment took {amount}"),
+    "fact.charge_returned": ("plain", MERCHANT, "The second charge of attempt {attempt} has gone back"),
     "fact.closed": ("plain", GATEWAY, "The gateway closed attempt {attempt}"),
     "fact.close_requested": ("plain", MERCHANT, "We decided to close attempt {attempt}: {reason}"),
     "fact.refund_seen": ("plain", GATEWAY, "Refund of {amount}: {status}"),
@@ -139,6 +141,7 @@ MERCHANT_ROWS: Final[Mapping[str, Words]] = {
     "refund.asked": ("plain", SHOP, "A refund of {amount} was asked for: {state}"),
     "errand.decide": ("plain", MERCHANT, "Late money of attempt {attempt}: the policy is asked"),
     "errand.return": ("plain", MERCHANT, "The money of attempt {attempt} is to be given back"),
+    "errand.return_charges": ("plain", MERCHANT, "A second charge of attempt {attempt} is to be given back"),
     "errand.release": ("plain", MERCHANT, "The shop's stock is to be told that the goods are let go"),
     "recon.case": ("bad", MERCHANT, "A case was opened: {case}"),
     "recon.case_closed": ("plain", MERCHANT, "The case was closed: {case}"),
@@ -172,6 +175,7 @@ DUE: Final[Mapping[str, str]] = {
 ERRANDS: Final[Mapping[str, str]] = {
     "decide": "Late money is decided about",
     "return": "Money is given back",
+    "return_charges": "A second charge is given back",
     "release": "The shop's stock is told",
 }
 
