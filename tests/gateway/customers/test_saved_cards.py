@@ -7,9 +7,12 @@ import msgspec
 import pytest
 
 from tallystick.gateway.acquirers.port import Authentication
+from tallystick.gateway.acquirers.port import Declined as DeclinedByBank
+from tallystick.gateway.card_testing.guard import CardTesting
+from tallystick.gateway.card_testing.limits import Limits
 from tallystick.gateway.cards.pan import CardEntry, Cvc, Pan
 from tallystick.gateway.checkout.parameters import SavedPaymentMethodOptions
-from tallystick.gateway.checkout.results import Challenge, Declined, NotOpen, Paid
+from tallystick.gateway.checkout.results import Challenge, Declined, NotOpen, Paid, TooMany
 from tallystick.gateway.customers.commands import Customers
 from tallystick.gateway.customers.parameters import AttachMethod, CreateCustomer, DetachMethod
 from tallystick.gateway.stripe_wire.call import Reply
@@ -154,7 +157,7 @@ async def test_deleting_a_customer_forgets_who_it_is_and_shreds_the_cards(shop: 
     await saved_card(shop, customer)
     deleted = _shown((await shop.customers.delete([(shop.core.call(), customer, Parameters())]))[0])
     assert deleted == {"id": customer, "object": "customer", "deleted": True}
-    assert await shop.core.rows("SELECT * FROM pii.customer_detail") == []
+    assert await shop.core.rows("SELECT * FROM pii.customer") == []
     await shop.core.purge.purge()
     assert await shop.numbers() == 0
     with pytest.raises(Exception, match="No such customer"):
@@ -215,3 +218,48 @@ async def test_no_event_says_who_a_customer_is(shop: Shop) -> None:
     told = await shop.core.rows("SELECT type, object::text AS object FROM event")
     assert told
     assert not any("ada@shop" in row["object"] for row in told)
+
+
+# Card testing (issue 6): a saved card is no way around the limits
+
+
+@pytest.fixture
+def counting(shop: Shop) -> Shop:
+    """The shop, whose pages count what is tried."""
+    core = shop.core
+    limits = Limits(card_tries=50, card_declines=2, address_tries=50, address_declines=3, cards_of_test_mode=True)
+    core.checkout._guard = CardTesting(core.database, core.clock, limits)
+    return shop
+
+
+async def declines(shop: Shop) -> dict[str, int]:
+    rows = await shop.core.rows("SELECT subject, declines FROM payment_tries WHERE declines > 0")
+    return {row["subject"].partition(" ")[0]: row["declines"] for row in rows}
+
+
+async def test_a_declined_saved_card_counts_for_the_card_and_for_the_address(counting: Shop) -> None:
+    shop, bank = counting, counting.core.bank
+    customer = await shop.customer()
+    card = await saved_card(shop, customer)
+    asked = len(bank.asked)
+    for number in (1, 2):
+        bank.answers = [DeclinedByBank("card_declined", "insufficient_funds", "no")]
+        paid = await shop.core.checkout.pay_saved(await shop.session(customer), card, address="203.0.113.7")
+        assert isinstance(paid, Declined)
+        assert await declines(shop) == {"card": number, "address": number}
+    again = await shop.session(customer)
+    assert isinstance(await shop.core.checkout.pay_saved(again, card, address="198.51.100.9"), TooMany), (
+        "the card waits"
+    )
+    assert isinstance(await shop.pay(again), TooMany), "and so does its number, typed"
+    assert len(bank.asked) == asked + 2, "the bank is not asked any more"
+
+
+async def test_a_saved_card_is_a_try_of_the_card(counting: Shop) -> None:
+    shop = counting
+    customer = await shop.customer()
+    card = await saved_card(shop, customer)
+    [before] = await shop.core.rows("SELECT tries FROM payment_tries WHERE subject LIKE 'card %'")
+    assert await shop.core.checkout.pay_saved(await shop.session(customer), card) == Paid()
+    [after] = await shop.core.rows("SELECT tries FROM payment_tries WHERE subject LIKE 'card %'")
+    assert after["tries"] == before["tries"] + 1

@@ -116,10 +116,7 @@ class Checkout:
             return TooMany(wait_s)
         charge_id = owned_id("ch", intent.account_id, at, self._entropy)
         work = Work(key=_key_of(intent), tell=lambda _: inputs.Confirm(charge_id=charge_id, method=method))
-        paid = _pay_result(await self._carrying.carry(work, card))
-        if isinstance(paid, Declined) and self._guard is not None:
-            await self._guard.declined(replace(tried, address=address))
-        return paid
+        return await self._counted(await self._carrying.carry(work, card), replace(tried, address=address))
 
     async def _admitted(self, session_id: str, address: str | None, at: datetime) -> SessionPage | NotOpen | TooMany:
         """The page of a session that may be paid by the shopper at `address` now; the try is counted."""
@@ -150,6 +147,10 @@ class Checkout:
         if not any(card.id == method_id for card in found.saved):
             return NotOpen(found.session.status)
         intent = found.intent
+        tried = await self._tried_saved(found, method_id)
+        wait_s = await self._must_wait(found, tried)
+        if wait_s:
+            return TooMany(wait_s)
         charge_id = owned_id("ch", intent.account_id, at, self._entropy)
 
         def confirm(payment: Payment) -> inputs.Confirm | None:
@@ -159,7 +160,22 @@ class Checkout:
             return inputs.Confirm(charge_id=charge_id, method=method)
 
         work = Work(key=_key_of(intent), tell=confirm, methods=(method_id,))
-        return _pay_result(await self._carrying.carry(work))
+        return await self._counted(await self._carrying.carry(work), replace(tried, address=address))
+
+    async def _tried_saved(self, found: SessionPage, method_id: str) -> Try:
+        """A try with a saved card: the card counts with the same number typed, whoever saved it."""
+        intent = found.intent
+        known = None
+        if self._guard is not None:
+            known = await self._guard.tried_by_call(intent.account_id, intent.livemode, method=method_id)
+        return known or Try(intent.account_id, intent.livemode)
+
+    async def _counted(self, outcome: Outcome, tried: Try) -> PayResult:
+        """What the shopper is told; a decline is counted."""
+        paid = _pay_result(outcome)
+        if isinstance(paid, Declined) and self._guard is not None:
+            await self._guard.declined(tried)
+        return paid
 
     async def challenge(self, charge_id: str) -> ChallengePage | None:
         """What the simulated bank's page shows; None where no 3DS challenge of that charge was begun."""
