@@ -44,6 +44,12 @@ async def set_operator_role(dsn: str, name: str, role: Role) -> None:
         await users.set_role(database, name, role)
 
 
+async def set_operator_password(dsn: str, name: str, password: str) -> None:
+    """A person has another password. Raises OperatorRefused, DatabaseUnavailable."""
+    async with opened(dsn, "users password", name) as database:
+        await users.set_password(database, name, password, SystemEntropy())
+
+
 async def reset_second_factor(dsn: str, name: str) -> None:
     """A person has lost the second factor. Raises OperatorRefused, DatabaseUnavailable."""
     async with opened(dsn, "users reset-totp", name) as database:

@@ -32,12 +32,7 @@ def commands(service: str, dsn: Callable[[], str]) -> typer.Typer:
         """Let a person log in. The password is stored as an argon2 hash."""
         from tallystick.cli.staffing import add_operator_user
 
-        password = (
-            _read(password_file)
-            if password_file
-            else typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-        )
-        added = asyncio.run(add_operator_user(dsn(), name, role, password))
+        added = asyncio.run(add_operator_user(dsn(), name, role, _password(password_file)))
         show(as_json, {"name": added, "role": role}, f"{added}, {role}, may log in at /console.")
 
     @app.command("list")
@@ -65,6 +60,20 @@ def commands(service: str, dsn: Callable[[], str]) -> typer.Typer:
         asyncio.run(set_operator_role(dsn(), name, role))
         show(as_json, {"name": name, "role": role}, f"{name} is {role} from now on.")
 
+    @app.command("password")
+    def set_password(
+        name: Name,
+        password_file: Annotated[
+            Path | None, typer.Option(help="The file that holds the new password; asked for where there is none.")
+        ] = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Give a person another password, and end the sessions of that name."""
+        from tallystick.cli.staffing import set_operator_password
+
+        asyncio.run(set_operator_password(dsn(), name, _password(password_file)))
+        show(as_json, {"name": name}, f"{name} logs in with the new password from now on.")
+
     @app.command("reset-totp")
     def reset_totp(name: Name, as_json: AsJson = False) -> None:
         """Let a person who has lost the second factor log in without one, and end the sessions of that name."""
@@ -82,6 +91,13 @@ def commands(service: str, dsn: Callable[[], str]) -> typer.Typer:
         show(as_json, {"name": name, "disabled": True}, f"{name} may log in no more.")
 
     return app
+
+
+def _password(file: Path | None) -> str:
+    if file is not None:
+        return _read(file)
+    asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return asked
 
 
 def _read(path: Path) -> str:

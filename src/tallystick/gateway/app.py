@@ -101,6 +101,7 @@ from tallystick.kernel.monitoring.operating import status_routes
 from tallystick.kernel.monitoring.watching import watched
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
+from tallystick.kernel.operators.roles import roles_of
 from tallystick.kernel.page_headers import document_headers
 from tallystick.kernel.people.access import Access
 from tallystick.kernel.people.settings import index_keys
@@ -198,7 +199,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     rate_max = settings.webhook_rate_max
     at_hand = (letters, redrives, faults, settlement, resolving, guard, sandbox, rate_max, database, clock)
     unmoved = clock.machine if isinstance(clock, SandboxClock) else clock
-    logged_in = (Logins(database, unmoved, entropy), Trail(database, clock, entropy), proxies, rates, entropy)
+    logged_in = (_logins(settings, ports, unmoved), Trail(database, clock, entropy), proxies, rates, entropy)
     behind = Behind(*at_hand, checkout, *logged_in, people.records.access, tracer)
     operators = at_first_call(lambda: web(_operators, settings.origin, behind))
     backlogs = (keeper, redriver, alerter, case_teller(database, ports.alerts, clock))
@@ -212,6 +213,11 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     pages = noting_outcomes(web(_pages, settings.origin, behind), behind.trail, below=CONSOLE_ROOT)
     seen = watched("Gateway", FIGURES, database, ports.alerts, clock, settings)
     return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, ports)), watched=seen)
+
+
+def _logins(settings: Settings, ports: Ports, clock: Clock) -> Logins:
+    encryption = ports.people_encryption or ports.encryption
+    return Logins(ports.database, clock, ports.entropy, encryption, roles_of(settings.second_factor_roles))
 
 
 def _people(settings: Settings, ports: Ports) -> WhoTheyAre:

@@ -11,6 +11,7 @@ from tallystick.kernel.backoff import schedule_of
 from tallystick.kernel.database_address import refusal_of
 from tallystick.kernel.delivery.protocol import RATE_PER_S
 from tallystick.kernel.monitoring.collector import CollectorRefused, check_collector
+from tallystick.kernel.operators.roles import roles_of
 from tallystick.kernel.people.settings import (
     PiiDsn,
     PiiIndexKey,
@@ -22,7 +23,7 @@ from tallystick.kernel.people.settings import (
 )
 from tallystick.kernel.people.settings import check as check_personal_settings
 from tallystick.kernel.proxies import Proxies, ProxiesInvalid
-from tallystick.kernel.settings import SettingsRefused, load
+from tallystick.kernel.settings import SecondFactorRoles, SettingsRefused, load
 from tallystick.kernel.vault import vault_values
 
 PREFIX: Final = "TALLYSTICK_GATEWAY_"
@@ -171,6 +172,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             extra={"secret": True},
         ),
     ] = ""
+    second_factor_roles: SecondFactorRoles = ""
     trusted_proxies: Annotated[
         str,
         Meta(
@@ -334,6 +336,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         if self.sandbox_clock and self.live_allowed:
             raise SettingsRefused(f"{PREFIX}SANDBOX_CLOCK: real money keeps real time; use the simulated acquirer")
         check_personal_settings(self, PREFIX)
+        try:
+            roles_of(self.second_factor_roles)
+        except ValueError as error:
+            raise SettingsRefused(f"{PREFIX}SECOND_FACTOR_ROLES: {error}") from None
         if self.public_url:
             self._check_public_url()
         if self.acquirer_private_range and not self.card_fingerprint_key:

@@ -33,6 +33,7 @@ from tallystick.kernel.monitoring.traces import NO_TRACES, Traces, open_traces
 from tallystick.kernel.monitoring.watching import watched
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
+from tallystick.kernel.operators.roles import roles_of
 from tallystick.kernel.people.access import Access
 from tallystick.kernel.people.opening import people_database, people_encryption, who_decides
 from tallystick.kernel.people.settings import index_keys
@@ -273,7 +274,9 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     reaper = KeyReaper(keyed.idempotency, clock)
 
     canceling = Canceling(database, clock, keyed, outbox)
-    logins, trail = Logins(database, clock, entropy), Trail(database, clock, entropy)
+    second_factor_roles = roles_of(settings.second_factor_roles)
+    logins = Logins(database, clock, entropy, ports.key_encryption, second_factor_roles)
+    trail = Trail(database, clock, entropy)
     proxies, rates = Proxies(settings.trusted_proxies), _rates(settings)
     asked = (checkout, customers, customers.access, canceling, refunds, returning, directory)
     hanging = (proposals, letters, redrives)

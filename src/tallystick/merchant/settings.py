@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from tallystick.kernel.database_address import refusal_of
 from tallystick.kernel.monitoring.collector import CollectorRefused, check_collector
+from tallystick.kernel.operators.roles import roles_of
 from tallystick.kernel.people.settings import (
     PiiDsn,
     PiiIndexKey,
@@ -20,7 +21,7 @@ from tallystick.kernel.people.settings import (
 )
 from tallystick.kernel.people.settings import check as check_personal_settings
 from tallystick.kernel.proxies import Proxies, ProxiesInvalid
-from tallystick.kernel.settings import SettingsRefused, load
+from tallystick.kernel.settings import SecondFactorRoles, SettingsRefused, load
 from tallystick.kernel.vault import vault_values
 from tallystick.merchant.accounts.commands import AccountRefused, check_origin, is_loopback
 from tallystick.merchant.checkout.request import TTL_MAX_S, TTL_MIN_S
@@ -102,6 +103,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="Whether operators may move the service's time forward. For test money only."),
     ] = False
+    second_factor_roles: SecondFactorRoles = ""
     trusted_proxies: Annotated[
         str,
         Meta(
@@ -207,6 +209,10 @@ class Settings(Struct, frozen=True, kw_only=True):
                 f"{PREFIX}HOST: plain HTTP is served on loopback only; set a certificate or 127.0.0.1"
             )
         check_personal_settings(self, PREFIX)
+        try:
+            roles_of(self.second_factor_roles)
+        except ValueError as error:
+            raise SettingsRefused(f"{PREFIX}SECOND_FACTOR_ROLES: {error}") from None
         if self.public_url:
             try:
                 check_origin(self.public_url)

@@ -372,3 +372,103 @@ def test_the_audit_trail_is_a_page(visitor: Visitor) -> None:
     page = visitor.get("/console/audit?act=redrives")
     assert (page.status, b"POST /console/redrives" in page.body, b"endpoint we_1" in page.body) == (200, True, True)
     assert visitor.get("/console/audit?since=x").status == 422
+
+
+# What is stored of a second factor, roles that need one, another password
+
+
+def test_the_secret_of_a_second_factor_is_stored_wrapped(gateway: Any, visitor: Visitor) -> None:
+    page = with_second_factor(visitor)
+    found = re.search(rb"secret=([A-Z2-7]+)", page)
+    assert found is not None
+    with psycopg.connect(gateway.dsn) as connection:
+        ((secret, wrapped),) = connection.execute("SELECT secret, wrapped FROM operator_second_factor").fetchall()
+    assert wrapped.startswith("local:v1:")
+    assert bytes(secret) != base64.b32decode(found[1]), "what the version before would compare with opens nothing"
+    assert visitor.log_in(code=code_of(page)).status == 303
+
+
+def test_a_secret_that_was_stored_as_it_is_is_wrapped_when_it_is_used(gateway: Any, visitor: Visitor) -> None:
+    page = with_second_factor(visitor)
+    found = re.search(rb"secret=([A-Z2-7]+)", page)
+    assert found is not None
+    with psycopg.connect(gateway.dsn, autocommit=True) as connection:
+        as_before = "UPDATE operator_second_factor SET secret = %s, wrapped = NULL"
+        connection.execute(as_before, (base64.b32decode(found[1]),))
+        assert visitor.log_in(code=code_of(page)).status == 303
+        ((secret, wrapped),) = connection.execute("SELECT secret, wrapped FROM operator_second_factor").fetchall()
+    assert wrapped is not None
+    assert bytes(secret) != base64.b32decode(found[1])
+    assert visitor.log_in(code=code_of(page, steps=1)).status == 303
+
+
+def test_a_secret_that_opens_with_no_key_of_ours_lets_nobody_in(gateway: Any, visitor: Visitor) -> None:
+    page = with_second_factor(visitor)
+    with psycopg.connect(gateway.dsn, autocommit=True) as connection:
+        connection.execute("UPDATE operator_second_factor SET wrapped = 'local:v1:' || repeat('A', 56)")
+    assert visitor.log_in(code=code_of(page)).status == 401
+    assert visitor.log_in().status == 401
+
+
+def test_who_needs_a_second_factor_can_do_nothing_before_adding_one(
+    run_gateway: Any, client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    (tmp_path / "password").write_text(PASSWORD)
+    with run_gateway(second_factor_roles="admin,finance") as gateway:
+        monkeypatch.setenv("TALLYSTICK_GATEWAY_DATABASE_DSN", gateway.dsn)
+        for name, role in (("ada", "admin"), ("sue", "support")):
+            assert (
+                run(["gateway", "users", "add", name, "--role", role, "--password-file", f"{tmp_path}/password"]) == 0
+            )
+        visitor = Visitor(client(gateway.url))
+        assert visitor.log_in().status == 303
+        for path in ("/console", "/console/dead-letters", "/console/audit", "/console/redrives/rdr_1"):
+            answer = visitor.get(path)
+            assert (answer.status, answer.headers["location"]) == (303, "/console/account"), path
+        account = visitor.get("/console/account")
+        assert b"Your role needs a second factor" in account.body
+        csrf = csrf_on(account.body)
+        assert visitor.post("/console/redrives", {"csrf": csrf}).headers["location"] == "/console/account"
+        shown = visitor.post("/console/account/second-factor", {"csrf": csrf, "password": PASSWORD})
+        sent = {"csrf": csrf, "code": code_of(shown.body)}
+        assert visitor.post("/console/account/second-factor/confirm", sent).status == 303
+        assert visitor.get("/console/dead-letters").status == 200
+        csrf = csrf_on(visitor.get("/console/account").body)
+        gone = {"csrf": csrf, "password": PASSWORD, "code": code_of(shown.body, steps=1)}
+        assert visitor.post("/console/account/second-factor/remove", gone).status == 409
+        other = Visitor(client(gateway.url))
+        assert other.log_in("sue").status == 303
+        assert other.get("/console/dead-letters").status == 200, "another role needs none"
+
+
+def test_a_password_is_changed_by_who_knows_the_old_one_and_stands_nowhere(gateway: Any, visitor: Visitor) -> None:
+    visitor.log_in()
+    elsewhere, csrf, new = Visitor(visitor._api), csrf_on(visitor.get("/console/account").body), "another-long-password"
+    elsewhere.log_in()
+    sent = {"csrf": csrf, "password": PASSWORD, "new-password": new, "new-password-again": new}
+    path = "/console/account/password"
+    assert visitor.post(path, {**sent, "password": "wrong password"}).status == 422
+    assert visitor.post(path, {**sent, "new-password-again": "a different one"}).status == 422
+    assert visitor.post(path, {**sent, "new-password": "short", "new-password-again": "short"}).status == 422
+    assert visitor.post(path, {**sent, "csrf": "0" * 64}).status == 403
+    before = visitor.cookie
+    assert visitor.post(path, sent).status == 303
+    assert visitor.cookie != before
+    assert visitor.get("/console").status == 200
+    assert elsewhere.get("/console").headers["location"] == "/console/login", "all other sessions end"
+    assert Visitor(visitor._api).log_in().status == 401
+    assert Visitor(visitor._api).log_in(password=new).status == 303
+    with psycopg.connect(gateway.dsn) as connection:
+        rows = connection.execute("SELECT a::text FROM audit_entry a").fetchall()
+    assert any(path in row[0] for row in rows)
+    assert not any(new in row[0] or PASSWORD in row[0] for row in rows)
+
+
+def test_an_administrator_gives_another_password_by_command(gateway: Any, visitor: Visitor, tmp_path: Any) -> None:
+    visitor.log_in()
+    (tmp_path / "new").write_text("a password by command\n")
+    assert run(["gateway", "users", "password", "ada", "--password-file", str(tmp_path / "new")]) == 0
+    assert visitor.get("/console").status == 303, "whoever is logged in by that name is out"
+    assert visitor.log_in().status == 401
+    assert visitor.log_in(password="a password by command").status == 303
+    assert run(["gateway", "users", "password", "bob", "--password-file", str(tmp_path / "new")]) == 2

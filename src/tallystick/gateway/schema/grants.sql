@@ -18,7 +18,7 @@ GRANT SELECT, INSERT, UPDATE (payout) ON settlement_line, balance_release TO tal
 GRANT SELECT, INSERT, UPDATE (status) ON payout TO tallystick_gateway;
 GRANT SELECT, INSERT, UPDATE (customer, attached_at, single_use) ON payment_method TO tallystick_gateway;
 GRANT SELECT, INSERT, UPDATE (revoked_at) ON api_key, operator_key TO tallystick_gateway;
-GRANT SELECT, INSERT, UPDATE (role, disabled_at) ON operator_user TO tallystick_gateway;
+GRANT SELECT, INSERT, UPDATE (role, disabled_at, password_hash) ON operator_user TO tallystick_gateway;
 
 -- What changes as it goes on, and stays.
 GRANT SELECT, INSERT, UPDATE ON account, payment_intent, checkout_session, charge, acquirer_request, refund, dispute, cases,

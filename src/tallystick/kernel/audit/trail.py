@@ -21,7 +21,8 @@ OLDEST: Final = "aud_"
 TEXT_CHARACTERS_MAX: Final = 200  # of one value of what was asked
 MEMBERS_MAX: Final = 30
 NOT_KEPT: Final = frozenset(
-    {"note", "evidence", "password", "code", "csrf", "email", "phone", "name", "address", "sought"}
+    {"note", "evidence", "password", "new-password", "new-password-again", "code", "csrf"}
+    | {"email", "phone", "name", "address", "sought"}
 )
 """What people write stands with the case that it is about; secrets stand nowhere, and personal data in its own log."""
 LEFT_OUT: Final = "…"

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from tallystick.kernel.audit.outcomes import begin
 from tallystick.kernel.audit.trail import Act, Trail
+from tallystick.kernel.console.access import ENROLMENT
 from tallystick.kernel.console.views import ConsoleViews
 from tallystick.kernel.forms import FORM_MEDIA_TYPE, SAME_SITE, FormUnreadable, read_form
 from tallystick.kernel.logins.sessions import SESSION_S, Logins, csrf_of, is_csrf
@@ -63,6 +64,10 @@ class LoginNeeded(Exception):
     """Nobody is logged in: the browser is led to the login."""
 
 
+class SecondFactorNeeded(Exception):
+    """The role needs a second factor, and there is none: the browser is led to where one is added."""
+
+
 class PageRefused(Exception):
     """A page that says why not."""
 
@@ -85,7 +90,7 @@ class Console(Struct, frozen=True):
     https: bool
 
     async def guard(self, connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
-        """Raises LoginNeeded and PageRefused; whoever passes is `request.auth`."""
+        """Raises LoginNeeded, SecondFactorNeeded and PageRefused; whoever passes is `request.auth`."""
         assert isinstance(connection, Request)
         asked = route(connection.method, connection.scope["path_template"])
         if connection.method == "OPTIONS":  # the framework's own answer: which methods there are
@@ -98,6 +103,10 @@ class Console(Struct, frozen=True):
         if not may(self.access, asked, session.role):
             await self.trail.note(act, 403)
             raise PageRefused(403, session, "Your role does not allow that.")
+        enrols = asked not in ENROLMENT and self.logins.needs_second_factor(session.role)
+        if enrols and not await self.logins.has_second_factor(session.name):
+            await self.trail.note(act, 403)
+            raise SecondFactorNeeded
         if connection.method != "POST" and not asked.endswith("/audit"):
             return
         fields = await self.fields(connection) if connection.method == "POST" else dict(connection.query_params.items())

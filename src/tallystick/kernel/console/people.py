@@ -1,5 +1,6 @@
 """Logging in and out, and what people do with their own account: the second factor, logging out everywhere."""
 
+from functools import partial
 from typing import Any
 
 from litestar import Request
@@ -8,6 +9,7 @@ from tallystick.kernel.console.access import ACCOUNT, LOGIN, ROOT
 from tallystick.kernel.console.console import BrowserRequest, Console, Html, Session
 from tallystick.kernel.logins import totp
 from tallystick.kernel.logins.sessions import Wait, Wrong
+from tallystick.kernel.operators.keys import OperatorRefused
 
 WRONG = "Name, password or code is wrong."
 
@@ -79,9 +81,27 @@ class People:
             return await self._account(request.auth, "That code is wrong. Begin again.", 422)
         return self._console.see_other(ACCOUNT, self._console.cookie(token))
 
+    async def change_password(self, request: BrowserRequest) -> Html:
+        """Another password. The session is a new one; all others end."""
+        session = request.auth
+        refused = await self._doubted(request, session)
+        if refused is not None:
+            return refused
+        fields = await self._console.fields(request) or {}
+        password = fields.get("new-password", "")
+        if password != fields.get("new-password-again", ""):
+            return await self._account(session, "The new password was not typed the same twice.", 422)
+        try:
+            token = await self._logins.change_password(session.name, password)
+        except OperatorRefused as error:
+            return await self._account(session, f"That did not work: {error}.", 422)
+        return self._console.see_other(ACCOUNT, self._console.cookie(token))
+
     async def remove_second_factor(self, request: BrowserRequest) -> Html:
         """From now on a login needs no code."""
         session = request.auth
+        if self._logins.needs_second_factor(session.role):
+            return await self._account(session, "Your role needs a second factor.", 409)
         refused = await self._doubted(request, session)
         if refused is not None:
             return refused
@@ -101,9 +121,9 @@ class People:
 
     async def _account(self, session: Session, problem: str = "", status: int = 200) -> Html:
         second = await self._logins.has_second_factor(session.name)
-        return self._console.page(
-            "account", session, "Your account", status=status, problem=problem, second_factor=second
-        )
+        needed = self._logins.needs_second_factor(session.role)
+        page = partial(self._console.page, "account", session, "Your account", status=status)
+        return page(problem=problem, second_factor=second, needed=needed)
 
     def _refused(self, begun: str | Wrong | Wait) -> Html | None:
         if isinstance(begun, Wait):

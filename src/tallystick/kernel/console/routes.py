@@ -14,12 +14,20 @@ from litestar.params import FromPath
 from tallystick.kernel.assets import Asset
 from tallystick.kernel.console.access import ACCOUNT, AUDIT, LOGIN, ROOT
 from tallystick.kernel.console.acts import show_acts
-from tallystick.kernel.console.console import BrowserRequest, Console, Html, LoginNeeded, PageRefused
+from tallystick.kernel.console.console import (
+    BrowserRequest,
+    Console,
+    Html,
+    LoginNeeded,
+    PageRefused,
+    SecondFactorNeeded,
+)
 from tallystick.kernel.console.people import People
 from tallystick.kernel.forms import BODY_BYTES_MAX
 from tallystick.kernel.operators.roles import route
 from tallystick.kernel.page_headers import asset_headers
 from tallystick.ports.database import DatabaseError
+from tallystick.ports.key_encryption import KeyEncryptionError
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +111,10 @@ def _people(console: Console, service: str) -> list[HTTPRouteHandler]:
     async def log_out_everywhere(request: BrowserRequest) -> Html:
         return await people.log_out_everywhere(request)
 
+    @post(f"{_below(ACCOUNT)}/password")
+    async def change_password(request: BrowserRequest) -> Html:
+        return await people.change_password(request)
+
     @post(f"{_below(ACCOUNT)}/second-factor")
     async def begin_second_factor(request: BrowserRequest) -> Html:
         return await people.begin_second_factor(request)
@@ -119,6 +131,7 @@ def _people(console: Console, service: str) -> list[HTTPRouteHandler]:
         log_out,
         show_account,
         log_out_everywhere,
+        change_password,
         begin_second_factor,
         confirm_second_factor,
         remove_second_factor,
@@ -139,6 +152,8 @@ def _exception_handlers(console: Console) -> dict[Any, Callable[[Request[Any, An
         return console.problem(500)
 
     return {
+        SecondFactorNeeded: lambda _, _error: console.see_other(ACCOUNT),
+        KeyEncryptionError: lambda _, _error: console.problem(503),
         LoginNeeded: lambda _, _error: console.see_other(LOGIN),
         PageRefused: lambda _, refused: console.problem(refused.status, refused.session, refused.words),
         DatabaseError: lambda _, _error: console.problem(503),

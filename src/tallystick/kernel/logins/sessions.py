@@ -8,20 +8,26 @@ gets a new token, and so does who changes what a login needs; all others of that
 import asyncio
 import hashlib
 import hmac
+import logging
 import math
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
 
 from tallystick.kernel.logins import totp
+from tallystick.kernel.logins.factors import Factors
 from tallystick.kernel.logins.lockout import SQL, Lockout
-from tallystick.kernel.logins.users import NOBODY, PASSWORD_CHARACTERS_MAX, matches
+from tallystick.kernel.logins.users import NOBODY, PASSWORD_CHARACTERS_MAX, matches, set_password
 from tallystick.kernel.operators.keys import NAME_CHARACTERS_MAX, Operator
 from tallystick.kernel.operators.roles import Role
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, Transaction
+from tallystick.ports.database import Database, Record, Transaction
 from tallystick.ports.entropy import Entropy
+from tallystick.ports.key_encryption import KeyEncryption, KeyEncryptionError
+
+log = logging.getLogger(__name__)
 
 SESSION_S: Final = 8 * 3600
 """A working day."""
@@ -49,7 +55,16 @@ class Wait(Struct, frozen=True):
 class Logins:
     """Who is logged in."""
 
-    def __init__(self, database: Database, clock: Clock, entropy: Entropy) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        entropy: Entropy,
+        encryption: KeyEncryption | None = None,
+        second_factor_roles: Collection[Role] = (),
+    ) -> None:
+        self._factors = Factors(database, encryption, entropy)
+        self._second_factor_roles = frozenset(second_factor_roles)
         self._database = database
         self._clock = clock
         self._entropy = entropy
@@ -79,8 +94,14 @@ class Logins:
         good = await self._matches(rows[0]["password_hash"] if rows else NOBODY, password)
         if not rows or not good:
             return Wrong()
-        if rows[0]["secret"] is not None and not await self._use(name, rows[0]["secret"], rows[0]["last_step"], code):
-            return Wrong()
+        if rows[0]["secret"] is not None:
+            try:
+                right = await self._use(name, rows[0], code)
+            except KeyEncryptionError as error:
+                log.warning("second factors cannot be opened now: %s", type(error).__name__)
+                return Wait(COME_AGAIN_S)
+            if not right:
+                return Wrong()
         async with self._database.transaction() as tx:
             await self._lockout.forgive(tx, name, address, self._clock.now())
         return None
@@ -110,6 +131,16 @@ class Logins:
         """End all sessions of a person."""
         await self._database.execute(SQL.delete_operator_sessions, name)
 
+    async def change_password(self, name: str, password: str) -> str:
+        """Another password for who has just proven to know the old one. The token of a new session; all others of that
+        name end. Raises OperatorRefused where it is too short or too long."""
+        await set_password(self._database, name, password, self._entropy)
+        return await self._begin_anew(name)
+
+    def needs_second_factor(self, role: Role) -> bool:
+        """Whether people of this role may do nothing before they have one."""
+        return role in self._second_factor_roles
+
     async def has_second_factor(self, name: str) -> bool:
         """Whether a login of this person needs a code."""
         rows = await self._database.rows(SQL.find_second_factor, name)
@@ -117,18 +148,16 @@ class Logins:
 
     async def propose_second_factor(self, name: str) -> bytes | None:
         """A secret to be shown to its owner, once; None where a second factor is in use. It is not in use before a
-        code has proven that it was kept."""
-        secret = self._entropy.token_bytes(totp.SECRET_BYTES)
-        made = await self._database.execute(SQL.propose_second_factor, name, secret)
-        return secret if made else None
+        code has proven that it was kept. Raises KeyEncryptionError."""
+        return await self._factors.propose(name)
 
     async def confirm_second_factor(self, name: str, code: str) -> str | None:
         """The proof that the secret was kept: from now on a login needs a code. The token of a new session, since all
-        others of that name end; None where the code is wrong."""
+        others of that name end; None where the code is wrong. Raises KeyEncryptionError."""
         rows = await self._database.rows(SQL.find_second_factor, name)
         if not rows or rows[0]["confirmed_at"] is not None:
             return None
-        if not await self._use(name, rows[0]["secret"], rows[0]["last_step"], code):
+        if not await self._use(name, rows[0], code):
             return None
         return await self._begin_anew(name)
 
@@ -156,10 +185,12 @@ class Logins:
         finally:
             self._waiting -= 1
 
-    async def _use(self, name: str, secret: bytes, last_step: int, code: str) -> bool:
+    async def _use(self, name: str, row: Record, code: str) -> bool:
         """Whether the code is right and was not used before; it is used up by this."""
-        at = self._clock.now()
-        step = totp.step_of(bytes(secret), code, at, after=last_step)
+        at, secret = self._clock.now(), await self._factors.opened(name, row)
+        if secret is None:
+            return False
+        step = totp.step_of(secret, code, at, after=row["last_step"])
         return step is not None and bool(await self._database.execute(SQL.use_second_factor, name, step, at))
 
 

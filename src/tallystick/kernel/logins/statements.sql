@@ -6,7 +6,7 @@ VALUES ($1::text, $2::text, $3::text, $4::timestamptz)
 
 -- find_operator_user
 -- The password of a person who may log in, and the second factor where there is one.
-SELECT u.password_hash, u.role, f.secret, f.last_step
+SELECT u.password_hash, u.role, f.secret, f.wrapped, f.last_step
   FROM operator_user u
   LEFT JOIN operator_second_factor f ON f.user_name = u.name AND f.confirmed_at IS NOT NULL
  WHERE u.name = $1::text AND u.disabled_at IS NULL;
@@ -22,6 +22,12 @@ SELECT u.name, u.role, u.created_at, u.disabled_at, f.confirmed_at IS NOT NULL A
 -- A person may log in no more.
 UPDATE operator_user u
    SET disabled_at = $2::timestamptz
+ WHERE u.name = $1::text AND u.disabled_at IS NULL;
+
+-- set_operator_password
+-- A person has another password.
+UPDATE operator_user u
+   SET password_hash = $2::text
  WHERE u.name = $1::text AND u.disabled_at IS NULL;
 
 -- set_operator_role
@@ -60,14 +66,35 @@ DELETE FROM operator_session WHERE user_name = $1::text;
 
 -- propose_second_factor
 -- A secret that its owner has yet to prove that it was kept; one that is in use stays.
-INSERT INTO operator_second_factor (user_name, secret, last_step)
-VALUES ($1::text, $2::bytea, 0)
-    ON CONFLICT (user_name) DO UPDATE SET secret = excluded.secret, last_step = 0
+INSERT INTO operator_second_factor (user_name, secret, wrapped, last_step)
+VALUES ($1::text, $2::bytea, $3::text, 0)
+    ON CONFLICT (user_name) DO UPDATE SET secret = excluded.secret, wrapped = excluded.wrapped, last_step = 0
  WHERE operator_second_factor.confirmed_at IS NULL;
 
 -- find_second_factor
 -- The secret of a person's second factor, proven or not.
-SELECT f.secret, f.last_step, f.confirmed_at FROM operator_second_factor f WHERE f.user_name = $1::text;
+SELECT f.secret, f.wrapped, f.last_step, f.confirmed_at FROM operator_second_factor f WHERE f.user_name = $1::text;
+
+-- wrap_second_factor
+-- A secret that was stored as it is, is wrapped from now on, unless it is another one by now.
+UPDATE operator_second_factor f
+   SET secret = $3::bytea, wrapped = $4::text
+ WHERE f.user_name = $1::text AND f.secret = $2::bytea AND f.wrapped IS NULL;
+
+-- wrapped_second_factors
+-- The wrapped secrets of second factors after a name, some at a time.
+SELECT f.user_name, f.wrapped
+  FROM operator_second_factor f
+ WHERE f.user_name > $1::text AND f.wrapped IS NOT NULL
+ ORDER BY f.user_name
+ LIMIT $2::int;
+
+-- rewrap_second_factors
+-- The same secrets under the newest key, where nobody has changed them meanwhile.
+UPDATE operator_second_factor f
+   SET wrapped = n.rewrapped
+  FROM unnest($1::text[], $2::text[], $3::text[]) AS n(user_name, wrapped, rewrapped)
+ WHERE (f.user_name, f.wrapped) = (n.user_name, n.wrapped);
 
 -- use_second_factor
 -- A code was right: its step and those before it are used up. Of two at once one finds it used.

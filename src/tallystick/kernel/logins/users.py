@@ -37,12 +37,19 @@ class ListedUser(Struct, frozen=True, kw_only=True):
 async def add_user(database: Database, name: str, password: str, clock: Clock, entropy: Entropy, *, role: Role) -> str:
     """A person who may log in, for what `role` may do. Gives the name as it is stored. Raises OperatorRefused."""
     name = check_name(name)
-    if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
-        raise OperatorRefused(f"a password has {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters")
-    hashed = await asyncio.to_thread(_HASHER.hash, password, salt=entropy.token_bytes(SALT_BYTES))
+    hashed = await _hashed(password, entropy)
     if not await database.execute(SQL.insert_operator_user, name, role, hashed, clock.now()):
         raise OperatorRefused(f"there is, or was, somebody named {name}")
     return name
+
+
+async def set_password(database: Database, name: str, password: str, entropy: Entropy) -> None:
+    """A person has another password, and whoever is logged in by that name is out. Raises OperatorRefused."""
+    hashed = await _hashed(password, entropy)
+    async with database.transaction() as tx:
+        if not await tx.execute(SQL.set_operator_password, name, hashed):
+            raise OperatorRefused(f"nobody named {name} may log in")
+        await tx.execute(SQL.delete_operator_sessions, name)
 
 
 async def list_users(database: Database) -> list[ListedUser]:
@@ -74,6 +81,12 @@ async def reset_second_factor(database: Database, name: str) -> None:
         if not await tx.execute(SQL.delete_second_factor, name):
             raise OperatorRefused(f"nobody named {name} has a second factor")
         await tx.execute(SQL.delete_operator_sessions, name)
+
+
+async def _hashed(password: str, entropy: Entropy) -> str:
+    if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
+        raise OperatorRefused(f"a password has {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters")
+    return await asyncio.to_thread(_HASHER.hash, password, salt=entropy.token_bytes(SALT_BYTES))
 
 
 def matches(password_hash: str, password: str) -> bool:

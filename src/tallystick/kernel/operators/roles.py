@@ -41,6 +41,14 @@ def readers(*others: Role) -> Roles:
     return roles(*others, Role.AUDITOR)
 
 
+def roles_of(text: str) -> Roles:
+    """The roles that a setting names, separated by commas. Raises ValueError for what is none."""
+    names = [name for name in text.split(",") if name]
+    if unknown := [name for name in names if name not in set(Role)]:
+        raise ValueError(f"there is no role {', '.join(unknown)}; there are {', '.join(Role)}")
+    return frozenset(map(Role, names))
+
+
 def route(method: str, path: str) -> str:
     """A route as the tables write it."""
     return f"{method} {path.rstrip('/') or '/'}"
