@@ -84,6 +84,13 @@ test_an_account_reads_finds_and_erases_its_own_customers_for_its_records if {
 	not pii.access with input as ask("operator", "account", "read", "customer_record", ["name"])
 }
 
+test_the_reindexer_reads_to_make_hashes_and_nothing_else if {
+	pii.access with input as ask("service", "reindexer", "read", "reindex", ["email", "name", "phone", "address"])
+	not pii.access with input as ask("service", "reindexer", "read", "support", ["email"])
+	not pii.access with input as ask("service", "reindexer", "search", "reindex", ["email"])
+	not pii.access with input as ask("operator", "reindexer", "read", "reindex", ["email"])
+}
+
 test_the_sweeper_erases_and_reads_nothing if {
 	pii.access with input as ask("service", "sweeper", "erase", "unfinished", ["email", "name", "phone"])
 	not pii.access with input as ask("service", "sweeper", "read", "unfinished", ["name"])

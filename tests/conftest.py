@@ -701,6 +701,8 @@ SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
 class KeyOfNoValue:
     """A key-encryption key for tests. `away`: it cannot be reached."""
 
+    scheme = "test"
+
     def __init__(self) -> None:
         self.away = False
         self.calls = 0

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
+from tallystick.cli import people_keys
 from tallystick.cli.failures import CommandRefused
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, console, show
@@ -128,6 +129,7 @@ def _keys_command(service: str) -> Callable[..., None]:
 
 for _service, _commands in (("merchant", app), ("gateway", of_accounts)):
     _commands.command("keys")(_keys_command(_service))
+    people_keys.add_to(_commands, _service)
 
 
 def _show_accesses(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tallystick.cli import (
+    account_keys,
     audit,
     clock,
     customers,
@@ -35,6 +36,7 @@ def _dsn() -> str:
 app = typer.Typer(help="The payment gateway.", no_args_is_help=True)
 accounts = typer.Typer(help="Accounts at the gateway: who takes payments.", no_args_is_help=True)
 app.add_typer(accounts, name="accounts")
+app.add_typer(account_keys.app, name="keys")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(dead_letters.endpoints, name="endpoints")
 app.add_typer(operators.commands("gateway", _dsn), name="operators")

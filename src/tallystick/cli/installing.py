@@ -61,6 +61,29 @@ async def create_gateway_account(
         )
 
 
+async def create_account_keys(
+    settings: GatewaySettings, account_id: str, *, live: bool = False
+) -> gateway_accounts.KeyPair:
+    """One more key pair of an account. Raises AccountRefused, DatabaseUnavailable."""
+    async with opened(settings.database_dsn, "keys create", account_id) as database:
+        at, entropy, allowed = SystemClock().now(), SystemEntropy(), settings.live_allowed
+        return await gateway_accounts.create_keys(
+            database, account_id, livemode=live, live_allowed=allowed, at=at, entropy=entropy
+        )
+
+
+async def list_account_keys(settings: GatewaySettings, account_id: str) -> list[gateway_accounts.ListedKey]:
+    """The keys of an account. Raises DatabaseUnavailable."""
+    async with opened(settings.database_dsn) as database:
+        return await gateway_accounts.list_keys(database, account_id)
+
+
+async def revoke_account_key(settings: GatewaySettings, account_id: str, key_id: str) -> None:
+    """End the life of a key. Raises AccountRefused, DatabaseUnavailable."""
+    async with opened(settings.database_dsn, "keys revoke", f"{account_id} {key_id}") as database:
+        await gateway_accounts.revoke_key(database, account_id, key_id, at=SystemClock().now())
+
+
 async def set_account_origins(settings: GatewaySettings, account_id: str, origins: Sequence[str]) -> None:
     """Replace an account's origins. Raises AccountRefused, OriginInvalid, DatabaseUnavailable."""
     async with opened(settings.database_dsn, "accounts origins", account_id) as database:

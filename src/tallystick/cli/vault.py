@@ -117,6 +117,8 @@ async def _rewrapped(
 
 def _words(before: "Standing", rewrapped: int, refused: int, dry_run: bool) -> list[str]:
     words = [f"version {version}: {cards} cards" for version, cards in before.cards.items()] or ["No cards are kept."]
+    if before.others:
+        words.append(f"another key-encryption key: {before.others} cards")
     if dry_run:
         return [*words, f"{before.behind} would be rewrapped to version {before.newest}."]
     words.append(f"{rewrapped} rewrapped to version {before.newest}.")

@@ -110,7 +110,7 @@ from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.service import Asgi, Service, Web, Worker, at_first_call, built_anew
-from tallystick.ports.clock import SandboxClock
+from tallystick.ports.clock import Clock, SandboxClock
 from tallystick.ports.database import Database, DatabaseError, Statements
 from tallystick.ports.entropy import Entropy
 from tallystick.ports.tracing import Tracer

@@ -10,6 +10,7 @@ from tallystick.gateway.accounts.origins import is_loopback, origin_of
 from tallystick.kernel.backoff import schedule_of
 from tallystick.kernel.database_address import refusal_of
 from tallystick.kernel.delivery.protocol import RATE_PER_S
+from tallystick.kernel.key_encryption import WrapsWith
 from tallystick.kernel.monitoring.collector import CollectorRefused, check_collector
 from tallystick.kernel.operators.roles import roles_of
 from tallystick.kernel.people.settings import (
@@ -108,6 +109,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     pii_key_file: PiiKeyFile = ""
     pii_index_key: PiiIndexKey = ""
     pii_index_key_before: PiiIndexKeyBefore = ""
+    wraps_with: WrapsWith = ""
     policy_folder: PolicyFolder = ""
     policy_url: PolicyUrl = ""
     policy_token: PolicyToken = ""

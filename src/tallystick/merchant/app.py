@@ -237,7 +237,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
 
     terms = Terms(settings.origin, settings.order_ttl_s, settings.declines_max)
     outbox = Outbox(clock, entropy)
-    keyed = Keyed(database, clock)
+    keyed = Keyed(database, clock, index_keys(settings))
     customers = open_customers(
         ports.personal or database, ports.policy, ports.key_encryption, index_keys(settings), clock, entropy
     )

@@ -20,7 +20,7 @@ from tallystick.kernel.idempotency import (
     Mismatch,
     Replay,
     Scope,
-    fingerprint,
+    fingerprints,
 )
 from tallystick.merchant.errors import DatabaseDown, KeyInUse, KeyUsedOtherwise, Overloaded, Problem
 from tallystick.ports.clock import Clock
@@ -48,10 +48,12 @@ class Sent(Struct, frozen=True):
 
 
 class Keyed:
-    """Lets calls through once. Concurrent ones share a commit."""
+    """Lets calls through once. Concurrent ones share a commit. `personal_keys` key the fingerprints of calls that name
+    a customer, the newest first."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, personal_keys: Sequence[bytes] = ()) -> None:
         self._clock = clock
+        self._personal_keys = tuple(personal_keys)
         self.idempotency = Idempotency(database)
         self._claims: Batcher[ClaimRequest, Claim | Replay | InUse | Mismatch] = Batcher(self._claim)
 
@@ -59,7 +61,7 @@ class Keyed:
         """Execute `work` once for the key; it finishes the claim in the commit of what it did. Raises Problem."""
         scope = Scope(sent.merchant_id, MODE, sent.key)
         try:
-            claim = await self._claims.submit(ClaimRequest(scope, fingerprint("POST", sent.route, sent.fields)))
+            claim = await self._claims.submit(ClaimRequest(scope, *self._fingerprints(sent)))
             match claim:
                 case Replay(status, body):
                     return Answer(status, body, replayed=True)
@@ -72,6 +74,11 @@ class Keyed:
             raise Overloaded(retry_after_s=OVERLOADED_RETRY_AFTER_S) from None
         except DatabaseUnavailable:
             raise DatabaseDown(retry_after_s=OVERLOADED_RETRY_AFTER_S) from None
+
+    def _fingerprints(self, sent: Sent) -> tuple[bytes, tuple[bytes, ...]]:
+        named = isinstance(sent.fields, dict) and sent.fields.get("customer") is not None
+        first, *others = fingerprints("POST", sent.route, sent.fields, self._personal_keys if named else ())
+        return first, tuple(others)
 
     async def hold(self, claim: Claim, work: Callable[[Claim], Awaitable[Answer]]) -> Answer:
         """Execute `work` under a claim, and let go of it where that breaks off. Raises what `work` raises."""

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 from tallystick.kernel.database_address import refusal_of
+from tallystick.kernel.key_encryption import WrapsWith
 from tallystick.kernel.monitoring.collector import CollectorRefused, check_collector
 from tallystick.kernel.operators.roles import roles_of
 from tallystick.kernel.people.settings import (
@@ -71,6 +72,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     pii_key_file: PiiKeyFile = ""
     pii_index_key: PiiIndexKey = ""
     pii_index_key_before: PiiIndexKeyBefore = ""
+    wraps_with: WrapsWith = ""
     policy_folder: PolicyFolder = ""
     policy_url: PolicyUrl = ""
     policy_token: PolicyToken = ""

@@ -57,6 +57,11 @@ class KeyEncryptionRefused(KeyEncryptionError):
 class KeyEncryption(Protocol):
     """Wraps and unwraps data keys of 32 bytes. All or none of a batch; answers stand in the order of the questions."""
 
+    @property
+    def scheme(self) -> str:
+        """How the texts that it makes begin."""
+        ...
+
     async def wrap(self, keys: Sequence[bytes]) -> list[str]:
         """Each key wrapped by the newest version: `scheme:v1:…`. Raises KeyEncryptionError."""
         ...
@@ -75,6 +80,11 @@ class KeyEncryption(Protocol):
         ...
 
 
+def scheme_of(wrapped: str) -> str:
+    """What kind of key-encryption key wrapped this text. Raises KeyEncryptionRefused where it is none."""
+    return _parts(wrapped)[0]
+
+
 def version_of(wrapped: str) -> int:
     """The version that wrapped this text. Raises KeyEncryptionRefused where it is none."""
     return _parts(wrapped)[1]
@@ -82,6 +92,8 @@ def version_of(wrapped: str) -> int:
 
 class HeldKeyEncryption:
     """Key-encryption keys that this process holds: version → key. What `versions` gives is asked at every call."""
+
+    scheme = LOCAL
 
     def __init__(self, versions: Callable[[], Mapping[int, bytes]]) -> None:
         self._versions = versions
@@ -109,6 +121,45 @@ class HeldKeyEncryption:
 
     async def version(self) -> int:
         return max(self._versions())
+
+
+class MovingKeyEncryption:
+    """While an installation moves from one key-encryption key to another: `wraps` wraps, texts of its `scheme` are its,
+    all others are opened by `opens`. Rewrapped, everything is `wraps`' own, and `opens` can go."""
+
+    def __init__(self, wraps: KeyEncryption, opens: KeyEncryption) -> None:
+        assert wraps.scheme != opens.scheme, "their texts are told apart by it"
+        self.scheme = wraps.scheme
+        self._wraps = wraps
+        self._opens = opens
+
+    async def wrap(self, keys: Sequence[bytes]) -> list[str]:
+        return await self._wraps.wrap(keys)
+
+    async def unwrap(self, wrapped: Sequence[str]) -> list[bytes]:
+        found: dict[int, bytes] = {}
+        refused: list[int] = []
+        for port, places in self._shares(wrapped):
+            try:
+                found.update(zip(places, await port.unwrap([wrapped[place] for place in places]), strict=True))
+            except KeyEncryptionRefused as error:
+                if not error.places:
+                    raise
+                refused += [places[place] for place in error.places]
+        if refused:
+            raise KeyEncryptionRefused("wrapped by no key that is there, or damaged", sorted(refused))
+        return [found[place] for place in range(len(wrapped))]
+
+    async def rewrap(self, wrapped: Sequence[str]) -> list[str]:
+        return await self._wraps.wrap(await self.unwrap(wrapped))
+
+    async def version(self) -> int:
+        return await self._wraps.version()
+
+    def _shares(self, wrapped: Sequence[str]) -> list[tuple[KeyEncryption, list[int]]]:
+        own = [place for place, text in enumerate(wrapped) if scheme_of(text) == self.scheme]
+        others = [place for place, text in enumerate(wrapped) if scheme_of(text) != self.scheme]
+        return [(port, places) for port, places in ((self._wraps, own), (self._opens, others)) if places]
 
 
 class LocalKeyEncryption(HeldKeyEncryption):

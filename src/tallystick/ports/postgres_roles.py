@@ -60,6 +60,23 @@ def may_change_tables(dsn: str) -> bool:
         return False
 
 
+_UNREADABLE = b"""
+SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = %(schema)s AND c.relkind = 'r'
+   AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT'))
+ ORDER BY 1
+"""
+
+
+def unreadable(dsn: str, schema: str) -> list[str]:
+    """The tables of a schema that the role of `dsn` cannot read. Nobody answers: none, whoever needs it tells."""
+    try:
+        with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as connection:
+            return [str(row[0]) for row in connection.execute(_UNREADABLE, {"schema": schema}).fetchall()]
+    except psycopg.OperationalError:
+        return []
+
+
 def give_database(dsn: str, owner: str) -> None:
     """Make the database behind the administrator's `dsn` the role's, with everything that stands in it."""
     with psycopg.connect(dsn) as connection:

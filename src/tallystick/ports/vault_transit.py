@@ -52,6 +52,8 @@ class _KeyAnswer(Struct, frozen=True):
 class TransitKeyEncryption:
     """The key-encryption port on a key of transit."""
 
+    scheme = "vault"
+
     def __init__(self, vault: Vault, key: str, *, mount: str = "transit") -> None:
         self._vault = vault
         self._key = key

@@ -77,6 +77,8 @@ class KeptSecrets:
 class KeptKeyEncryption:
     """The key-encryption key of the simulated world; away while the vault is sealed."""
 
+    scheme = "kept"
+
     def __init__(self, secrets: KeptSecrets) -> None:
         self._secrets = secrets
 

@@ -16,10 +16,13 @@ from tallystick.cli.doctor.certificates import check_certificate, covers
 from tallystick.cli.doctor.databases import check_clock, check_password
 from tallystick.cli.doctor.examining import examine
 from tallystick.cli.doctor.findings import Finding, Notes, healthy
+from tallystick.gateway.people.records import Records
+from tallystick.kernel.people.opening import built_in
 from tallystick.merchant.accounts.commands import add_connection, create_merchant
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import Database
+from tallystick.ports.database import Database, Statement
 from tallystick.ports.entropy import SystemEntropy
+from tallystick.ports.key_encryption import LocalKeyEncryption, make_key_file
 
 NOW = datetime.now(UTC)
 GATEWAY, MERCHANT = "TALLYSTICK_GATEWAY_", "TALLYSTICK_MERCHANT_"
@@ -264,3 +267,45 @@ def test_the_command_ends_with_1_for_faults_and_0_without(
 def test_the_command_says_where_to_find_an_installation(alone: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor"]) == 2
     assert "--data-dir" in capsys.readouterr().err
+
+
+# Other roles, and personal data
+
+
+async def test_a_role_that_gets_in_nowhere_or_may_too_much_or_too_little_is_told(gateway_dsn: str) -> None:
+    nowhere = "postgresql://tallystick_vault:s3cret-password@127.0.0.1:1/nothing"
+    environ = {
+        f"{GATEWAY}DATABASE_DSN": gateway_dsn,
+        f"{GATEWAY}PORT": "1",
+        f"{GATEWAY}VAULT_DSN": nowhere,
+        f"{GATEWAY}PII_DSN": gateway_dsn,
+    }
+    found = await examine("gateway", environ)
+    assert f"{GATEWAY}VAULT_DSN" in bad(found)
+    [personal] = [each for each in found if each.subject == f"{GATEWAY}PII_DSN" and each.check == "role"]
+    assert personal.state == "warning", "the administrator's DSN may change the tables"
+    assert "s3cret" not in repr(found)
+
+
+async def test_people_whom_no_key_opens_and_who_lie_in_the_clear_are_told(
+    gateway_dsn: str, gateway_database: Database, people_keys: Mapping[str, str], tmp_path: Path
+) -> None:
+    environ = {f"{GATEWAY}DATABASE_DSN": gateway_dsn, f"{GATEWAY}PORT": "1"}
+    keys = {f"{GATEWAY}{name.upper()}": value for name, value in people_keys.items()}
+    held = LocalKeyEncryption(Path(people_keys["pii_key_file"]))
+    records = Records(gateway_database, built_in(), held, [b"i" * 32], SystemClock(), SystemEntropy())
+    await records.keep([(("acct_1", False, "cus_1"), {"name": "Ada"})])
+    subject = f"{GATEWAY}PII_KEY_FILE"
+    assert {each.says for each in await examine("gateway", {**environ, **keys}) if each.check == "personal data"} == {
+        "what is stored opens"
+    }
+    assert subject in bad(await examine("gateway", environ)), "no key at all"
+    make_key_file(tmp_path / "others", SystemEntropy())
+    others = {**keys, f"{GATEWAY}PII_KEY_FILE": str(tmp_path / "others")}
+    assert "does not open" in bad(await examine("gateway", {**environ, **others}))[subject]
+    clear = (
+        "INSERT INTO pii.customer_detail (account_id, livemode, customer, name) VALUES ('acct_1', false, 'cus_2', 'B')"
+    )
+    await gateway_database.execute(Statement("x", clear))
+    found = await examine("gateway", {**environ, **keys})
+    assert any("in the clear" in each.says for each in found if each.state == "warning")

@@ -11,7 +11,7 @@ from tallystick.gateway.customers.known import SQL as KNOWN
 from tallystick.gateway.customers.parameters import CreateCustomer, UpdateCustomer
 from tallystick.gateway.people.records import Gone, Records
 from tallystick.gateway.people.sweeping import Sweeping
-from tallystick.gateway.people.tables import of_account
+from tallystick.gateway.people.tables import REINDEXED, REWRAPPED, TABLES, of_account
 from tallystick.gateway.stripe_wire.call import Caller, Reply
 from tallystick.gateway.stripe_wire.errors import InvalidRequest
 from tallystick.gateway.stripe_wire.parameters import Parameters
@@ -19,6 +19,8 @@ from tallystick.gateway.stripe_wire.people import People
 from tallystick.kernel.people.access import AccessDenied, Asker
 from tallystick.kernel.people.keys import KeysUnavailable
 from tallystick.kernel.people.opening import built_in
+from tallystick.kernel.people.reindexing import Reindexing
+from tallystick.kernel.people.rewrapping import Rewrapping
 from tallystick.ports.key_encryption import HeldKeyEncryption
 from tallystick.ports.policy import Ruling
 
@@ -258,3 +260,47 @@ async def test_the_access_log_is_read_by_an_auditor(desk: Desk) -> None:
     owner = of_account(desk.core.account_id, livemode=False)
     lines = await desk.records.access.log(Asker("operator", "aud", "auditor"), "audit", owner, made["id"], limit=10)
     assert [(line.action, line.decision) for line in lines] == [("read", "granted")]
+
+
+# Other keys
+
+
+async def test_peoples_keys_are_rewrapped_and_open_without_the_old_version(desk: Desk) -> None:
+    core = desk.core
+    ids = [(await desk.create(**WHO))["id"] for _ in range(3)]
+    core.keys[2] = bytes([2] * 32)
+    held = HeldKeyEncryption(lambda: core.keys)
+    rewrapping = Rewrapping(core.database, TABLES, REWRAPPED, held)
+    step = await rewrapping.step(rewrapping.beginning, 2)
+    assert (step.rewrapped, step.refused) == (2, 0)
+    assert step.after is not None
+    step = await rewrapping.step(step.after, 2)
+    assert (step.rewrapped, step.refused) == (1, 0)
+    assert (await rewrapping.step(rewrapping.beginning, 9)).rewrapped == 0, "nothing is done twice"
+    del core.keys[1]
+    fresh = Records(core.database, built_in(), held, [b"i" * 32], core.clock, core.entropy)
+    found = await fresh.read([(core.account_id, False, id) for id in ids])
+    assert {details["name"] for details in found.values()} == {WHO["name"]}
+
+
+async def test_two_search_keys_find_and_reindexed_the_newer_one_does_alone(desk: Desk) -> None:
+    core, held = desk.core, HeldKeyEncryption(lambda: desk.core.keys)
+    one, two = (await desk.create(**WHO))["id"], (await desk.create(email="someone@shop.example"))["id"]
+    newer = b"j" * 32
+
+    def with_keys(*keys: bytes) -> Records:
+        return Records(core.database, built_in(), held, keys, core.clock, core.entropy)
+
+    async def finds(records: Records, email: str) -> list[str]:
+        return await records.find(core.account_id, email, livemode=False)
+
+    assert await finds(with_keys(newer), WHO["email"]) == []
+    both = with_keys(newer, b"i" * 32)
+    assert await finds(both, WHO["email"]) == [one]
+    reindexing = Reindexing(core.database, TABLES, REINDEXED, both.access, newer)
+    step = await reindexing.step(reindexing.beginning)
+    assert (step.reindexed, step.unreadable) == (2, 0)
+    assert await finds(with_keys(newer), WHO["email"]) == [one]
+    assert await finds(with_keys(newer), "someone@shop.example") == [two]
+    assert await finds(with_keys(b"i" * 32), WHO["email"]) == [], "nothing is left of the key before"
+    assert [line["subject_role"] for line in await desk.log() if line["action"] == "read"] == ["reindexer"] * 2

@@ -8,8 +8,12 @@ import pytest
 from tallystick.kernel.people import carrying
 from tallystick.kernel.people.carrying import CarryingOver
 from tallystick.kernel.people.keys import Keys, KeysUnavailable
+from tallystick.kernel.people.person import Person
+from tallystick.kernel.people.reindexing import Reindexing
+from tallystick.merchant.customers.people import Kept
 from tallystick.merchant.customers.tables import IN_THE_CLEAR as IN_THE_CLEAR_NOW
-from tallystick.merchant.customers.tables import TABLES
+from tallystick.merchant.customers.tables import REINDEXED, TABLES
+from tallystick.merchant.customers.wiring import open_customers
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Statement, open_database
 from tallystick.ports.entropy import SystemEntropy
@@ -102,3 +106,21 @@ async def test_without_a_key_nothing_is_lost(stage: Any) -> None:
     with pytest.raises(KeysUnavailable):
         await worker(stage.database, stage.key_encryption).run_once()
     assert await in_the_clear(stage) == 3
+
+
+async def test_another_search_key_recognises_and_after_reindexing_does_so_alone(stage: Any) -> None:
+    """Two keys are live meanwhile: who comes again is the same customer, under the one and under the other."""
+    clock, entropy, newer = SystemClock(), SystemEntropy(), b"another index key of no value, for tests"
+
+    def customers(*keys: bytes) -> Any:
+        return open_customers(stage.database, None, stage.key_encryption, keys, clock, entropy)
+
+    ada = Person(email="ada@example.org", name="Ada", phone="+44 20 7946 0000")
+    first = await customers(INDEX_KEY).people.keep(stage.merchant_id, ada)
+    both = customers(newer, INDEX_KEY)
+    assert await both.people.keep(stage.merchant_id, ada) == Kept(first.customer_id, True)
+    reindexing = Reindexing(stage.database, TABLES, REINDEXED, both.access, newer)
+    step = await reindexing.step(reindexing.beginning)
+    assert (step.reindexed, step.unreadable) == (1, 0)
+    assert await customers(newer).people.keep(stage.merchant_id, ada) == Kept(first.customer_id, True)
+    assert not (await customers(INDEX_KEY).people.keep(stage.merchant_id, ada)).known

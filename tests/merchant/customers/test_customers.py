@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tallystick.kernel.idempotency import fingerprint, fingerprints
 from tallystick.kernel.operators.keys import create_key
 from tallystick.kernel.operators.roles import Role
 from tallystick.kernel.people import operating as people_operating
@@ -435,3 +436,31 @@ async def test_an_operators_role_is_what_the_policy_goes_by(stage: Any) -> None:
         answers[role] = status
     granted = {Role.FULFILMENT, Role.ADMIN}
     assert answers == {role: 200 if role in granted else 403 for role in Role}
+
+
+# What is kept of a call that names somebody
+
+
+async def test_a_calls_fingerprint_does_not_let_its_customer_be_guessed(stage: Any) -> None:
+    """Whoever reads the table and knows the rest of an order could try addresses until the hash fits."""
+    person = {"email": "grace@example.org", "name": "Grace Hopper"}
+    status, first = await stage.place("of grace", customer=person)
+    assert status == 201
+    fields = {"amount": 2500, "currency": "EUR", "customer": person}
+    stored = Statement("x", "SELECT fingerprint FROM idempotency_key WHERE key = 'of grace'")
+    [row] = await stage.database.rows(stored)
+    assert bytes(row["fingerprint"]) != fingerprint("POST", "/v1/orders", fields)
+    assert (await stage.place("of grace", customer=person))[1]["id"] == first["id"]
+    assert (await stage.place("of grace", customer={**person, "name": "Another"}))[0] == 422
+
+
+async def test_a_call_is_the_same_under_another_key_and_as_the_version_before_kept_it(stage: Any) -> None:
+    person = {"email": "grace@example.org"}
+    fields = {"amount": 2500, "currency": "EUR", "customer": person}
+    _, first = await stage.place("k", customer=person)
+    as_before = Statement("x", "UPDATE idempotency_key SET fingerprint = $1::bytea WHERE key = 'k'")
+    await stage.database.execute(as_before, fingerprint("POST", "/v1/orders", fields))
+    assert (await stage.place("k", customer=person))[1]["id"] == first["id"]
+    newest, *others = fingerprints("POST", "/v1/orders", fields, [b"new", b"old"])
+    assert fingerprint("POST", "/v1/orders", fields, b"old") in others
+    assert newest not in others

@@ -3,6 +3,7 @@ everything that was written or answered is searched for them. RULES §9, DESIGN 
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import signal
@@ -107,6 +108,22 @@ class World:
             return page
         return None
 
+    async def create(self, path: str, fields: dict[str, str]) -> dict[str, Any]:
+        """An object of the gateway's; asked for until it is there."""
+        headers = {**FORM, "Authorization": f"Bearer {self.keys['gateway']}"}
+        url = self.urls["gateway"] + path
+        while True:
+            answer = await self.answers.send(HttpRequest("POST", url, headers, urlencode(fields).encode(), 10))
+            if isinstance(answer, Answered) and answer.status == 200:
+                made: dict[str, Any] = json.loads(answer.body)
+                return made
+            await asyncio.sleep(0.3)
+
+    def kill(self) -> None:
+        """SIGKILL for the gateway."""
+        with contextlib.suppress(ProcessLookupError, StopIteration):
+            os.kill(self.served.pid_of("gateway serve"), signal.SIGKILL)
+
     async def post(self, url: str, body: bytes, headers: dict[str, str]) -> None:
         await self.answers.send(HttpRequest("POST", url, headers, body, 10))
 
@@ -202,6 +219,44 @@ async def ordinary_traffic(world: World) -> None:
     )
 
 
+async def saved_cards(world: World, *, killed: bool = False) -> int:
+    """A shopper saves a card and comes back to it; with `killed`, the gateway dies while it is paid with. How many
+    payments with the saved card were begun."""
+    customer = await world.create("/v1/customers", {"email": "ada@shop.example", "name": "Ada"})
+    begun = 0
+    for visit in range(4):
+        session = await world.create(
+            "/v1/checkout/sessions",
+            {
+                "mode": "payment",
+                "amount_total": "2500",
+                "currency": "eur",
+                "success_url": f"{world.urls['merchant']}/",
+                "customer": customer["id"],
+                "saved_payment_method_options[payment_method_save]": "enabled",
+            },
+        )
+        browser = Browser(world.answers)
+        with contextlib.suppress(Lost):
+            page = await browser.open(session["url"])
+            saved = [form for form in page.forms if any(field.name == "saved-card" for field in form.fields)]
+            if visit % 2 and saved:
+                begun += 1
+                paying = asyncio.create_task(browser.submit(page, saved[0], {}))
+                if killed:
+                    await asyncio.sleep(0.1 * visit)
+                    world.kill()
+                await paying
+            elif (form := _card_form(page)) is not None:  # the box that saves it comes ticked along
+                number = world.canaries.next(APPROVED)
+                await browser.submit(page, form, {**_typed(form, number, CODE), "save-card": "yes"})
+    await world.get(
+        f"{world.urls['gateway']}/v1/customers/{customer['id']}/payment_methods",
+        {"Authorization": f"Bearer {world.keys['gateway']}"},
+    )
+    return begun
+
+
 async def malformed_forms(world: World) -> None:
     """Numbers where they do not belong, or in what is no form at all."""
     page = (await world.order())["redirect_url"]
@@ -287,8 +342,7 @@ async def crashes(world: World) -> None:
             for does in (APPROVED, DECLINED, CHALLENGED, CHALLENGED, TIMEOUT, APPROVED)
         ]
         await asyncio.sleep(0.15 + 0.2 * kill)
-        with contextlib.suppress(ProcessLookupError, StopIteration):
-            os.kill(world.served.pid_of("gateway serve"), signal.SIGKILL)
+        world.kill()
         await asyncio.gather(*visits)
 
 
@@ -333,9 +387,11 @@ async def test_no_card_number_is_anywhere_but_sealed_in_the_vault(
 ) -> None:
     async with world(processes, http, tmp_path, collector.url) as made:
         await ordinary_traffic(made)
+        begun = await saved_cards(made)
         await malformed_forms(made)
         await wrong_calls(made)
         await crashes(made)
+        begun += await saved_cards(made, killed=True)
         await processes.answer(HttpRequest("GET", f"{made.urls['gateway']}/readyz", {}, b"", 5))
         await ordinary_traffic(made)
         for url in made.urls.values():
@@ -372,6 +428,7 @@ async def test_no_card_number_is_anywhere_but_sealed_in_the_vault(
         # All this was about something: payments were made with these numbers, and some wait in the vault.
         kept = await opened(gateway, tmp_path / "vault.keys")
         assert kept
+        assert begun >= 2, "saved cards were paid with"
         assert set(kept) <= set(made.canaries.used)
         with psycopg.connect(gateway) as connection:
             states: dict[str, int] = dict(

@@ -7,17 +7,22 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tallystick.cli.doctor.certificates import check_certificate, check_life, read_certificates
-from tallystick.cli.doctor.databases import check_database, check_password
+from tallystick.cli.doctor.databases import check_database
 from tallystick.cli.doctor.findings import Finding, Notes
 from tallystick.cli.doctor.peers import check_peer, hosts
+from tallystick.cli.doctor.people import Stored, check_people, in_a_thread
 from tallystick.cli.doctor.settings import check_file, check_secrets, check_settings, refused
 from tallystick.gateway import settings as gateway
+from tallystick.gateway.people.tables import IN_THE_CLEAR as accounts_clear
+from tallystick.gateway.people.tables import REWRAPPED as accounts_keys
 from tallystick.kernel.settings import SettingsRefused, vault_references
 from tallystick.kernel.signatures import standard_key, stripe_key
 from tallystick.kernel.vault import ServiceSecrets, opened_secrets, read_vault_settings, vault_prefix
 from tallystick.merchant import settings as merchant
 from tallystick.merchant.accounts.commands import list_merchants
 from tallystick.merchant.accounts.directory import Directory
+from tallystick.merchant.customers.tables import IN_THE_CLEAR as merchants_clear
+from tallystick.merchant.customers.tables import REWRAPPED as merchants_keys
 from tallystick.merchant.gateways.port import Connection
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import DatabaseError, open_database
@@ -25,8 +30,9 @@ from tallystick.ports.key_encryption import KeyEncryptionError, read_key_file
 from tallystick.ports.secrets import SecretMissing, SecretUnavailable
 
 MERCHANTS_MAX: Final = 1000  # whose connections are looked at; an installation with more has a person for each
+ACCOUNTS: Final = Stored(accounts_clear, accounts_keys)
+MERCHANTS: Final = Stored(merchants_clear, merchants_keys)
 KEY_FILES: Final = {"gateway": "vault_key_file", "merchant": "pii_key_file"}
-OTHERS_DSNS: Final = ("owner_dsn", "pii_dsn", "vault_dsn")
 
 
 async def examine(service: str, environ: Mapping[str, str]) -> list[Finding]:
@@ -89,8 +95,7 @@ async def _check_running(notes: Notes, prefix: str, settings: Any, secrets: Serv
     for authority in read_certificates(notes, f"{prefix}CA_FILE", settings.ca_file) if settings.ca_file else []:
         check_life(notes, f"{prefix}CA_FILE", authority, at)
     _check_key_file(notes, f"{prefix}{KEY_FILES[service].upper()}", getattr(settings, KEY_FILES[service]))
-    for name in OTHERS_DSNS:
-        check_password(notes, f"{prefix}{name.upper()}", getattr(settings, name, ""))
+    await in_a_thread(notes, prefix, settings)
     answers = await asyncio.to_thread(
         check_database, notes, service, f"{prefix}DATABASE_DSN", settings.database_dsn, at
     )
@@ -98,8 +103,15 @@ async def _check_running(notes: Notes, prefix: str, settings: Any, secrets: Serv
     await check_peer(
         notes, f"the {service}", f"{settings.origin}/readyz", ca_file, SystemClock().now(), needed=False, ready=True
     )
+    if answers:
+        await check_people(notes, prefix, settings, secrets, people_of(service))
     if answers and service == "merchant":
         await _check_connections(notes, settings, secrets)
+
+
+def people_of(service: str) -> Stored:
+    """The tables of a service's people."""
+    return ACCOUNTS if service == "gateway" else MERCHANTS
 
 
 def _check_key_file(notes: Notes, variable: str, path: str) -> None:

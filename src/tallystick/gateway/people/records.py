@@ -65,12 +65,12 @@ class Records:
         entropy: Entropy,
     ) -> None:
         self._database = database
-        self._index_keys = tuple(index_keys)
+        self.index_keys = tuple(index_keys)
         self._clock = clock
         self._entropy = entropy
         self._keys = Keys(encryption, clock, entropy)
-        self.access = Access(database, TABLES, policy, self._keys, self._index_keys, clock, entropy)
-        newest = self._index_keys[0] if self._index_keys else b""
+        self.access = Access(database, TABLES, policy, self._keys, self.index_keys, clock, entropy)
+        newest = self.index_keys[0] if self.index_keys else b""
         self.carrying = CarryingOver(database, TABLES, IN_THE_CLEAR, self._keys, newest, clock, entropy)
 
     async def keep(self, people: Sequence[tuple[Key, Details]]) -> list[Known]:
@@ -149,7 +149,7 @@ class Records:
             raise Gone from None
 
     async def _wrapping(self) -> Wrapping:
-        if not self._index_keys:
+        if not self.index_keys:
             raise KeysUnavailable("no index key is configured")
         return await self._keys.current()
 
@@ -195,7 +195,7 @@ class Records:
         owner, data_key = of_account(key[0], livemode=key[1]), self._keys.new_key()
         seal, person = Seal(data_key, owner.text, key[2]), _person(details)
         sealed = seal_person(seal, person, self._entropy)
-        lookups = lookups_of(person, owner.text, self._index_keys[0])
+        lookups = lookups_of(person, owner.text, self.index_keys[0])
         wrapped = (wrapping.wrap(data_key), wrapping.wrapped)
         fields = (sealed.get("email"), sealed.get("name"), sealed.get("phone"))
         return seal, (*key, self._clock.now(), *wrapped, *fields, lookups.email, lookups.phone)
@@ -207,7 +207,7 @@ class Records:
 
     def _found_by(self, key: Key, details: Details) -> list[tuple[Any, ...]]:
         owner = of_account(key[0], livemode=key[1])
-        lookups = lookups_of(_person(details), owner.text, self._index_keys[0])
+        lookups = lookups_of(_person(details), owner.text, self.index_keys[0])
         macs = (("email", lookups.email), ("phone", lookups.phone))
         return [(*key, kind, mac) for kind, mac in macs if mac is not None]
 

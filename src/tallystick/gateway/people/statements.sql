@@ -174,3 +174,41 @@ UPDATE pii.customer c
    SET settled = true
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::timestamptz[]) AS u(account_id, livemode, customer_id, changed_at)
  WHERE (c.account_id, c.livemode, c.customer_id, c.changed_at) = (u.account_id, u.livemode, u.customer_id, u.changed_at);
+
+-- keys_to_rewrap
+-- What people's keys are wrapped by, in the order of their places, from a place on.
+SELECT k.account_id, k.livemode, k.customer_id, k.wrapped_by
+  FROM pii.subject_key k
+ WHERE (k.account_id, k.livemode, k.customer_id) > ($1::text, $2::boolean, $3::text)
+ ORDER BY k.account_id, k.livemode, k.customer_id
+ LIMIT $4::int;
+
+-- rewrap_keys
+-- People's keys stand under another text of the key-encryption key, each if it is still as it was read.
+UPDATE pii.subject_key k
+   SET wrapped_by = n.rewrapped
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::text[]) AS n(account_id, livemode, customer_id, wrapped_by, rewrapped)
+ WHERE (k.account_id, k.livemode, k.customer_id) = (n.account_id, n.livemode, n.customer_id) AND k.wrapped_by = n.wrapped_by;
+
+-- people_to_reindex
+-- People in the order of their places, from a place on.
+SELECT c.account_id, c.livemode, c.customer_id
+  FROM pii.customer c
+ WHERE (c.account_id, c.livemode, c.customer_id) > ($1::text, $2::boolean, $3::text)
+ ORDER BY c.account_id, c.livemode, c.customer_id
+ LIMIT $4::int;
+
+-- lock_people
+-- Keep people from every other change.
+SELECT c.account_id, c.livemode, c.customer_id
+  FROM pii.customer c
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS u(account_id, livemode, customer_id) ON (c.account_id, c.livemode, c.customer_id) = (u.account_id, u.livemode, u.customer_id)
+ ORDER BY c.account_id, c.livemode, c.customer_id
+   FOR UPDATE OF c;
+
+-- kinds_of_lookups
+-- By which kinds of hashes people are found.
+SELECT DISTINCT l.account_id, l.livemode, l.customer_id, l.kind
+  FROM pii.lookup l
+  JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS u(account_id, livemode, customer_id) ON (l.account_id, l.livemode, l.customer_id) = (u.account_id, u.livemode, u.customer_id)
+ ORDER BY l.account_id, l.livemode, l.customer_id, l.kind;

@@ -2,9 +2,8 @@
 
 from typing import Final
 
-from tallystick.kernel.people.carrying import InTheClear
 from tallystick.kernel.people.person import Field
-from tallystick.kernel.people.tables import Owner, Tables
+from tallystick.kernel.people.tables import InTheClear, Owner, Reindexed, Rewrapped, Tables
 from tallystick.ports.database import Statements
 
 SQL = Statements.beside(__file__)
@@ -22,6 +21,15 @@ TABLES: Final = Tables(
 )
 IN_THE_CLEAR: Final = InTheClear(
     look=SQL.look_in_the_clear, lock=SQL.lock_in_the_clear, seal=SQL.seal_people, kinds=("email", "phone")
+)
+REWRAPPED: Final = Rewrapped(beginning=("", False, ""), look=SQL.keys_to_rewrap, save=SQL.rewrap_keys)
+REINDEXED: Final = Reindexed(
+    beginning=("", False, ""),
+    look=SQL.people_to_reindex,
+    lock=SQL.lock_people,
+    kinds=SQL.kinds_of_lookups,
+    forget=SQL.forget_lookups,
+    insert=SQL.insert_lookups,
 )
 
 

@@ -24,6 +24,11 @@ class People:
         self._reading = reading
         self._database = database
 
+    @property
+    def fingerprint_keys(self) -> tuple[bytes, ...]:
+        """What the fingerprints of calls are keyed with that tell who a customer is."""
+        return self._records.index_keys
+
     async def replayed(self, caller: Caller, reply: Reply) -> Reply:
         """A kept answer as it was given. Raises InvalidRequest where the person is erased; KeysUnavailable."""
         try:

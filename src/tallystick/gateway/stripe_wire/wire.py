@@ -15,6 +15,7 @@ import structlog
 from msgspec import Struct
 
 from tallystick.gateway.accounts.authentication import Authenticator
+from tallystick.gateway.customers.customer import KIND as CUSTOMER
 from tallystick.gateway.faults.faults import API, Fault, Faults
 from tallystick.gateway.stripe_wire import errors, expanding, forms
 from tallystick.gateway.stripe_wire.binding import bind
@@ -25,7 +26,7 @@ from tallystick.gateway.stripe_wire.parameters import Parameters
 from tallystick.gateway.stripe_wire.people import People
 from tallystick.gateway.stripe_wire.routing import Route, Routes
 from tallystick.kernel.batching import QueueFull
-from tallystick.kernel.idempotency import Claim, ClaimRequest, KeyInvalid, Scope, fingerprint, parse_key
+from tallystick.kernel.idempotency import Claim, ClaimRequest, KeyInvalid, Scope, fingerprints, parse_key
 from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.people.access import AccessDenied
 from tallystick.kernel.people.keys import KeysUnavailable
@@ -200,8 +201,9 @@ class Wire:
         async def execute(claim: Claim) -> Reply:
             return await route.run(Call(caller, request.id, request.key, claim), id, parameters)
 
-        sent = fingerprint(request.method, request.path, fields)
-        reply, replayed = await self._keyed.run(ClaimRequest(scope, sent), execute)
+        keys = self._people.fingerprint_keys if self._people is not None and route.kind == CUSTOMER else ()
+        sent, *others = fingerprints(request.method, request.path, fields, keys)
+        reply, replayed = await self._keyed.run(ClaimRequest(scope, sent, tuple(others)), execute)
         if replayed:
             headers.append((b"idempotent-replayed", b"true"))
             return reply if self._people is None else await self._people.replayed(caller, reply)

@@ -19,15 +19,17 @@ BEGINNING: Place = ("", False, "")
 
 
 class Standing(Struct, frozen=True):
-    """How many numbers stand under which version of the key-encryption key, and which is the newest."""
+    """How many numbers stand under which version of the key-encryption key, which is the newest, and how many stand
+    under another key, from which the installation moves."""
 
     newest: int
     cards: dict[int, int]
+    others: int = 0
 
     @property
     def behind(self) -> int:
         """How many are to be rewrapped."""
-        return sum(cards for version, cards in self.cards.items() if version < self.newest)
+        return self.others + sum(cards for version, cards in self.cards.items() if version < self.newest)
 
 
 class Step(Struct, frozen=True):
@@ -49,12 +51,14 @@ class Rewrapping:
     async def standing(self) -> Standing:
         """Where the vault stands. Raises KeyEncryptionError and DatabaseError."""
         rows = await self._database.rows(SQL.key_versions)
-        return Standing(await self._encryption.version(), {row["key_version"]: row["cards"] for row in rows})
+        own = [row for row in rows if row["scheme"] == self._encryption.scheme]
+        others = sum(row["cards"] for row in rows) - sum(row["cards"] for row in own)
+        return Standing(await self._encryption.version(), {row["key_version"]: row["cards"] for row in own}, others)
 
     async def step(self, after: Place, items_max: int = CARDS_MAX) -> Step:
         """Rewrap the next batch. Raises KeyEncryptionUnavailable and DatabaseError; then it was not done."""
         newest = await self._encryption.version()
-        rows = await self._database.rows(SQL.cards_to_rewrap, *after, newest, items_max)
+        rows = await self._database.rows(SQL.cards_to_rewrap, *after, newest, items_max, self._encryption.scheme)
         if not rows:
             return Step(None, 0, ())
         taken, refused = await self._rewrapped(rows)

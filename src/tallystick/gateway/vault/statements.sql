@@ -44,17 +44,17 @@ UPDATE vault.card c
  WHERE (c.account_id, c.livemode, c.token) = (n.account_id, n.livemode, n.token);
 
 -- key_versions
--- How many numbers stand under each version of the key-encryption key.
-SELECT c.key_version, count(*) AS cards
+-- How many numbers stand under each version of each key-encryption key.
+SELECT split_part(c.data_key, ':', 1) AS scheme, c.key_version, count(*) AS cards
   FROM vault.card c
- GROUP BY c.key_version
- ORDER BY c.key_version;
+ GROUP BY 1, c.key_version
+ ORDER BY 1, c.key_version;
 
 -- cards_to_rewrap
--- Wrapped data keys of versions before the newest, in the order of their places, from a place on.
+-- Wrapped data keys of versions before the newest or of another key-encryption key, in the order of their places.
 SELECT c.account_id, c.livemode, c.token, c.data_key
   FROM vault.card c
- WHERE (c.account_id, c.livemode, c.token) > ($1::text, $2::boolean, $3::text) AND c.key_version < $4::int
+ WHERE (c.account_id, c.livemode, c.token) > ($1::text, $2::boolean, $3::text) AND (c.key_version < $4::int OR split_part(c.data_key, ':', 1) <> $6::text)
  ORDER BY c.account_id, c.livemode, c.token
  LIMIT $5::int;
 

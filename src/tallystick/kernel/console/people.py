@@ -1,5 +1,6 @@
 """Logging in and out, and what people do with their own account: the second factor, logging out everywhere."""
 
+import hmac
 from functools import partial
 from typing import Any
 
@@ -89,7 +90,7 @@ class People:
             return refused
         fields = await self._console.fields(request) or {}
         password = fields.get("new-password", "")
-        if password != fields.get("new-password-again", ""):
+        if not hmac.compare_digest(password.encode(), fields.get("new-password-again", "").encode()):
             return await self._account(session, "The new password was not typed the same twice.", 422)
         try:
             token = await self._logins.change_password(session.name, password)

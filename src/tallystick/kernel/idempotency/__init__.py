@@ -11,7 +11,7 @@ from tallystick.kernel.idempotency.engine import (
     Running,
     Scope,
 )
-from tallystick.kernel.idempotency.key import KeyInvalid, fingerprint, parse_key
+from tallystick.kernel.idempotency.key import KeyInvalid, fingerprint, fingerprints, parse_key
 
 __all__ = [
     "Claim",
@@ -25,5 +25,6 @@ __all__ = [
     "Running",
     "Scope",
     "fingerprint",
+    "fingerprints",
     "parse_key",
 ]

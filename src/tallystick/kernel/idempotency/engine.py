@@ -33,10 +33,16 @@ class Scope(Struct, frozen=True, order=True):
 
 
 class ClaimRequest(Struct, frozen=True):
-    """A call that wants to execute under its key."""
+    """A call that wants to execute under its key. `also`: fingerprints that the same call has under another key of the
+    fingerprints, or had in the version before."""
 
     scope: Scope
     fingerprint: bytes
+    also: tuple[bytes, ...] = ()
+
+    def is_of(self, fingerprint: bytes | None) -> bool:
+        """Whether this fingerprint is of the same call."""
+        return fingerprint == self.fingerprint or fingerprint in self.also
 
 
 class Claim(Struct, frozen=True):
@@ -129,9 +135,7 @@ class Idempotency:
             _scope(row): _Known(row, at) for row in await self._database.rows(SQL.find_keys, *_scopes(sorted(scopes)))
         }
         abandoned = [
-            scope
-            for scope in sorted(found)
-            if found[scope].abandoned and found[scope].fingerprint == first[scope].fingerprint
+            scope for scope in sorted(found) if found[scope].abandoned and first[scope].is_of(found[scope].fingerprint)
         ]
         if abandoned:
             generations = [found[scope].generation for scope in abandoned]
@@ -245,7 +249,7 @@ class _Known:
             return InUse(1)
         if self._taken is not None and self._taken[0] is request:
             return self._taken[1]
-        if self.fingerprint != request.fingerprint:
+        if not request.is_of(self.fingerprint):
             return Mismatch()
         if self._row["state"] == "done":
             return Replay(self._row["status"], self._row["body"])

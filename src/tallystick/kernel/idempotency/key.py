@@ -1,6 +1,7 @@
 """The key that the caller sends and the fingerprint of what it was sent with. Pure. RULES §5."""
 
 import hashlib
+import hmac
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -37,10 +38,16 @@ def parse_key(values: Sequence[bytes]) -> str | None:
     return raw.decode("ascii")
 
 
-def fingerprint(method: str, route: str, fields: Any) -> bytes:
-    """SHA-256 of method, route and the sent fields, whatever the order of their members.
+def fingerprint(method: str, route: str, fields: Any, key: bytes = b"") -> bytes:
+    """SHA-256 of method, route and the sent fields, whatever the order of their members; keyed by `key` where the
+    fields name a person, whose name and address could be guessed from the plain hash.
 
     `fields` is what was sent, decoded (dicts, lists, texts, numbers), with card data already replaced by a keyed HMAC.
     """
     sent = msgspec.json.encode([method, route, fields], order="sorted")
-    return hashlib.sha256(sent).digest()
+    return hmac.digest(key, sent, hashlib.sha256) if key else hashlib.sha256(sent).digest()
+
+
+def fingerprints(method: str, route: str, fields: Any, keys: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The keyed fingerprint, and those that the same call has under other keys or had in the version before."""
+    return tuple(fingerprint(method, route, fields, key) for key in (*keys, b""))

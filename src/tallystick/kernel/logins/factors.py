@@ -1,8 +1,8 @@
 """Secrets of second factors as they are stored: wrapped by the key-encryption key where the installation has one.
 
 A secret of twenty bytes stands at the beginning of a key of 32, so that the key-encryption port wraps it as any key.
-The column of the version before then holds random bytes, so that a process of that version, which does not know of wrapped
-ones, refuses the codes instead of asking for none. One that was stored unwrapped is wrapped when it is next used.
+The column of the version before then holds random bytes, so that a process of that version, which does not know of
+wrapped ones, refuses the codes instead of asking for none. One that was stored unwrapped is wrapped when it is used.
 """
 
 import logging

@@ -5,35 +5,22 @@ Any number of processes may do it, any may die at any statement: what is left is
 
 import logging
 from collections.abc import Sequence
-from typing import Any, Final, Literal
-
-from msgspec import Struct
+from typing import Any, Final
 
 from tallystick.kernel.columns import columns
 from tallystick.kernel.people.access import seal_person
 from tallystick.kernel.people.keys import Keys, KeysUnavailable, Wrapping
 from tallystick.kernel.people.person import Person, lookups_of
 from tallystick.kernel.people.sealing import Seal
-from tallystick.kernel.people.tables import Tables
+from tallystick.kernel.people.tables import InTheClear, Tables
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Record, Statement
+from tallystick.ports.database import Database, DatabaseError, Record
 from tallystick.ports.entropy import Entropy
 
 log = logging.getLogger(__name__)
 
 BATCH_ITEMS_MAX: Final = 200  # people in one commit: some milliseconds of work, which nobody waits for
 PAUSE_S: Final = 60.0  # a process of the version before may still be writing; then there is nothing to find
-
-
-class InTheClear(Struct, frozen=True, kw_only=True):
-    """The statements that find what is in the clear, lock it, and put what is sealed in its place; `kinds` are the
-    hashes by which these people are found. `seal` takes place, instant, wrapped key and what wrapped it, the sealed
-    fields, the hashes."""
-
-    look: Statement
-    lock: Statement
-    seal: Statement
-    kinds: tuple[Literal["email", "phone", "shopper"], ...]
 
 
 class CarryingOver:

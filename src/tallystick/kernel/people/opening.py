@@ -6,12 +6,13 @@ from typing import Final
 from msgspec import Struct
 
 from tallystick.kernel.addresses import own_address_allowed
+from tallystick.kernel.key_encryption import chosen
 from tallystick.kernel.people.settings import PersonalSettings
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.kernel.vault import ServiceSecrets
 from tallystick.ports.database import Database, open_database
 from tallystick.ports.http import AiohttpClient
-from tallystick.ports.key_encryption import KeyEncryption, KeyEncryptionError, LocalKeyEncryption, read_key_file
+from tallystick.ports.key_encryption import KeyEncryption
 from tallystick.ports.policy import OpaPolicy, Policy, PolicyInvalid, RegoPolicy
 
 POLICIES: Final = Path(__file__).parent / "policies"  # the folder policies/ of the repository
@@ -21,15 +22,8 @@ CONNECTIONS: Final = 2  # under a role of its own: one batch in flight, and peop
 
 def people_encryption(settings: PersonalSettings, secrets: ServiceSecrets, prefix: str) -> KeyEncryption | None:
     """What wraps people's keys; None where nothing of people is kept. Raises SettingsRefused."""
-    if settings.pii_key_file:
-        if secrets.transit is not None:
-            raise SettingsRefused(f"{prefix}PII_KEY_FILE and {prefix}VAULT_TRANSIT_KEY: set one of them, not both")
-        try:
-            read_key_file(Path(settings.pii_key_file))
-        except KeyEncryptionError as error:
-            raise SettingsRefused(f"{prefix}PII_KEY_FILE: {error}") from None
-        return LocalKeyEncryption(Path(settings.pii_key_file))
-    return secrets.transit
+    name = "PII_KEY_FILE"
+    return chosen(settings.pii_key_file, secrets.transit, settings.wraps_with, prefix=prefix, name=name)
 
 
 class Decides(Struct, frozen=True):

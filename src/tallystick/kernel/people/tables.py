@@ -6,7 +6,7 @@ statements; what is done with them stands here once.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 
@@ -50,3 +50,35 @@ class Tables(Struct, frozen=True, kw_only=True):
         """Whose a loaded person is."""
         found: list[Any] = [row[name] for name in self.owner]
         return Owner(tuple(found))
+
+
+class Rewrapped(Struct, frozen=True, kw_only=True):
+    """The statements by which people's keys are wrapped anew: those after a place, some at a time; and, by place, the
+    old and the new text. `beginning` is the place before all."""
+
+    beginning: tuple[Any, ...]
+    look: Statement
+    save: Statement
+
+
+class Reindexed(Struct, frozen=True, kw_only=True):
+    """The statements by which search hashes are made anew: people after a place, some at a time; then by place: lock
+    them, by which kinds they are found, forget that, and (with kind and hash) by what they are found from now on."""
+
+    beginning: tuple[Any, ...]
+    look: Statement
+    lock: Statement
+    kinds: Statement
+    forget: Statement
+    insert: Statement
+
+
+class InTheClear(Struct, frozen=True, kw_only=True):
+    """The statements that find what is in the clear, lock it, and put what is sealed in its place; `kinds` are the
+    hashes by which these people are found. `seal` takes place, instant, wrapped key and what wrapped it, the sealed
+    fields, the hashes."""
+
+    look: Statement
+    lock: Statement
+    seal: Statement
+    kinds: tuple[Literal["email", "phone", "shopper"], ...]

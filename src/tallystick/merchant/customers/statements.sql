@@ -138,3 +138,49 @@ UPDATE pii.customer c
    SET email = NULL, name = NULL, sealed_email = w.sealed_email, sealed_name = w.sealed_name
   FROM wanted w
  WHERE c.merchant_id = w.merchant_id AND c.customer_id = w.customer_id;
+
+-- keys_to_rewrap
+-- What people's keys are wrapped by, in the order of their places, from a place on.
+SELECT k.merchant_id, k.customer_id, k.wrapped_by
+  FROM pii.subject_key k
+ WHERE (k.merchant_id, k.customer_id) > ($1::text, $2::text)
+ ORDER BY k.merchant_id, k.customer_id
+ LIMIT $3::int;
+
+-- rewrap_keys
+-- People's keys stand under another text of the key-encryption key, each if it is still as it was read.
+UPDATE pii.subject_key k
+   SET wrapped_by = n.rewrapped
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS n(merchant_id, customer_id, wrapped_by, rewrapped)
+ WHERE (k.merchant_id, k.customer_id) = (n.merchant_id, n.customer_id) AND k.wrapped_by = n.wrapped_by;
+
+-- people_to_reindex
+-- People in the order of their places, from a place on.
+SELECT c.merchant_id, c.customer_id
+  FROM pii.customer c
+ WHERE (c.merchant_id, c.customer_id) > ($1::text, $2::text)
+ ORDER BY c.merchant_id, c.customer_id
+ LIMIT $3::int;
+
+-- lock_people
+-- Keep people from every other change.
+SELECT c.merchant_id, c.customer_id
+  FROM pii.customer c
+  JOIN unnest($1::text[], $2::text[]) AS u(merchant_id, customer_id) ON (c.merchant_id, c.customer_id) = (u.merchant_id, u.customer_id)
+ ORDER BY c.merchant_id, c.customer_id
+   FOR UPDATE OF c;
+
+-- kinds_of_lookups
+-- By which kinds of hashes people are found.
+SELECT DISTINCT l.merchant_id, l.customer_id, l.kind
+  FROM pii.lookup l
+  JOIN unnest($1::text[], $2::text[]) AS u(merchant_id, customer_id) ON (l.merchant_id, l.customer_id) = (u.merchant_id, u.customer_id)
+ ORDER BY l.merchant_id, l.customer_id, l.kind;
+
+-- insert_lookups
+-- By what people are found from now on; two who say the same stay two customers, of whom one is recognised.
+INSERT INTO pii.lookup (merchant_id, kind, mac, customer_id)
+SELECT u.merchant_id, u.kind, u.mac, u.customer_id
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS u(merchant_id, customer_id, kind, mac)
+ ORDER BY u.merchant_id, u.mac
+    ON CONFLICT DO NOTHING;

@@ -35,7 +35,8 @@ GRANT SELECT, INSERT, DELETE ON settlement_upload, settlement_difference TO tall
 -- Personal data: who asks the policy connects as tallystick_pii, and sees nothing else. Who looked is never forgotten.
 GRANT USAGE ON SCHEMA pii TO tallystick_pii;
 GRANT SELECT, INSERT, UPDATE, DELETE ON pii.customer TO tallystick_pii;
-GRANT SELECT, INSERT, DELETE ON pii.subject_key, pii.lookup TO tallystick_pii;
+GRANT SELECT, INSERT, UPDATE (wrapped_by), DELETE ON pii.subject_key TO tallystick_pii;
+GRANT SELECT, INSERT, DELETE ON pii.lookup TO tallystick_pii;
 GRANT SELECT, INSERT ON pii.access TO tallystick_pii;
 
 -- People and tools that look. Not for them: keys, signing secrets, stored answers, webhooks as they came, personal data.
