@@ -41,7 +41,8 @@ def chosen(
         return local
     if not wraps_with:
         raise SettingsRefused(
-            f"{prefix}{name} and {prefix}VAULT_TRANSIT_KEY: set one of them, not both, or say by {prefix}WRAPS_WITH which wraps"
+            f"{prefix}{name} and {prefix}VAULT_TRANSIT_KEY: set one of them, not both, or say by {prefix}WRAPS_WITH "
+            "which wraps"
         )
     if wraps_with == TRANSIT:
         return MovingKeyEncryption(transit, local)
