@@ -364,3 +364,15 @@ async def test_pages_are_small_and_have_nothing_inline(stage: Any, log_in: Any) 
         assert len(page.text.encode()) < 200_000
         assert not re.search(r"<script(?![^>]*src=)|<style|\sstyle=|\son[a-z]+=", page.text)
         assert "connect-src 'self'" in page.headers["content-security-policy"]
+
+
+async def test_a_fault_of_ours_is_logged_and_not_blamed_on_the_database(
+    stage: Any, log_in: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A row that is there already is no database that is away: whoever reloads in a moment sees the same again."""
+    _, order = await stage.place()
+    spoil = Statement("spoil", "UPDATE orders SET version = 0 WHERE merchant_id = $1::text")
+    await stage.database.execute(spoil, stage.merchant_id)
+    answer = await (await log_in("support")).confirm(f"/console/orders/{order['id']}/cancel")
+    assert answer.status == 500
+    assert "a page of operators broke" in caplog.text

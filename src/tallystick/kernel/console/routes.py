@@ -26,7 +26,7 @@ from tallystick.kernel.console.people import People
 from tallystick.kernel.forms import BODY_BYTES_MAX
 from tallystick.kernel.operators.roles import route
 from tallystick.kernel.page_headers import asset_headers
-from tallystick.ports.database import DatabaseError
+from tallystick.ports.database import DatabaseUnavailable, SerializationFailed
 from tallystick.ports.key_encryption import KeyEncryptionError
 
 log = logging.getLogger(__name__)
@@ -156,7 +156,8 @@ def _exception_handlers(console: Console) -> dict[Any, Callable[[Request[Any, An
         KeyEncryptionError: lambda _, _error: console.problem(503),
         LoginNeeded: lambda _, _error: console.see_other(LOGIN),
         PageRefused: lambda _, refused: console.problem(refused.status, refused.session, refused.words),
-        DatabaseError: lambda _, _error: console.problem(503),
+        DatabaseUnavailable: lambda _, _error: console.problem(503),
+        SerializationFailed: lambda _, _error: console.problem(503),
         HTTPException: lambda _, error: console.problem(error.status_code),
         Exception: broken,
     }
