@@ -15,7 +15,7 @@ PARALLEL := --numprocesses logical --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --require-hashes -r
 
-.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos alerts bench browser audit sbom lock monitoring upgrade-dump clean
+.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos alerts bench screenshots browser audit sbom lock monitoring upgrade-dump clean
 
 help:
 	@echo "make demo    take payments: PostgreSQL, gateway, merchant, a shop and a dozen shoppers (ARGS='--help' tells more)"
@@ -28,6 +28,7 @@ help:
 	@echo "make chaos   five minutes of kill -9 and a bad network, then the audit"
 	@echo "make alerts  five faults in the sandbox: Prometheus and the services tell each, alone, within a minute"
 	@echo "make bench   measure, beside the same job written in other ways"
+	@echo "make screenshots  take the pictures of the console in docs/images again"
 	@echo "make audit   look for known weaknesses in what a running Tallystick is made of"
 	@echo "make sbom    write build/sbom.json: what a Tallystick is made of (CycloneDX)"
 	@echo "make monitoring write the rules of Prometheus and the dashboards of Grafana from their tables"
@@ -74,6 +75,9 @@ alerts: .venv/.dev
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks $(ARGS)
+
+screenshots: .venv/.dev browser
+	TALLYSTICK_PICTURES=docs/images $(BIN)/python -m pytest -n 0 tests/browser -k pictures $(ARGS)
 
 audit: .venv/.audit
 	$(BIN)/python scripts/audit.py

@@ -149,6 +149,13 @@ def lasting_gateway_dsn(postgres_dsn: str, gateway_template: str) -> Iterator[st
         yield _with_database(postgres_dsn, name)
 
 
+@pytest.fixture(scope="session")
+def lasting_merchant_dsn(postgres_dsn: str, merchant_template: str) -> Iterator[str]:
+    """The same of the merchant service."""
+    with _database(postgres_dsn, "merchant", merchant_template) as name:
+        yield _with_database(postgres_dsn, name)
+
+
 @pytest.fixture
 def merchant_dsn(merchant_supply: "Supply") -> Iterator[str]:
     """A fresh merchant database, migrated to head."""

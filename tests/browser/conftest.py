@@ -2,21 +2,28 @@
 
 import asyncio
 import os
+import shutil
+import socket
 import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 import stripe
 import trustme
+import uvicorn
 from aiohttp import web
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, FrameLocator, Page, async_playwright
 
 BROWSER_ARGUMENTS = ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
 SHOP_HOST = "127.0.0.2"
+HERE = Path(__file__).parent
+INSTALL_S = 240
 STEP_TIMEOUT_MS = 15_000  # a page of ours is there in milliseconds; this is for machines under load
 
 
@@ -28,6 +35,37 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
         yield browser
         await browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe(node: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """axe-core as npm has it, locked: its text, to be evaluated in a page, which no policy of the page keeps out."""
+    folder = tmp_path_factory.mktemp("axe")
+    for name in (".npmrc", "package.json", "package-lock.json"):
+        shutil.copy(HERE / "node" / name, folder / name)
+    command = ["npm", "ci", "--ignore-scripts", "--prefer-offline"]
+    subprocess.run(command, cwd=folder, check=True, timeout=INSTALL_S)
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[[Any], AbstractAsyncContextManager[str]]:
+    """Serves an ASGI application in the tests' own loop: `async with serve(application) as url`."""
+
+    @asynccontextmanager
+    async def serve(application: Any) -> AsyncIterator[str]:
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(application, log_config=None, access_log=False, lifespan="off"))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        async with asyncio.timeout(10):
+            while not server.started:  # noqa: ASYNC110 - uvicorn tells it by a flag alone
+                await asyncio.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = server.force_exit = True
+        await serving
+
+    return serve
 
 
 @pytest_asyncio.fixture(loop_scope="session")

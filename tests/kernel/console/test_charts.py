@@ -36,6 +36,12 @@ def test_the_axis_ends_at_a_round_number_above(most: float) -> None:
     assert most * (1 - 1e-6) <= nice(most) <= 2.6 * most
 
 
+@given(st.integers(min_value=0, max_value=10**9))
+def test_what_is_counted_has_whole_numbers_at_its_axis(most: int) -> None:
+    chart = line_chart("c", "C", ("10:00",), [Series("a", (float(most),))])
+    assert not any("." in tick.words for tick in chart.up)
+
+
 def test_a_gap_is_not_a_nought() -> None:
     chart = line_chart("c", "C", LABELS, [Series("a", (1.0, None, 3.0))])
     assert chart.lines[0].path == ""

@@ -20,6 +20,7 @@ POINTS_MAX: Final = 400  # more than there are pixels say nothing, and a page is
 SERIES_MAX: Final = 5
 """As many can be told apart; the style has a colour and a dash for each."""
 STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
+WHOLE_STEPS: Final = (1.0, 2.0, 5.0, 10.0)
 TICKS: Final = 4
 BAR_SHARE: Final = 0.72  # of the room that a group of bars has
 
@@ -147,12 +148,12 @@ def _scaled(value: float, step: int, names: Sequence[str]) -> str:
     return f"{value:.1f}".removesuffix(".0") + names[-1]
 
 
-def nice(most: float) -> float:
+def nice(most: float, steps: Sequence[float] = STEPS) -> float:
     """The round number at or above `most` that the upright axis reaches to."""
     if most <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(most))
-    return next(step * power for step in STEPS if step * power >= most * (1 - 1e-9))
+    return next(step * power for step in steps if step * power >= most * (1 - 1e-9))
 
 
 def _checked(labels: Sequence[str], series: Sequence[Series], unit: Unit, top: float) -> float:
@@ -163,7 +164,9 @@ def _checked(labels: Sequence[str], series: Sequence[Series], unit: Unit, top: f
     values = [value for each in series for value in each.values if value is not None]
     assert all(math.isfinite(value) and value >= 0 for value in values), "what is drawn begins at nought"
     most = max([top, *values])
-    return 1.0 if unit == "percent" and most <= 1 else nice(most if unit != "count" else max(most, TICKS))
+    if unit == "count":  # whole numbers at each tick
+        return TICKS * nice(max(math.ceil(most / TICKS), 1), WHOLE_STEPS)
+    return 1.0 if unit == "percent" and most <= 1 else nice(most)
 
 
 def _y(value: float, scale: float) -> float:

@@ -104,16 +104,15 @@ class OverviewPage:
             now_s, at = self._clock.monotonic_s(), self._clock.now()
             if self._shown is not None and now_s - self._shown_s < READ_AGAIN_S:
                 return self._shown
-            hours = self._shown.hours if self._shown else ()
-            if now_s - self._hours_s >= HOURS_AGAIN_S:
-                hours, self._hours_s = await self._of_hours(at), now_s
-            found = await read(self._database, self._figures, at)
+            found, hours = await asyncio.gather(read(self._database, self._figures, at), self._of_hours(at, now_s))
             self._shown = Shown(at, {each.name: values for each, values in found.items()}, hours)
             self._shown_s = now_s
             return self._shown
 
-    async def _of_hours(self, at: datetime) -> list[tuple[datetime, Created]]:
-        """The last hours, each by the statement behind the metric."""
+    async def _of_hours(self, at: datetime, now_s: float) -> Sequence[tuple[datetime, Created]]:
+        """The last hours, each by the statement behind the metric; read anew where they are too old."""
+        if self._shown is not None and now_s - self._hours_s < HOURS_AGAIN_S:
+            return self._shown.hours
         begin = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
         hours = [begin + timedelta(hours=each) for each in range(HOURS)]
         found = []
@@ -121,6 +120,7 @@ class OverviewPage:
             rows = await self._database.rows(SQL.orders_created, hour, hour + timedelta(hours=1))
             labels = [({"state": row["state"], "attempted": row["attempted"]}, float(row["value"])) for row in rows]
             found.append((hour, created_in([Value(each, value) for each, value in labels])))
+        self._hours_s = now_s
         return found
 
 

@@ -1,0 +1,205 @@
+"""`python -m benchmarks.console`: the merchant's console over so many orders; for each page milliseconds and kilobytes.
+
+The service is called within this process, as ASGI, by an administrator who is logged in: what is measured is the
+server's work on a page, with PostgreSQL on the same two cores. Every page is asked for several times; `first_ms` is the
+first time since the service was started: its template is compiled then, its statements are planned. The overview keeps
+what it read for some seconds; `overview, read anew` reads everything each time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import hashlib
+import json
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import psycopg
+
+from benchmarks.processes import postgres
+from tallystick.kernel.migrations import migrate
+from tallystick.merchant.accounts.commands import add_connection, create_merchant
+from tallystick.merchant.app import Ports, build
+from tallystick.merchant.settings import Settings
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.database import Database, Statement, open_database
+from tallystick.ports.entropy import SystemEntropy
+
+FILL = (Path(__file__).parent / "console.sql").read_text()
+ORDERS = 1_000_000
+CORES = 2
+TIMES = 15
+SERVER_MS_MAX = 100
+PAGE_BYTES_MAX = 200_000
+TOKEN = "0" * 64
+ANEW = "overview, read anew"
+
+
+class Ahead(SystemClock):
+    """A clock by which what was read can be made too old."""
+
+    ahead_s = 0.0
+
+    def monotonic_s(self) -> float:
+        return super().monotonic_s() + self.ahead_s
+
+
+def fill(dsn: str, merchant: str, connection: str, orders: int, now: datetime) -> None:
+    """Put so many orders into a migrated database, and a little of everything else."""
+    text = FILL.replace(":orders", str(orders)).replace(":merchant", f"'{merchant}'")
+    text = text.replace(":connection", f"'{connection}'").replace(":now", f"'{now.isoformat()}'")
+    with psycopg.connect(dsn, autocommit=True) as database:
+        for statement in text.split(";\n"):
+            database.execute(statement.encode())
+        database.execute("VACUUM ANALYZE orders, attempt, timeline")
+
+
+async def log_in(database: Database, role: str = "admin") -> None:
+    """Somebody is logged in by TOKEN."""
+    at = datetime.now(UTC)
+    user = (
+        "INSERT INTO operator_user (name, role, password_hash, created_at)"
+        " VALUES ('ada', $1::text, '', $2::timestamptz)"
+    )
+    await database.execute(Statement("user", user), role, at)
+    session = (
+        "INSERT INTO operator_session (token_hash, user_name, created_at, expires_at)"
+        " VALUES ($1::bytea, 'ada', $2::timestamptz, $3::timestamptz)"
+    )
+    token_hash = hashlib.sha256(TOKEN.encode()).digest()
+    await database.execute(Statement("session", session), token_hash, at, at + timedelta(hours=8))
+
+
+async def ask(application: Any, path: str) -> tuple[int, bytes, float]:
+    """Status, body and milliseconds of a page."""
+    told: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    place, _, query = path.partition("?")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "method": "GET",
+        "path": place,
+        "raw_path": place.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("127.0.0.1", 1),
+        "client": ("127.0.0.1", 1),
+        "headers": [(b"cookie", f"tallystick_operator={TOKEN}".encode())],
+        "state": {},
+    }
+    began = perf_counter()
+    await application(scope, receive, send)
+    took_ms = (perf_counter() - began) * 1000
+    return told[0]["status"], b"".join(message.get("body", b"") for message in told[1:]), took_ms
+
+
+def pages(merchant: str, orders: int, newest: str, middle: str, now: datetime) -> dict[str, str]:
+    """What is asked for."""
+    half = orders // 2
+    day = now - timedelta(days=1)
+    return {
+        ANEW: "/console/overview",
+        "overview": "/console/overview",
+        "orders, newest": "/console/orders",
+        "orders, behind half of all": f"/console/orders?cursor={middle}",
+        "orders, FAILED": "/console/orders?state=FAILED",
+        "orders, held (one in 4,000)": "/console/orders?fulfilment=held",
+        "orders, one day": f"/console/orders?since={day:%Y-%m-%d}&until={day:%Y-%m-%d}",
+        "orders, by reference": f"/console/orders?reference=basket-{half}",
+        "orders, by amount": f"/console/orders?amount={(500 + half * 37 % 20000) / 100:.2f}&currency=EUR",
+        "orders, of a customer": f"/console/orders?customer=cus_{3:025d}",
+        "orders, that need a person": "/console/orders?attention=yes",
+        "an order": f"/console/orders/{newest}",
+        "inbound webhooks": "/console/inbox",
+        "dead letters": "/console/dead-letters",
+        "reconciliation": "/console/reconciliations",
+        "a day": f"/console/merchants/{merchant}/reconciliations/rec_{day:%Y%m%d}",
+        "cases": "/console/cases",
+        "a case": f"/console/merchants/{merchant}/cases/cas_{4:09d}",
+        "customers": "/console/customers",
+        "a customer": f"/console/merchants/{merchant}/customers/cus_{3:025d}",
+        "access log": f"/console/merchants/{merchant}/accesses",
+        "audit trail": "/console/audit",
+        "account": "/console/account",
+    }
+
+
+async def measure(dsn: str, orders: int) -> dict[str, Any]:
+    """Fill a database and ask for every page."""
+    database, clock, entropy = await open_database(dsn), Ahead(), SystemEntropy()
+    made = await create_merchant(database, clock, entropy, name="Bench")
+    connection = await add_connection(
+        database,
+        clock,
+        entropy,
+        merchant_id=made.merchant_id,
+        url="http://127.0.0.1:1",
+        secret_key_ref="env:BENCH",
+        webhook_secret_refs=["env:BENCH"],
+    )
+    now, began = datetime.now(UTC).replace(microsecond=0), perf_counter()
+    fill(dsn, made.merchant_id, connection, orders, now)
+    filled_s = perf_counter() - began
+    await log_in(database)
+    place = "SELECT order_id FROM orders WHERE merchant_id = $1::text ORDER BY order_id DESC OFFSET $2::int LIMIT 1"
+    newest, middle = [
+        (await database.rows(Statement("place", place), made.merchant_id, offset))[0]["order_id"]
+        for offset in (10, orders // 2)
+    ]
+    nothing: Any = None
+    service = build(Settings(database_dsn=dsn), Ports(database, nothing, nothing, clock, entropy))
+    gc.collect()
+    gc.freeze()  # as a server does once it is built (cli/serving.py)
+    report: dict[str, Any] = {"orders": orders, "filled_s": round(filled_s, 1), "pages": {}}
+    for name, path in pages(made.merchant_id, orders, newest, middle, now).items():
+        answers = []
+        for _ in range(TIMES):
+            clock.ahead_s += 3600.0 if name == ANEW else 0.0
+            answers.append(await ask(service.asgi, path))
+        assert {status for status, _, _ in answers} == {200}, f"{name}: {answers[0][0]}"
+        times = [took for _, _, took in answers]
+        size = max(len(body) for _, body, _ in answers)
+        within = max(times[1:]) < SERVER_MS_MAX and size < PAGE_BYTES_MAX
+        report["pages"][name] = {
+            "first_ms": round(times[0], 1),
+            "p50_ms": round(median(times), 1),
+            "max_ms": round(max(times[1:]), 1),
+            "kb": round(size / 1000, 1),
+            "within": within,
+        }
+    await database.close()
+    return report
+
+
+def main() -> None:
+    """Measure, and print JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.console", description=__doc__)
+    parser.add_argument("--orders", type=int, default=ORDERS)
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    with postgres() as server:
+        server.create("console")
+        dsn = server.dsn("console")
+        migrate(dsn, "tallystick.merchant.schema")
+        json.dump(asyncio.run(measure(dsn, arguments.orders)), sys.stdout, indent=2)
+    print()
+
+
+if __name__ == "__main__":
+    main()
