@@ -36,12 +36,8 @@ def catalogue() -> dict[str, set[str]]:
         labels = {*figure.labels, *(["window"] if figure.windowed else [])}
         known.setdefault(f"tallystick_{figure.name}", set()).update(labels)
     for counted in (each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)):
-        endings: dict[str | None, tuple[str, ...]] = {
-            "counter": ("_total",),
-            "gauge": ("",),
-            "histogram": ("_bucket", "_count", "_sum"),
-        }
-        for ending in endings[counted._type]:
+        endings = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_count", "_sum")}
+        for ending in endings[str(counted._type)]:
             more = {"le"} if ending == "_bucket" else set()
             known[f"{counted._name}{ending}"] = {*counted._labelnames, *more}
     for family in metrics.REGISTRY.collect():

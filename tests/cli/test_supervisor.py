@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tallystick.cli import supervisor as supervisor_module
 from tallystick.cli.supervisor import NotStarted, Program, Supervisor
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.http import AiohttpClient
@@ -156,3 +157,50 @@ asyncio.run(main())
     process.kill()
     await process.wait()
     await until(lambda: not alive(sleeper), within_s=2)
+
+
+class Pager:
+    """Remembers what it told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    async def tell(self, title: str, text: str) -> bool:
+        self.told.append((title, text))
+        return True
+
+    async def tell_over(self, title: str, text: str) -> bool:
+        self.told.append((title, text))
+        return True
+
+
+async def test_what_does_not_stay_up_is_told_once_and_so_is_that_it_does_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A service that is gone as a whole can tell nobody itself."""
+    monkeypatch.setattr(supervisor_module, "FALLEN_S", 1.0)
+    monkeypatch.setattr(supervisor_module, "RESTART_MAX_S", 0.1)
+    well = tmp_path / "well"
+    code = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).exists() or sys.exit(3); time.sleep(60)"
+    http, pager = AiohttpClient(), Pager()
+    supervisor = Supervisor(clock=SystemClock(), http=http, say=lambda _: None, alerts=pager)
+    try:
+        well.touch()
+        await supervisor.start(a_program("gateway", code, str(well)))
+        first = supervisor.pid_of("gateway")
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: supervisor.pid_of("gateway") != first, within_s=10)
+        await asyncio.sleep(0.3)
+        assert pager.told == [], "dying once is no news: it is there again"
+        well.unlink()
+        os.kill(supervisor.pid_of("gateway"), signal.SIGKILL)
+        await until(lambda: bool(pager.told), within_s=30)
+        await asyncio.sleep(0.5)
+        well.touch()
+        await until(lambda: len(pager.told) == 2, within_s=30)
+    finally:
+        await supervisor.stop()
+        await http.close()
+    assert [title for title, _ in pager.told] == ["ProcessDown: gateway does not stay up."] * 2
+    assert pager.told[0][1].startswith("It ended with exit code 3, again and again.")
+    assert pager.told[1][1] == "Over: it stays up."

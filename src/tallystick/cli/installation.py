@@ -17,6 +17,7 @@ from tallystick.gateway.settings import Settings as GatewaySettings
 from tallystick.gateway.settings import read as read_gateway
 from tallystick.merchant.settings import Settings as MerchantSettings
 from tallystick.merchant.settings import read as read_merchant
+from tallystick.ports.alerts import AppriseAlerts, TargetInvalid
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.http import AiohttpClient
 
@@ -34,7 +35,8 @@ class Installation:
         self._dsns = dsns
         self._http = AiohttpClient()
         self._postgres = KeptPostgres(data_dir / "postgres", SystemClock(), say) if dsns is None else None
-        self._supervisor = Supervisor(clock=SystemClock(), http=self._http, say=say)
+        self._alerts = AppriseAlerts()
+        self._supervisor = Supervisor(clock=SystemClock(), http=self._http, say=say, alerts=self._alerts)
 
     async def run(self) -> None:
         """Raises what its parts raise when they do not start."""
@@ -49,7 +51,12 @@ class Installation:
 
     async def _keep_running(self, stop: asyncio.Event) -> None:
         dsns = await self._database()
-        await self._supervisor.start(*_programs(dsns, self._keys()))
+        programs, targets = _programs(dsns, self._keys())
+        try:
+            await self._alerts.retarget(targets)
+        except TargetInvalid as invalid:
+            raise CommandRefused(f"TALLYSTICK_…_ALERT_TARGETS: {invalid}") from None
+        await self._supervisor.start(*programs)
         say("Gateway and merchant service are serving.")
         await stop.wait()
 
@@ -79,7 +86,8 @@ def say(sentence: str) -> None:
     typer.echo(sentence, err=True)
 
 
-def _programs(dsns: Dsns, keys: Mapping[str, str]) -> list[Program]:
+def _programs(dsns: Dsns, keys: Mapping[str, str]) -> tuple[list[Program], str]:
+    """What runs, and whom its settings want to be told."""
     environment = {
         **METRICS_PORTS,
         **without_owners(os.environ),
@@ -90,7 +98,8 @@ def _programs(dsns: Dsns, keys: Mapping[str, str]) -> list[Program]:
         "gateway": read_gateway(environment),
         "merchant": read_merchant(environment),
     }
-    return [
+    targets = {target for each in settings.values() for target in each.alert_targets.split()}
+    programs = [
         Program(
             name,
             (sys.executable, "-m", "tallystick", name, "serve"),
@@ -100,3 +109,4 @@ def _programs(dsns: Dsns, keys: Mapping[str, str]) -> list[Program]:
         )
         for name, each in settings.items()
     ]
+    return programs, " ".join(sorted(targets))

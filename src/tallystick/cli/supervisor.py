@@ -1,6 +1,7 @@
 """Keeps the processes of a one-machine installation running: `tallystick serve` and `tallystick demo`.
 
 Starts them, waits until they answer, starts again within a second what dies and says so, stops them in reverse order.
+What does not stay up for a minute is told to people: a service that is gone as a whole can tell nobody itself.
 What it started ends with it in every case, also when it is killed with SIGKILL (see `tether`).
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from tallystick.cli import tether
+from tallystick.ports.alerts import AppriseAlerts, LastingAlerts
 from tallystick.ports.clock import Clock
 from tallystick.ports.http import Answered, Http, HttpRequest
 
@@ -24,6 +26,7 @@ STOP_WITHIN_S = 10.0  # for open requests to end after SIGTERM; then SIGKILL
 STEADY_S = 3.0  # what has lived this long is started again at once when it dies
 RESTART_FIRST_S = 0.2  # pause before what died young is started again; doubled each time …
 RESTART_MAX_S = 5.0  # … up to this
+FALLEN_S = 60.0  # of dying again and again: then people are told, and told again once it has lived as long
 LOG_BYTES_MAX = 16 * 1024 * 1024  # a log file that is larger when its program starts is set aside
 LAST_LINES = 15  # of a log that are shown when a program did not start
 
@@ -43,12 +46,16 @@ class NotStarted(Exception):
 
 
 class Supervisor:
-    """Starts programs, keeps them running, stops them. `say` is told, in a sentence, what happens to them."""
+    """Starts programs, keeps them running, stops them. `say` is told, in a sentence, what happens to them; `alerts`
+    tell people of what does not stay up."""
 
-    def __init__(self, *, clock: Clock, http: Http, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, *, clock: Clock, http: Http, say: Callable[[str], None], alerts: LastingAlerts | None = None
+    ) -> None:
         self._clock = clock
         self._http = http
         self._say = say
+        self._alerts = alerts or AppriseAlerts()
         self._kept: list[_Kept] = []
 
     async def start(self, *programs: Program) -> None:
@@ -114,10 +121,11 @@ class Supervisor:
         pause_s = 0.0
         while True:
             assert kept.process is not None, "started before it is kept"
-            ending = _ending(await kept.process.wait())
+            ending = _ending(await self._end_of(kept, kept.process))
             steady = self._clock.monotonic_s() - kept.started_s >= STEADY_S
             pause_s = 0.0 if steady else min(max(2 * pause_s, RESTART_FIRST_S), RESTART_MAX_S)
             self._say(f"{kept.program.name} {ending}: starting it again")
+            await self._tell_fallen(kept, ending)
             await self._clock.sleep(pause_s)
             while True:
                 try:
@@ -126,6 +134,24 @@ class Supervisor:
                 except OSError as error:  # no memory, no process table entry: it may be better in a moment
                     self._say(f"{kept.program.name} cannot be started: {error}")
                     await self._clock.sleep(RESTART_MAX_S)
+
+    async def _end_of(self, kept: "_Kept", process: asyncio.subprocess.Process) -> int:
+        """Wait for the process' end; what was falling has risen once it has lived for long."""
+        if kept.falling_since_s is not None:
+            try:
+                return await asyncio.wait_for(process.wait(), FALLEN_S)
+            except TimeoutError:
+                kept.falling_since_s = None
+            if kept.told:
+                kept.told = not await self._alerts.tell_over(_title(kept), "Over: it stays up.")
+        return await process.wait()
+
+    async def _tell_fallen(self, kept: "_Kept", ending: str) -> None:
+        now_s = self._clock.monotonic_s()
+        kept.falling_since_s = now_s if kept.falling_since_s is None else kept.falling_since_s
+        if not kept.told and now_s - kept.falling_since_s >= FALLEN_S:
+            what = f"It {ending}, again and again. What to do: docs/alerts.md#processdown"
+            kept.told = await self._alerts.tell(_title(kept), what)
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         _signal(process, signal.SIGTERM)
@@ -144,6 +170,13 @@ class _Kept:
         self.process: asyncio.subprocess.Process | None = None
         self.task: asyncio.Task[None] | None = None
         self.started_s = 0.0
+        self.falling_since_s: float | None = None
+        self.told = False
+
+
+def _title(kept: _Kept) -> str:
+    """The same for both, as of every alert."""
+    return f"ProcessDown: {kept.program.name} does not stay up."
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
