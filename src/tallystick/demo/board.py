@@ -99,6 +99,7 @@ def addresses(known: Known, data_dir: str) -> RenderableType:
     table.add_row("Gateway", f"{known.addresses.gateway}  (Stripe's API; key {known.secret_key})")
     table.add_row("Merchant", f"{known.addresses.merchant}/docs  (key {known.merchant_api_key})")
     table.add_row("Data", data_dir)
+    table.add_row("In a shell", f"source {data_dir}/environment  (then commands and examples find this demo)")
     if known.ca_file:
         table.add_row(
             "Authority", f"{known.ca_file}  (import it, or accept the browser's warning, or use --plain-http)"

@@ -3,6 +3,7 @@
 DIR/
   lock              held by the demo that runs here
   demo.json         accounts, keys and addresses (0600)
+  environment       the same for a shell: `source` it, and commands and examples find the demo (0600)
   secrets/          the connection's secrets, as files that the merchant service reads (0600)
   tls/              the demo's own certificate authority, and the services' certificate
   postgres/         the database server (ports/postgres.py)
@@ -11,6 +12,7 @@ DIR/
 
 import fcntl
 import os
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -115,9 +117,15 @@ class Folder:
         except (OSError, msgspec.DecodeError) as error:
             raise CommandFailed(f"{path} cannot be read ({type(error).__name__}): choose another --data-dir") from None
 
+    @property
+    def environment_file(self) -> Path:
+        return self.path / "environment"
+
     def write(self, known: Known) -> None:
         """Keep what was made."""
         write_secret(self.path / "demo.json", msgspec.json.encode(known).decode())
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in _for_a_shell(known).items()]
+        write_secret(self.environment_file, "\n".join(lines))
 
     def tls(self) -> Tls:
         """The certificates, made at the first call."""
@@ -131,3 +139,22 @@ class Folder:
             write_secret(Path(files.cert_file), chain.decode())
             write_secret(Path(files.ca_file), authority.cert_pem.bytes().decode())  # last: its presence means complete
         return files
+
+
+def _for_a_shell(known: Known) -> dict[str, str]:
+    """What `tallystick`'s commands, the Stripe SDKs and the documentation's examples go by."""
+    variables = {
+        "TALLYSTICK_GATEWAY_URL": known.addresses.gateway,
+        "TALLYSTICK_MERCHANT_URL": known.addresses.merchant,
+        "TALLYSTICK_MERCHANT_API_KEY": known.merchant_api_key,
+        "TALLYSTICK_CA_FILE": known.ca_file or "",
+        "STRIPE_API_BASE": known.addresses.gateway,
+        "STRIPE_SECRET_KEY": known.secret_key,
+        "STRIPE_PUBLISHABLE_KEY": known.publishable_key,
+        "SHOP_URL": known.addresses.shop,
+        "ACCOUNT": known.account_id,
+        "MERCHANT": known.merchant_id,
+        "CONNECTION": known.connection_id,
+    }
+    keys = {f"TALLYSTICK_{service.upper()}_OPERATOR_KEY": key for service, key in known.operator_keys.items()}
+    return variables | keys
