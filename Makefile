@@ -15,7 +15,7 @@ PARALLEL := --numprocesses logical --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --require-hashes -r
 
-.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos alerts bench screenshots browser audit sbom lock monitoring upgrade-dump clean
+.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos alerts bench screenshots docs docs-serve diagrams browser audit sbom lock monitoring upgrade-dump clean
 
 help:
 	@echo "make demo    take payments: PostgreSQL, gateway, merchant, a shop and a dozen shoppers (ARGS='--help' tells more)"
@@ -29,6 +29,7 @@ help:
 	@echo "make alerts  five faults in the sandbox: Prometheus and the services tell each, alone, within a minute"
 	@echo "make bench   measure, beside the same job written in other ways"
 	@echo "make screenshots  take the pictures of the console in docs/images again"
+	@echo "make docs    build the documentation as a site, build/site (make docs-serve: and show it)"
 	@echo "make audit   look for known weaknesses in what a running Tallystick is made of"
 	@echo "make sbom    write build/sbom.json: what a Tallystick is made of (CycloneDX)"
 	@echo "make monitoring write the rules of Prometheus and the dashboards of Grafana from their tables"
@@ -54,7 +55,7 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-proofs: .venv/.dev browser
+proofs: .venv/.dev .venv/.docs browser
 	$(BIN)/python -m pytest -m proof $(ARGS)
 
 seeds: .venv/.dev
@@ -78,6 +79,17 @@ bench: .venv/.bench
 
 screenshots: .venv/.dev browser
 	TALLYSTICK_PICTURES=docs/images $(BIN)/python -m pytest -n 0 tests/browser -k pictures $(ARGS)
+
+# Warnings are faults: a link that leads nowhere, a page in no list, a reference that is not there.
+docs: .venv/.docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder dirhtml docs build/site
+	@echo "build/site/index.html"
+
+docs-serve: docs
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site $(or $(PORT),8000)
+
+diagrams: .venv/.runtime
+	$(BIN)/python scripts/diagrams.py docs/diagrams
 
 audit: .venv/.audit
 	$(BIN)/python scripts/audit.py
@@ -123,6 +135,10 @@ upgrade-dump: .venv/.dev
 	@.venv/audit/bin/python -m pip --disable-pip-version-check --quiet --no-input install --require-hashes -r requirements/audit.txt
 	@touch $@
 
+.venv/.docs: requirements/docs.txt .venv/.runtime
+	$(INSTALL) requirements/docs.txt
+	@touch $@
+
 .venv/.bench: requirements/bench.txt .venv/.runtime
 	$(INSTALL) requirements/bench.txt
 	@touch $@
@@ -132,7 +148,7 @@ upgrade-dump: .venv/.dev
 COMPILE := ../$(BIN)/pip-compile --quiet --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	--no-emit-options --strip-extras --generate-hashes --allow-unsafe $(UPGRADE)
 lock: .venv/.dev
-	cd requirements && for lock in build runtime dev bench audit; do \
+	cd requirements && for lock in build runtime dev bench audit docs; do \
 		PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= $(COMPILE) --output-file $$lock.txt $$lock.in || exit 1; done
 
 clean:

@@ -3,7 +3,8 @@
 import pytest
 
 from tallystick.cli.command import run
-from tallystick.cli.failures import CANNOT_BE, DID_NOT_WORK
+from tallystick.cli.failures import CANNOT_BE, DID_NOT_WORK, explain
+from tallystick.ports.database import StatementRefused
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +61,11 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         assert noun in help_text
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("tallystick ")
+
+
+def test_a_role_that_may_not_do_it_is_told_in_a_sentence() -> None:
+    """`gateway rewrap` as a role that cannot reach the vault ended in a traceback."""
+    code, sentence = explain(StatementRefused("42501")) or (None, "")
+    assert code == CANNOT_BE
+    assert "docs/database-roles.md" in sentence
+    assert explain(StatementRefused("42P01")) is None, "a table that is not there is a fault of ours"

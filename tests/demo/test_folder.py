@@ -27,7 +27,9 @@ def a_demo(**other: object) -> Known:
 def test_a_shell_that_reads_the_environment_finds_the_demo(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "it's here")
     folder.write(a_demo(ca_file="/a folder/ca.pem"))
-    wanted = "TALLYSTICK_GATEWAY_URL TALLYSTICK_GATEWAY_OPERATOR_KEY TALLYSTICK_MERCHANT_OPERATOR_KEY TALLYSTICK_CA_FILE"
+    wanted = (
+        "TALLYSTICK_GATEWAY_URL TALLYSTICK_GATEWAY_OPERATOR_KEY TALLYSTICK_MERCHANT_OPERATOR_KEY TALLYSTICK_CA_FILE"
+    )
     script = '. "$1"; printf "%s|" ' + " ".join(f'"${name}"' for name in wanted.split())
     said = subprocess.run(
         ["bash", "-c", script, "bash", str(folder.environment_file)], capture_output=True, text=True, check=True

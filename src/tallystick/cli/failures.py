@@ -8,6 +8,8 @@ DID_NOT_WORK = 1
 CANNOT_BE = 2
 STOPPED = 130
 
+NO_PRIVILEGE = "42501"  # SQLSTATE insufficient_privilege
+
 
 class CommandFailed(Exception):
     """A command did not work; the text says what happened and what to do."""
@@ -28,7 +30,7 @@ def explain(error: Exception) -> tuple[int, str] | None:
     from tallystick.kernel.operators.keys import OperatorRefused
     from tallystick.kernel.settings import SettingsRefused
     from tallystick.merchant.accounts.commands import AccountRefused as MerchantAccountRefused
-    from tallystick.ports.database import DatabaseUnavailable
+    from tallystick.ports.database import DatabaseUnavailable, StatementRefused
     from tallystick.ports.postgres import PostgresError
     from tallystick.ports.secrets import SecretMissing
     from tallystick.ports.tls import CertificateRefused
@@ -42,4 +44,9 @@ def explain(error: Exception) -> tuple[int, str] | None:
         return DID_NOT_WORK, str(error)
     if isinstance(error, DatabaseUnavailable):
         return DID_NOT_WORK, "no database answers at the given DSN: is the server running, and does the database exist?"
+    if isinstance(error, StatementRefused) and error.sqlstate == NO_PRIVILEGE:
+        return (
+            CANNOT_BE,
+            "the role that the DSN names may not do this: docs/database-roles.md says which role does what",
+        )
     return None
