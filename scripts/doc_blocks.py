@@ -31,7 +31,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]  # it ships no types
+import yaml
 from markdown_it import MarkdownIt
 from msgspec import Struct
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import psycopg
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 from aiohttp import ClientSession, ClientTimeout, web
 
 from tallystick.cli.endpoints import create_endpoint

@@ -1,7 +1,7 @@
 """Every code block of the documentation does what its page says: all of them against one demo, started once.
 
-Three pages at a time, since they mostly wait. Pages that set faults or move the sandbox's time would disturb the others:
-they come last, one after the other.
+Three pages at a time, since they mostly wait. Pages that set faults or move the sandbox's time would disturb the
+others: they come last, one after the other.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from tallystick.kernel.monitoring.alerts import FIRING, PENDING, QUIET, Alert, Key, decide, news, sentence, true_of
 from tallystick.kernel.monitoring.conditions import Above, Of, Seen, Value, duration
