@@ -4,6 +4,8 @@ minute, and told to be over afterwards (RULES §13).
 Both ways at once, over the same faults: real Prometheus and Alertmanager, and the services' own judgement. Windows and
 waits are a thirtieth of what they are in use (`rules.shortened`); thresholds and numbers are the same. `make alerts`
 runs all of it, `make proofs` a worker that is killed and a dead letter alone.
+
+The long form needs a machine that does nothing else: on one that is busy webhooks are slow indeed, and that is told.
 """
 
 import asyncio
