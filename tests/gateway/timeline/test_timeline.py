@@ -74,6 +74,16 @@ async def test_a_payment_that_failed_and_then_succeeded_is_told_in_its_order(cor
     assert booked.words == "€10.00 becomes available to the merchant"
 
 
+async def test_an_outcome_that_came_after_weeks_is_told(core: Core) -> None:
+    """How long it took has more milliseconds than 32 bits hold: of a charge that somebody resolved after a month."""
+    _, intent = await paid(core)
+    await core.rows("UPDATE charge SET created_at = created_at - interval '40 days' RETURNING id")
+    timeline = await explained(core, intent)
+    [approved] = [entry for entry in timeline.entries if entry.kind == "event.charge.succeeded"]
+    assert approved.took_ms is not None
+    assert approved.took_ms > 2**31
+
+
 async def test_it_is_found_by_every_id_of_it_and_by_no_other_accounts(core: Core) -> None:
     session, intent = await paid(core)
     [charge, *_] = await core.rows("SELECT id FROM charge ORDER BY id DESC")

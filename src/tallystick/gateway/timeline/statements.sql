@@ -85,7 +85,7 @@ SELECT h.at, h.place, h.kind, h.subject, h.reference, NULL::text AS by, h.now, h
   FROM (SELECT e.created_at AS at, '40:' || e.id AS place, 'event.' || e.type AS kind, e.object_id AS subject, e.id AS reference,
                CASE WHEN e.type NOT LIKE 'charge.%' OR e.type LIKE 'charge.dispute.%' THEN e.object::jsonb ->> 'status' END AS now,
                CASE WHEN e.type IN ('charge.succeeded', 'charge.failed') AND e.created_at >= c.created_at
-                    THEN (extract(epoch FROM e.created_at - c.created_at) * 1000)::int END AS took_ms,
+                    THEN (extract(epoch FROM e.created_at - c.created_at) * 1000)::bigint END AS took_ms,
                jsonb_build_object(
                    'currency', e.object::jsonb ->> 'currency',
                    'amount_minor', CASE WHEN e.type = 'charge.refunded' THEN e.object::jsonb -> 'amount_refunded'

@@ -55,7 +55,7 @@ SELECT d.due_at AS at, 'due.try' AS kind, d.id AS subject,
 -- What operators did about these ids, behind a place: the ids stood in the address, or as the delivery of a redrive.
 SELECT h.at, h.place, h.kind, h.subject, h.reference, h.by, NULL::text AS now, h.took_ms, 0 AS more, h.details
   FROM (SELECT e.at, '90:' || e.id AS place, 'act.' || coalesce(o.outcome, 'begun') AS kind, e.subject, e.id AS reference,
-               e.operator AS by, CASE WHEN o.at >= e.at THEN (extract(epoch FROM o.at - e.at) * 1000)::int END AS took_ms,
+               e.operator AS by, CASE WHEN o.at >= e.at THEN (extract(epoch FROM o.at - e.at) * 1000)::bigint END AS took_ms,
                jsonb_build_object('act', e.act) AS details
           FROM audit_entry e
           LEFT JOIN audit_outcome o ON o.entry = e.id
