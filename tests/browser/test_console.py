@@ -68,6 +68,7 @@ async def test_an_operator_sees_how_endpoints_stand(
     await page.get_by_label("Name").fill("ada")
     await page.get_by_label("Password").fill(PASSWORD)
     await page.get_by_role("button", name="Log in").click()
+    await page.get_by_role("link", name="Dead letters", exact=True).first.click()
     row = page.get_by_role("region", name="Endpoints").get_by_role("row", name="we_1")
     await expect(row).to_contain_text("failing")
     await expect(row).to_contain_text("http_501")
@@ -82,6 +83,7 @@ async def test_an_operator_redrives_a_dead_letter(
     await page.get_by_label("Name").fill("ada")
     await page.get_by_label("Password").fill(PASSWORD)
     await page.get_by_role("button", name="Log in").click()
+    await page.get_by_role("link", name="Dead letters", exact=True).first.click()
 
     await expect(page.get_by_role("heading", name="Dead letters")).to_be_visible()
     await expect(page.get_by_role("link", name="dlv_")).to_have_count(2)

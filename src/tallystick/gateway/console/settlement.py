@@ -6,7 +6,6 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from tallystick.gateway.balance.api import SQL as BALANCE
 from tallystick.gateway.console.desk import (
     LAST_ID,
     MODES,
@@ -23,6 +22,7 @@ from tallystick.gateway.console.desk import (
 )
 from tallystick.gateway.invariants.rules import RULES
 from tallystick.gateway.invariants.rules import SQL as INVARIANTS
+from tallystick.gateway.ledger.postings import MERCHANT_AVAILABLE, MERCHANT_PENDING
 from tallystick.gateway.settlement.closing import SQL as SETTLEMENT
 from tallystick.gateway.settlement.operating import Correct, Settle
 from tallystick.gateway.settlement.worker import Settlement
@@ -171,7 +171,7 @@ class MoneyPages(Struct, frozen=True):
             "modes": MODES,
             "account": None,
             "mode": "test",
-            "balances": [],
+            "balances": {},
             "currencies": {},
             "checked": None,
         }
@@ -186,7 +186,7 @@ class MoneyPages(Struct, frozen=True):
             shown |= {
                 "account": account,
                 "mode": mode,
-                "balances": await database.rows(BALANCE.balances, *key),
+                "balances": {currency: _had(rows) for currency, rows in by_currency.items()},
                 "currencies": by_currency,
                 "checked": await self._check(account) if wanted.check else None,
             }
@@ -216,3 +216,9 @@ class MoneyPages(Struct, frozen=True):
         shown: dict[str, Any] = {"given": filled(given, kind), "at": given.get("cursor", ""), "modes": MODES}
         shown |= {"rows": rows, "cursor": cursor, "refused": found is None, **more}
         return self.desk.page(name, request, title, status=422 if found is None else 200, **shown)
+
+
+def _had(legs: list[Any]) -> tuple[int, int]:
+    """What the ledger owes the merchant: available, and pending. Credits are negative."""
+    owed = {leg["account"]: -leg["amount"] for leg in legs}
+    return owed.get(MERCHANT_AVAILABLE, 0), owed.get(MERCHANT_PENDING, 0)
