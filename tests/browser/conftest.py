@@ -166,6 +166,17 @@ class Merchant:
         }
         return await self._create(items, urls)
 
+    async def customer(self) -> str:
+        """A shopper who may come back."""
+        made = await asyncio.to_thread(self._client.v1.customers.create, {"name": "Ada Lovelace"})
+        return str(made.id)
+
+    async def session_of(self, customer: str) -> Any:
+        """A hosted session of a shopper, who is asked whether to save the card."""
+        asked = {"payment_method_save": "enabled"}
+        urls = {"success_url": f"{self._shop.origin}/thanks?session={{CHECKOUT_SESSION_ID}}"}
+        return await self._create(1, {**urls, "customer": customer, "saved_payment_method_options": asked})
+
     async def embedded_session(self) -> Any:
         """An embedded session over €25.00."""
         return_url = f"{self._shop.origin}/thanks?session={{CHECKOUT_SESSION_ID}}"
@@ -220,6 +231,19 @@ def gateway(
 ) -> Iterator[Merchant]:
     """The real gateway, where the shop's origin is registered."""
     with run_gateway_on(lasting_gateway_dsn, origins=[shop.origin]) as running:
+        yield Merchant(running, running.url, shop)
+
+
+@pytest.fixture
+def saving_gateway(
+    run_gateway_on: Callable[..., AbstractContextManager[Any]],
+    lasting_gateway_dsn: str,
+    shop: Shop,
+    people_keys: dict[str, str],
+) -> Iterator[Merchant]:
+    """The same with a vault, so that cards can be saved."""
+    key_file = people_keys["pii_key_file"]
+    with run_gateway_on(lasting_gateway_dsn, origins=[shop.origin], vault_key_file=key_file) as running:
         yield Merchant(running, running.url, shop)
 
 

@@ -286,3 +286,41 @@ async def test_a_session_that_expires_under_the_shoppers_hands(open_page: Any, g
     await gateway.expire(session.id)
     await pay(page)
     await expect(page.get_by_role("heading", level=1)).to_have_text("This payment page has expired")
+
+
+async def test_a_shopper_saves_a_card_and_pays_with_it_when_she_returns(
+    open_page: Any, saving_gateway: Any, shop: Any, fill_card: Any
+) -> None:
+    customer = await saving_gateway.customer()
+    first = await saving_gateway.session_of(customer)
+    page = await open_page()
+    await page.goto(first.url)
+    await expect(page.get_by_role("heading", name="Pay with a saved card")).to_have_count(0)
+    await fill_card(page, APPROVED)
+    await page.get_by_label("Save this card").check()
+    await pay(page)
+    await ends_in_the_shop(page, shop, first)
+
+    again = await saving_gateway.session_of(customer)
+    page = await open_page()
+    await page.goto(again.url)
+    card = page.get_by_role("listitem").filter(has_text="4242")
+    await expect(card).to_contain_text("12 / 34")
+    await card.get_by_role("button").click()
+    await ends_in_the_shop(page, shop, again)
+    await is_paid_once(saving_gateway, again)
+
+
+async def test_a_card_that_is_not_to_be_saved_is_not_there_when_she_returns(
+    open_page: Any, saving_gateway: Any, shop: Any, fill_card: Any
+) -> None:
+    customer = await saving_gateway.customer()
+    first = await saving_gateway.session_of(customer)
+    page = await open_page()
+    await page.goto(first.url)
+    await expect(page.get_by_label("Save this card")).not_to_be_checked()
+    await fill_card(page, APPROVED)
+    await pay(page)
+    await ends_in_the_shop(page, shop, first)
+    await page.goto((await saving_gateway.session_of(customer)).url)
+    await expect(page.get_by_role("heading", name="Pay with a saved card")).to_have_count(0)

@@ -58,4 +58,4 @@ def revoke_key(
 
 def _words(key: "ListedKey") -> str:
     mode, ended = "live" if key.livemode else "test", "  revoked" if key.revoked_at else ""
-    return f"{key.id}  {key.kind:11} {mode}  …{key.hint}{ended}"
+    return f"{key.id}  {key.kind:11} {mode}  {key.hint}{ended}"

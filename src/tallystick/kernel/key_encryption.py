@@ -8,10 +8,8 @@ from msgspec import Meta
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.ports.key_encryption import (
     KeyEncryption,
-    KeyEncryptionError,
     LocalKeyEncryption,
     MovingKeyEncryption,
-    read_key_file,
 )
 
 TRANSIT: Final = "vault"
@@ -32,10 +30,6 @@ def chosen(
     """The key-encryption port; None where nothing is set. `name` is the file's setting. Raises SettingsRefused."""
     if not file:
         return transit
-    try:
-        read_key_file(Path(file))
-    except KeyEncryptionError as error:
-        raise SettingsRefused(f"{prefix}{name}: {error}") from None
     local = LocalKeyEncryption(Path(file))
     if transit is None:
         return local

@@ -55,14 +55,14 @@ async def check_people(notes: Notes, prefix: str, settings: Any, secrets: Servic
     try:
         encryption = people_encryption(settings, secrets, prefix)
     except SettingsRefused as refused:
-        notes.bad("secret", variable, str(refused), "See docs/personal-data.md.")
+        notes.bad("personal data", variable, str(refused), "See docs/personal-data.md.")
         return
     if encryption is None or not settings.pii_index_key:
         says, do = "there is no key for personal data", "Make them: `customers keys`. Until then customers are refused."
-        notes.warning("secret", variable, says, do)
+        notes.warning("personal data", variable, says, do)
     if settings.pii_index_key_before:
         do = "Run `customers reindex`, wait three days, and take it away."
-        notes.warning("secret", f"{prefix}PII_INDEX_KEY_BEFORE", "customers are found by two keys", do)
+        notes.warning("personal data", f"{prefix}PII_INDEX_KEY_BEFORE", "customers are found by two keys", do)
     try:
         database = await open_database(settings.pii_dsn or settings.database_dsn, connections_max=2)
     except DatabaseError:

@@ -12,7 +12,7 @@ from tallystick.kernel.settings import SettingsRefused
 from tallystick.kernel.vault import ServiceSecrets
 from tallystick.ports.database import Database, open_database
 from tallystick.ports.http import AiohttpClient
-from tallystick.ports.key_encryption import KeyEncryption
+from tallystick.ports.key_encryption import KeyEncryption, KeyEncryptionError, read_key_file
 from tallystick.ports.policy import OpaPolicy, Policy, PolicyInvalid, RegoPolicy
 
 POLICIES: Final = Path(__file__).parent / "policies"  # the folder policies/ of the repository
@@ -23,7 +23,13 @@ CONNECTIONS: Final = 2  # under a role of its own: one batch in flight, and peop
 def people_encryption(settings: PersonalSettings, secrets: ServiceSecrets, prefix: str) -> KeyEncryption | None:
     """What wraps people's keys; None where nothing of people is kept. Raises SettingsRefused."""
     name = "PII_KEY_FILE"
-    return chosen(settings.pii_key_file, secrets.transit, settings.wraps_with, prefix=prefix, name=name)
+    found = chosen(settings.pii_key_file, secrets.transit, settings.wraps_with, prefix=prefix, name=name)
+    if settings.pii_key_file:
+        try:
+            read_key_file(Path(settings.pii_key_file))
+        except KeyEncryptionError as error:
+            raise SettingsRefused(f"{prefix}{name}: {error}") from None
+    return found
 
 
 class Decides(Struct, frozen=True):
