@@ -1,7 +1,7 @@
 """Every code block of the documentation does what its page says: all of them against one demo, started once.
 
-Three pages at a time, since they mostly wait. Pages that set faults or move the sandbox's time would disturb the
-others: they come last, one after the other.
+Three pages at a time, since they mostly wait. Pages that set faults or move the sandbox's time would disturb others:
+they come last, one after the other.
 """
 
 import asyncio
@@ -123,7 +123,7 @@ def _folder(above: Path, page: Path) -> Path:
     """A page's own folder, in which the checkout's files seem to lie."""
     folder = above / page.stem
     folder.mkdir()
-    for name in (".venv", "monitoring", "policies", "src", "Makefile"):
+    for name in (".venv", "monitoring", "policies", "scripts", "src", "Makefile"):
         (folder / name).symlink_to(ROOT / name)
     return folder
 
