@@ -144,7 +144,8 @@ async def test_an_order_is_found_and_cancelled_by_keyboard_alone(
     """Without a script: past the bar on top by its first link, search, open, cancel, confirm."""
     page = await open_page(java_script_enabled=False)
     await page.goto(f"{console.url}/console")
-    await page.keyboard.type("ada")  # the first field has the focus
+    await expect(page.get_by_label("Name")).to_be_focused()
+    await page.keyboard.type("ada")
     await page.keyboard.press("Tab")
     await page.keyboard.type(PASSWORD)
     await page.keyboard.press("Enter")
