@@ -110,7 +110,7 @@ from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.service import Asgi, Service, Web, Worker, at_first_call, built_anew
-from tallystick.ports.clock import Clock, SandboxClock
+from tallystick.ports.clock import SandboxClock, unmoved
 from tallystick.ports.database import Database, DatabaseError, Statements
 from tallystick.ports.entropy import Entropy
 from tallystick.ports.tracing import Tracer
@@ -198,8 +198,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     resolving = Resolving(carrying, calling, database, clock, entropy)
     rate_max = settings.webhook_rate_max
     at_hand = (letters, redrives, faults, settlement, resolving, guard, sandbox, rate_max, database, clock)
-    unmoved = clock.machine if isinstance(clock, SandboxClock) else clock
-    logged_in = (_logins(settings, ports, unmoved), Trail(database, clock, entropy), proxies, rates, entropy)
+    logged_in = (_logins(settings, ports), Trail(database, clock, entropy), proxies, rates, entropy)
     behind = Behind(*at_hand, checkout, *logged_in, people.records.access, tracer)
     operators = at_first_call(lambda: web(_operators, settings.origin, behind))
     backlogs = (keeper, redriver, alerter, case_teller(database, ports.alerts, clock))
@@ -215,9 +214,11 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     return Service(_mounted(wire, operators, pages), (*workers, *_checks(settings, ports)), watched=seen)
 
 
-def _logins(settings: Settings, ports: Ports, clock: Clock) -> Logins:
+def _logins(settings: Settings, ports: Ports) -> Logins:
     encryption = ports.people_encryption or ports.encryption
-    return Logins(ports.database, clock, ports.entropy, encryption, roles_of(settings.second_factor_roles))
+    return Logins(
+        ports.database, unmoved(ports.clock), ports.entropy, encryption, roles_of(settings.second_factor_roles)
+    )
 
 
 def _people(settings: Settings, ports: Ports) -> WhoTheyAre:

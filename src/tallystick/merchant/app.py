@@ -99,7 +99,7 @@ from tallystick.merchant.settings import PREFIX, Settings
 from tallystick.merchant.timeline.operating import timeline_routes
 from tallystick.merchant.timeline.timeline import Timelines
 from tallystick.ports.alerts import AppriseAlerts, LastingAlerts, TargetInvalid
-from tallystick.ports.clock import Clock, SandboxClock, SystemClock
+from tallystick.ports.clock import Clock, SandboxClock, SystemClock, unmoved
 from tallystick.ports.database import Database, DatabaseError, Statements, open_database
 from tallystick.ports.entropy import Entropy, SystemEntropy
 from tallystick.ports.http import AiohttpClient, Downloads, Http
@@ -275,7 +275,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
 
     canceling = Canceling(database, clock, keyed, outbox)
     second_factor_roles = roles_of(settings.second_factor_roles)
-    logins = Logins(database, clock, entropy, ports.key_encryption, second_factor_roles)
+    logins = Logins(database, unmoved(clock), entropy, ports.key_encryption, second_factor_roles)
     trail = Trail(database, clock, entropy)
     proxies, rates = Proxies(settings.trusted_proxies), _rates(settings)
     asked = (checkout, customers, customers.access, canceling, refunds, returning, directory)

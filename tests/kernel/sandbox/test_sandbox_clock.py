@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tallystick.kernel.sandbox.clock import PATIENCE_S, SQL, SandboxTime
-from tallystick.ports.clock import SandboxClock, SystemClock
+from tallystick.ports.clock import SandboxClock, SystemClock, unmoved
 from tallystick.ports.database import Database, Statement
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -130,3 +130,11 @@ async def test_what_is_asked_for_twice_adds_up(gateway_database: Database, minut
     await time.advance(minutes * 60)
     await time.advance(minutes * 60)
     assert clock.now() == START + timedelta(minutes=2 * minutes)
+
+
+def test_who_is_logged_in_stays_so_however_far_time_is_moved() -> None:
+    machine = SystemClock()
+    moved = SandboxClock(machine)
+    moved.move(timedelta(days=30))
+    assert unmoved(moved) is machine
+    assert unmoved(machine) is machine
