@@ -9,8 +9,9 @@ ARGS ?=
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
-# A process of tests for each core; whoever has finished takes from the others. ARGS='-n 0' runs them one after the other.
-PARALLEL := --numprocesses logical --dist worksteal
+# Two processes of tests for each core, since half of what they do is to wait for a service, a browser or a clock. Whoever has
+# finished takes from the others; ARGS='-n 0' runs one after the other.
+PARALLEL := --numprocesses $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))) --dist worksteal
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --require-hashes -r
@@ -56,7 +57,7 @@ format: .venv/.dev
 	$(BIN)/ruff format .
 
 proofs: .venv/.dev .venv/.docs browser
-	$(BIN)/python -m pytest -m proof $(ARGS)
+	$(BIN)/python -m pytest -m proof $(PARALLEL) $(ARGS)
 
 seeds: .venv/.dev
 	TALLYSTICK_PROOF_SEEDS=$${TALLYSTICK_PROOF_SEEDS:-2000} TALLYSTICK_PROOF_LONG_SEEDS=$${TALLYSTICK_PROOF_LONG_SEEDS:-5} \
