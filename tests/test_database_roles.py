@@ -19,6 +19,8 @@ from msgspec import Struct
 from psycopg.sql import SQL, Identifier
 
 import tallystick
+from tallystick.cli.doctor.examining import examine
+from tallystick.cli.doctor.findings import Finding
 from tallystick.kernel.grants import GATEWAY, GATEWAY_PII, MERCHANT, OWNER, PII, READER, ROLES, VAULT, read_grants
 from tallystick.kernel.migrations import MigrationRefused, migrate, missing_roles
 from tallystick.ports.database import Statement, Statements
@@ -175,6 +177,41 @@ def test_granting_again_changes_nothing_and_takes_back_what_was_given_by_hand(in
     assert acls(installation, "gateway") == before
 
 
+async def test_the_doctor_tells_for_every_role_what_it_lacks_and_what_it_has_too_much(
+    installation: Installation,
+) -> None:
+    """Reading and writing, of one column too, and what comes by way of PUBLIC."""
+
+    async def told(service: str) -> dict[str, list[Finding]]:
+        prefix = f"TALLYSTICK_{service.upper()}_"
+        environ = {f"{prefix}DATABASE_DSN": installation.dsn(service, SERVICES[service]), f"{prefix}PORT": "1"}
+        grants = [each for each in await examine(service, environ) if each.check == "grant"]
+        return {role: [each for each in grants if each.subject == role] for role in sorted(set(ROLES) - {OWNER})}
+
+    for service in SERVICES:
+        assert {each.state for found in (await told(service)).values() for each in found} == {"good"}
+        assert all((await told(service)).values()), "every role is looked at"
+    with installation.connect("gateway", OWNER) as owner:
+        owner.execute("REVOKE INSERT ON pii.access FROM tallystick_gateway_pii")
+        owner.execute("GRANT UPDATE (amounts) ON ledger_transaction TO tallystick_gateway")
+        owner.execute("GRANT DELETE ON audit_entry TO PUBLIC")
+        owner.execute("REVOKE USAGE ON SCHEMA vault FROM tallystick_vault")
+        owner.execute("REVOKE SELECT ON event FROM tallystick_reader")
+        owner.execute("GRANT SELECT ON api_key TO tallystick_reader")
+    try:
+        found = await told("gateway")
+    finally:
+        migrate(installation.dsn("gateway", OWNER), "tallystick.gateway.schema")
+    says = {role: " / ".join(each.says for each in findings) for role, findings in found.items()}
+    assert says[GATEWAY_PII] == "it lacks INSERT on pii.access / it should not have DELETE on audit_entry"
+    assert says[GATEWAY] == "it should not have DELETE on audit_entry, UPDATE on ledger_transaction"
+    assert says[VAULT] == "it lacks USAGE on vault / it should not have DELETE on audit_entry"
+    assert says[READER] == "it lacks SELECT on event / it should not have SELECT on api_key, DELETE on audit_entry"
+    assert says[MERCHANT] == "it should not have DELETE on audit_entry"
+    assert all(each.state == "bad" and "database migrate" in each.do for each in found[READER])
+    assert {each.state for findings in (await told("gateway")).values() for each in findings} == {"good"}
+
+
 def test_only_the_owner_migrates(installation: Installation) -> None:
     """A migration of somebody else's would leave tables that are not the owner's."""
     with pytest.raises(MigrationRefused, match="tallystick_owner"):
@@ -217,7 +254,8 @@ def test_a_database_of_one_role_is_given_to_the_owner(empty_dsn: str, installati
 def test_the_documented_way_from_one_role_to_all_of_them(empty_dsn: str, installation: Installation) -> None:
     """The old role goes on meanwhile. docs/database-roles.md."""
     page = (SOURCE.parent.parent / "docs" / "database-roles.md").read_text(encoding="utf-8")
-    creating, moving = (block.split("```")[0] for block in page.split("```sql")[1:])
+    fences = (block.split("```")[0] for block in page.split("```sql")[1:])
+    creating, moving = (block.partition("\n")[2] for block in fences)  # without what the fence says of itself
     assert [f"CREATE ROLE {role} LOGIN" in creating for role in ROLES] == [True] * len(ROLES)
     database = urlsplit(empty_dsn).path.lstrip("/")
     with psycopg.connect(empty_dsn, autocommit=True) as administrator:

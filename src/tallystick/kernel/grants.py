@@ -58,7 +58,7 @@ def apply_grants(connection: Connection, grants: list[Grant]) -> None:
     """
     if tables_owner(connection) != OWNER:
         return
-    there = _roles_there(connection)
+    there = roles_there(connection)
     _revoke_everything(connection, there)
     for grant in grants:
         roles = [role for role in grant.roles if role in there]
@@ -69,7 +69,7 @@ def apply_grants(connection: Connection, grants: list[Grant]) -> None:
 
 def roles_missing(connection: Connection, grants: list[Grant]) -> list[str]:
     """The roles that should be there and are not: the owner and those that the grants name."""
-    return sorted({OWNER, *(role for grant in grants for role in grant.roles)} - _roles_there(connection))
+    return sorted({OWNER, *(role for grant in grants for role in grant.roles)} - roles_there(connection))
 
 
 def tables_owner(connection: Connection) -> str | None:
@@ -78,7 +78,8 @@ def tables_owner(connection: Connection) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
-def _roles_there(connection: Connection) -> set[str]:
+def roles_there(connection: Connection) -> set[str]:
+    """The roles of ours that the server has."""
     names = ", ".join(f"'{role}'" for role in ROLES)
     rows = connection.exec_driver_sql(f"SELECT rolname FROM pg_roles WHERE rolname IN ({names})").fetchall()
     return {str(name) for (name,) in rows}

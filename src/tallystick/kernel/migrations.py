@@ -22,6 +22,7 @@ from alembic.script.revision import RevisionMap
 from sqlalchemy import Connection, NullPool, create_engine
 
 from tallystick.kernel.grants import GRANTS_FILE, OWNER, Grant, apply_grants, read_grants, roles_missing, tables_owner
+from tallystick.kernel.privileges import Differences, differences
 from tallystick.ports.database import DatabaseUnavailable
 
 VERSION_TABLE = "schema_version"
@@ -76,6 +77,15 @@ def missing_roles(dsn: str, schema_package: str) -> list[str] | None:
         if tables_owner(connection) != OWNER:
             return None
         return roles_missing(connection, _grants(schema_package))
+
+
+def differing_privileges(dsn: str, schema_package: str) -> list[Differences] | None:
+    """What each role of ours may do in the database behind `dsn` and should not, and should and may not.
+
+    None where the tables belong to another role than `tallystick_owner`: one role does everything there.
+    """
+    with _connected(dsn) as connection:
+        return differences(connection, _grants(schema_package))
 
 
 def newest_version(schema_package: str) -> str:

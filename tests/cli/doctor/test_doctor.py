@@ -18,10 +18,12 @@ from tallystick.cli.doctor.examining import examine
 from tallystick.cli.doctor.findings import Finding, Notes, healthy
 from tallystick.gateway.people.records import Records
 from tallystick.kernel.people.opening import built_in
-from tallystick.merchant.accounts.commands import add_connection, create_merchant
+from tallystick.merchant.accounts.commands import add_connection, create_merchant, set_stock_hook
+from tallystick.merchant.notifications.endpoints import add_endpoint
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Statement
 from tallystick.ports.entropy import SystemEntropy
+from tallystick.ports.http import SystemNames
 from tallystick.ports.key_encryption import LocalKeyEncryption, make_key_file
 
 NOW = datetime.now(UTC)
@@ -309,3 +311,82 @@ async def test_people_whom_no_key_opens_and_who_lie_in_the_clear_are_told(
     await gateway_database.execute(Statement("x", clear))
     found = await examine("gateway", {**environ, **keys})
     assert any("in the clear" in each.says for each in found if each.state == "warning")
+
+
+# Where webhooks, notifications and stock hooks go
+
+ADD_ENDPOINT = """
+INSERT INTO webhook_endpoint (account_id, livemode, id, url, status, enabled_events, secrets, created_at, deleted_at)
+VALUES ('acct_1', false, $1::text, $2::text, $3::text, '{*}', '{whsec_1}', '2026-01-01Z', $4::timestamptz)
+"""
+
+
+@pytest.fixture
+def name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What names mean here: one is public, one leads inside, one does both; there are no others."""
+    known = {"shop.example.com": ["93.184.215.14"], "inside.example.com": ["10.0.0.5"]}
+    known["both.example.com"] = known["shop.example.com"] + known["inside.example.com"]
+
+    async def addresses_of(_self: SystemNames, host: str) -> list[str]:
+        if host not in known:
+            raise OSError
+        return known[host]
+
+    monkeypatch.setattr(SystemNames, "addresses_of", addresses_of)
+
+
+@pytest.mark.usefixtures("name_server")
+async def test_webhook_endpoints_that_lead_inside_or_nowhere_are_told_without_their_address(
+    gateway_dsn: str, gateway_database: Database
+) -> None:
+    endpoints = [
+        ("we_1", "https://shop.example.com/s3cret", "enabled", None),
+        ("we_2", "https://inside.example.com/s3cret", "enabled", None),
+        ("we_3", "https://both.example.com/s3cret", "enabled", None),
+        ("we_4", "https://gone.example.com/s3cret", "enabled", None),
+        ("we_5", "http://127.0.0.1:9/s3cret", "enabled", None),
+        ("we_6", "https://shop.example.com:22/s3cret", "enabled", None),
+        ("we_7", "https://10.0.0.1/s3cret", "disabled", None),
+        ("we_8", "https://10.0.0.1/s3cret", "enabled", NOW),
+    ]
+    for each in endpoints:
+        await gateway_database.execute(Statement("x", ADD_ENDPOINT), *each)
+    environ = {f"{GATEWAY}DATABASE_DSN": gateway_dsn, f"{GATEWAY}PORT": "1"}
+    found = [each for each in await examine("gateway", environ) if each.check == "endpoint"]
+    assert {each.subject.removeprefix("webhook endpoint "): each.state for each in found} == {
+        "we_1": "good",
+        "we_2": "bad",
+        "we_3": "bad",
+        "we_4": "warning",
+        "we_5": "bad",
+        "we_6": "bad",
+    }
+    assert all(each.do for each in found if each.state != "good")
+    assert "s3cret" not in repr(found)
+    found = await examine("gateway", {**environ, f"{GATEWAY}WEBHOOKS_TO_LOOPBACK": "true"})
+    assert "webhook endpoint we_5" not in bad(found)
+
+
+@pytest.mark.usefixtures("name_server")
+async def test_shops_endpoints_and_stock_hooks_are_looked_at_likewise(
+    merchant_dsn: str, merchant_database: Database
+) -> None:
+    made = await create_merchant(merchant_database, SystemClock(), SystemEntropy(), name="Hazel", return_origins=[])
+    ids = [
+        await add_endpoint(
+            merchant_database,
+            SystemClock(),
+            SystemEntropy(),
+            merchant_id=made.merchant_id,
+            url=f"https://{host}.example.com/hear",
+        )
+        for host in ("shop", "inside")
+    ]
+    hook = "https://inside.example.com/stock"
+    await set_stock_hook(merchant_database, SystemEntropy(), merchant_id=made.merchant_id, url=hook)
+    found = await examine("merchant", {f"{MERCHANT}DATABASE_DSN": merchant_dsn, f"{MERCHANT}PORT": "1"})
+    assert {each.subject: each.state for each in found if each.check == "endpoint"} == {
+        f"endpoint {ids[0].endpoint_id}": "good",
+        f"endpoint {ids[1].endpoint_id}": "bad",
+        f"stock hook of {made.merchant_id}": "bad",
+    }

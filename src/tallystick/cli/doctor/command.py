@@ -35,7 +35,7 @@ def doctor(
     everything: Annotated[bool, typer.Option("--all", help="Show what is well, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look at every setting, secret, certificate, database, clock and peer of an installation, as its services would.
+    """Look at every setting, secret, certificate, database, role, clock, peer and endpoint, as the services would.
 
     Reads the services' own settings, TALLYSTICK_GATEWAY_… and TALLYSTICK_MERCHANT_…; run it as the services' user.
     Changes nothing. Exit code 0: no faults, perhaps warnings. 1: faults, each with what to do about it.
@@ -86,6 +86,7 @@ def _of_demo(data_dir: Path) -> dict[str, str]:
         raise CommandRefused(f"there is no demo in {data_dir}; `tallystick demo --data-dir {data_dir}` makes one")
     secrets = folder.path / "secrets"
     settings = keys_found(secrets)
+    settings |= {"TALLYSTICK_GATEWAY_WEBHOOKS_TO_LOOPBACK": "true", "TALLYSTICK_MERCHANT_SHOPS_ON_LOOPBACK": "true"}
     for service, origin in (("gateway", known.addresses.gateway), ("merchant", known.addresses.merchant)):
         prefix, parts = f"TALLYSTICK_{service.upper()}_", urlsplit(origin)
         dsn = folder.path / "postgres" / "dsn" / service

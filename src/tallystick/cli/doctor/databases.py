@@ -6,7 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from tallystick.cli.doctor.findings import Notes
 from tallystick.cli.postgres import SCHEMAS
-from tallystick.kernel.migrations import current_version, missing_roles, newest_version
+from tallystick.kernel.migrations import current_version, differing_privileges, missing_roles, newest_version
+from tallystick.kernel.privileges import Differences
 from tallystick.ports.database import DatabaseError
 from tallystick.ports.postgres import SERVER_VERSION_MIN
 from tallystick.ports.postgres_roles import Seen, look_at, may_change_tables
@@ -15,6 +16,12 @@ PASSWORD_CHARACTERS_MIN: Final = 12
 SKEW_MAX: Final = timedelta(seconds=30)  # signatures are taken for five minutes; leases last for seconds
 SKEW_GOOD: Final = timedelta(seconds=2)
 LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "::1")
+TOLD_MAX: Final = 5  # privileges of one role; where there are more, one sentence mends them all
+GRANT: Final = "Run `tallystick database migrate` as the owner: it gives the roles what they need and takes the rest."
+TAKE: Final = (
+    "Run `tallystick database migrate` as the owner, which takes back what was granted by hand; what stays comes "
+    "by another role or by an administrator's rights: take those from it (docs/database-roles.md)."
+)
 ROLES_PAGE: Final = "Make roles as docs/database-roles.md describes it, and let the service connect as its own."
 
 
@@ -93,8 +100,28 @@ def _check_role(notes: Notes, service: str, variable: str, dsn: str, seen: Seen)
         notes.good("role", variable, f"{seen.role} may do no more than its statements")
     try:
         missing = missing_roles(dsn, SCHEMAS[service])
+        differing = differing_privileges(dsn, SCHEMAS[service])
     except DatabaseError:
-        missing = None
+        return
     if missing:
         do = "Make them as docs/database-roles.md describes it, then run `tallystick database migrate`."
         notes.warning("role", variable, f"roles are missing: {', '.join(missing)}", do)
+    for each in differing or ():
+        check_privileges(notes, each)
+
+
+def check_privileges(notes: Notes, role: Differences) -> None:
+    """What a role may do, read and write, beside what the service's grants say."""
+    if role.missing:
+        notes.bad("grant", role.role, f"it lacks {_several(role.missing)}", GRANT)
+    if role.too_much:
+        notes.bad("grant", role.role, f"it should not have {_several(role.too_much)}", TAKE)
+    if not role.missing and not role.too_much:
+        notes.good("grant", role.role, "it may do what the grants say, and no more")
+
+
+def _several(privileges: tuple[str, ...]) -> str:
+    """The first few, and how many more there are."""
+    told = privileges[:TOLD_MAX]
+    more = len(privileges) - len(told)
+    return ", ".join(told) + (f" and {more} more" if more else "")

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from tallystick.cli.doctor.certificates import check_certificate, check_life, read_certificates
 from tallystick.cli.doctor.databases import check_database
+from tallystick.cli.doctor.endpoints import check_endpoints
 from tallystick.cli.doctor.findings import Finding, Notes
 from tallystick.cli.doctor.peers import check_peer, hosts
 from tallystick.cli.doctor.people import Stored, check_people, in_a_thread
@@ -33,6 +34,7 @@ MERCHANTS_MAX: Final = 1000  # whose connections are looked at; an installation 
 ACCOUNTS: Final = Stored(accounts_clear, accounts_keys)
 MERCHANTS: Final = Stored(merchants_clear, merchants_keys)
 KEY_FILES: Final = {"gateway": "vault_key_file", "merchant": "pii_key_file"}
+ON_LOOPBACK: Final = {"gateway": "webhooks_to_loopback", "merchant": "shops_on_loopback"}
 
 
 async def examine(service: str, environ: Mapping[str, str]) -> list[Finding]:
@@ -105,6 +107,7 @@ async def _check_running(notes: Notes, prefix: str, settings: Any, secrets: Serv
     )
     if answers:
         await check_people(notes, prefix, settings, secrets, people_of(service))
+        await check_endpoints(notes, settings.database_dsn, loopback=getattr(settings, ON_LOOPBACK[service]))
     if answers and service == "merchant":
         await _check_connections(notes, settings, secrets)
 

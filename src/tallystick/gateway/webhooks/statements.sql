@@ -37,6 +37,14 @@ SELECT e.account_id, e.livemode, e.id, e.url, e.status, e.retry_delays_s,
  WHERE e.deleted_at IS NULL
  ORDER BY e.account_id, e.livemode, e.id;
 
+-- enabled_endpoints
+-- Where webhooks are sent, from behind one endpoint on, of all accounts: for whoever examines an installation.
+SELECT e.account_id, e.livemode, e.id, e.url
+  FROM webhook_endpoint e
+ WHERE (e.account_id, e.livemode, e.id) > ($1::text, $2::boolean, $3::text) AND e.status = 'enabled' AND e.deleted_at IS NULL
+ ORDER BY e.account_id, e.livemode, e.id
+ LIMIT $4::int;
+
 -- disable_endpoints
 -- Disable endpoints that asked to be left alone.
 UPDATE webhook_endpoint e

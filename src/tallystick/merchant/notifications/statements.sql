@@ -25,6 +25,20 @@ SELECT e.merchant_id, e.endpoint_id, e.url, e.status, e.secrets
  WHERE e.deleted_at IS NULL
  ORDER BY e.merchant_id, e.endpoint_id;
 
+-- called_of_shops
+-- What of shops is called, from behind one on, of all merchants: enabled endpoints and stock hooks.
+SELECT c.merchant_id, c.kind, c.id, c.url
+  FROM (SELECT e.merchant_id, 'endpoint' AS kind, e.endpoint_id AS id, e.url
+          FROM notification_endpoint e
+         WHERE e.status = 'enabled' AND e.deleted_at IS NULL
+        UNION ALL
+        SELECT m.merchant_id, 'stock hook of', m.merchant_id, m.stock_url
+          FROM merchant m
+         WHERE m.stock_url IS NOT NULL) c
+ WHERE (c.merchant_id, c.kind, c.id) > ($1::text, $2::text, $3::text)
+ ORDER BY c.merchant_id, c.kind, c.id
+ LIMIT $4::int;
+
 -- set_status
 -- Disable endpoints, or enable them again.
 UPDATE notification_endpoint e
