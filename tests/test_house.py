@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+import tallystick
+
 ROOT = Path(__file__).parent.parent
-SOURCE = ROOT / "src"
+SOURCE = Path(tallystick.__file__).parent.parent  # of what is tested, which scripts/mutants.py changes in a copy
 
 # Imports run downwards only. Rooms of one storey may use each other, except the two services.
 STOREYS = {"ports": 0, "kernel": 1, "merchant": 2, "gateway": 2, "simulation": 3, "demo": 3, "cli": 3}
