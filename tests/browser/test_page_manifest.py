@@ -9,9 +9,16 @@ from typing import Any
 
 import pytest
 
+from tallystick.kernel.logins.users import add_user
+from tallystick.kernel.operators.roles import Role
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.database import open_database
+from tallystick.ports.entropy import SystemEntropy
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 MANIFEST = json.loads((files("tallystick.gateway.pages") / "manifest.json").read_text())
+PASSWORD = "correct horse battery"
 TRANSPORT = {"date", "server", "content-length"}  # of the server and the moment, not of the page
 LOADED = "[...document.querySelectorAll('script, link[rel=stylesheet]')]"
 INLINE_OR_FRAMED = "script:not([src]), style, [style], iframe, object, embed"
@@ -122,6 +129,27 @@ async def test_the_way_to_the_bank_is_what_the_manifest_says_of_the_page(
 async def test_the_operators_pages_are_what_the_manifest_says(open_page: Any, https_gateway: Any) -> None:
     page = await open_page(ignore_https_errors=True)
     assert await received(page, f"{https_gateway.url}/console/login") == expected("console", "")
+
+
+async def test_the_operators_pages_that_keep_themselves_new_are_what_the_manifest_says(
+    open_page: Any, https_gateway: Any, lasting_gateway_dsn: str
+) -> None:
+    """What such a page may ask besides, the others may not."""
+    await _employ(lasting_gateway_dsn)
+    page = await open_page(ignore_https_errors=True)
+    login = {"name": "ada", "password": PASSWORD}
+    await page.request.post(f"{https_gateway.url}/console/login", form=login, headers={"Sec-Fetch-Site": "same-origin"})
+    assert await received(page, f"{https_gateway.url}/console/overview") == expected("console_kept_new", "")
+    other = await page.context.new_page()
+    assert await received(other, f"{https_gateway.url}/console/account") == expected("console", "")
+
+
+async def _employ(dsn: str) -> None:
+    database = await open_database(dsn, connections_max=2)
+    try:
+        await add_user(database, "ada", PASSWORD, SystemClock(), SystemEntropy(), role=Role.ADMIN)
+    finally:
+        await database.close()
 
 
 async def test_the_embed_script_is_what_the_manifest_says(open_page: Any, https_gateway: Any) -> None:

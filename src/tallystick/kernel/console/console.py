@@ -172,8 +172,9 @@ class Console(Struct, frozen=True):
         role = session.role if session else None
         links = [link for link in self.views.links if role and may(self.access, f"GET {link.path}", role)]
         told = {"title": title, "nonce": nonce, "session": session, "links": links, "carry": carry or {}}
-        body = self.views.render(name, **told, refresh=refresh, live=refresh or live, **shown)
-        headers = page_headers(nonce, ancestors=(), https=self.https, fetches=True) | dict(more_headers or {})
+        live = refresh or live
+        body = self.views.render(name, **told, refresh=refresh, live=live, **shown)
+        headers = page_headers(nonce, ancestors=(), https=self.https, fetches=bool(live)) | dict(more_headers or {})
         return Response(body, status_code=status, media_type=HTML, headers=headers)
 
     def see_other(self, location: str, more_headers: Mapping[str, str] | None = None) -> Html:
