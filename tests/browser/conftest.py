@@ -24,6 +24,9 @@ BROWSER_ARGUMENTS = ["--disable-background-networking", "--disable-component-upd
 SHOP_HOST = "127.0.0.2"
 HERE = Path(__file__).parent
 INSTALL_S = 240
+SERIOUS = ("serious", "critical")
+EXAMINE = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
+    .map(({id, impact, nodes}) => ({id, impact, where: nodes.map(node => node.target.join(" ")).slice(0, 5)}))"""
 STEP_TIMEOUT_MS = 15_000  # a page of ours is there in milliseconds; this is for machines under load
 
 
@@ -46,6 +49,17 @@ def axe(node: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     command = ["npm", "ci", "--ignore-scripts", "--prefer-offline"]
     subprocess.run(command, cwd=folder, check=True, timeout=INSTALL_S)
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+@pytest.fixture(scope="session")
+def examine(axe: str) -> Callable[[Page], Awaitable[list[Any]]]:
+    """What axe-core finds serious on a page as it stands, and where: `await examine(page) == []`."""
+
+    async def examine(page: Page) -> list[Any]:
+        await page.evaluate(axe)
+        return [each for each in await page.evaluate(EXAMINE) if each["impact"] in SERIOUS]
+
+    return examine
 
 
 @pytest.fixture(scope="session")

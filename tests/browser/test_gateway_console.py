@@ -1,6 +1,5 @@
-"""The gateway's console in a real browser: every page on a phone and in the dark, by keyboard alone, and live.
-
-What the pages say and do is proved in tests/gateway/console.
+"""The gateway's console in a real browser: every page on a phone and in the dark, examined by axe-core, by keyboard
+alone, and live (RULES §12, §13). What the pages say and do is proved in tests/gateway/console.
 """
 
 import asyncio
@@ -27,6 +26,8 @@ PAYMENTS = 400
 ACCOUNT = "acct_0000000000000001"
 PAGE_BYTES_MAX = 200_000
 PHONE_PX = 360
+
+Examine = Callable[[Page], Awaitable[list[Any]]]
 
 
 class Console:
@@ -104,10 +105,12 @@ async def log_in(page: Page, console: Console) -> None:
     await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 
+@pytest.mark.node
 @pytest.mark.parametrize(("scheme", "width_px"), [("light", 1280), ("dark", PHONE_PX)])
-async def test_every_page_fits_the_screen_and_is_small(
-    open_page: Callable[..., Awaitable[Page]], console: Console, scheme: str, width_px: int
+async def test_every_page_is_for_everyone(
+    open_page: Callable[..., Awaitable[Page]], console: Console, examine: Examine, scheme: str, width_px: int
 ) -> None:
+    """axe-core finds nothing serious, nothing is wider than the screen, and no page is large."""
     page = await open_page(color_scheme=scheme, viewport={"width": width_px, "height": 800}, reduced_motion="reduce")
     await log_in(page, console)
     for path in console.pages():
@@ -117,6 +120,7 @@ async def test_every_page_fits_the_screen_and_is_small(
         assert len(await answer.body()) < PAGE_BYTES_MAX, path
         await page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
         assert await page.evaluate("document.documentElement.scrollWidth") <= width_px, path
+        assert await examine(page) == [], path
     open_page.complaints[:] = [each for each in open_page.complaints if "status of 4" not in each]  # type: ignore[attr-defined]
 
 
