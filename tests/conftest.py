@@ -14,6 +14,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -34,6 +35,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import psycopg
 import pytest
+import structlog
 import uvicorn
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 from hypothesis import settings
@@ -51,6 +53,9 @@ from tallystick.ports.postgres_roles import make_roles
 # A busy machine is no fault of the code: Hypothesis is not to fail for an example that took long.
 settings.register_profile("tallystick", deadline=None)
 settings.load_profile("tallystick")
+
+# Services run in the tests' own process. What they log is not what a command printed.
+structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
 
 IN_CI = os.environ.get("CI") == "true"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

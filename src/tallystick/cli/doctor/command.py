@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from tallystick.cli.doctor.findings import Finding
 
 MARKS = {"good": "[green]ok[/]", "warning": "[yellow]warning[/]", "bad": "[red]fault[/]", "skipped": "[dim]skipped[/]"}
+
+
+OTHER_DSNS: Final = {
+    "gateway": {"PII_DSN": "gateway-pii", "VAULT_DSN": "vault"},
+    "merchant": {"PII_DSN": "pii"},
+}
+"""The files of a demo's folder in which the DSNs of the services' other roles are kept."""
 
 
 class Service(StrEnum):
@@ -92,6 +99,8 @@ def _of_demo(data_dir: Path) -> dict[str, str]:
         dsn = folder.path / "postgres" / "dsn" / service
         if dsn.exists():
             settings[f"{prefix}DATABASE_DSN_FILE"] = str(dsn)
+            roles = {variable: dsn.parent / name for variable, name in OTHER_DSNS[service].items()}
+            settings |= {f"{prefix}{variable}_FILE": str(file) for variable, file in roles.items() if file.exists()}
         else:
             settings[f"{prefix}DATABASE_DSN"] = getattr(known.dsns, service)
         settings[f"{prefix}PORT"] = str(parts.port)
