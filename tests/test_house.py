@@ -147,6 +147,7 @@ OWNER_NOT_FIRST: dict[str, str] = {
     "kernel/audit insert_audit_entry": "operators belong to the installation",
     "kernel/audit insert_audit_outcome": "operators belong to the installation",
     "kernel/audit page_of_audit_entries": "operators belong to the installation",
+    "kernel/audit/purging purge_audit_entries": "operators belong to the installation",
     "kernel/timeline acts_about": "operators belong to the installation",
     "kernel/operators find_operator_key": "operators belong to the installation",
     "kernel/logins delete_operator_session": "operators belong to the installation",

@@ -1,5 +1,6 @@
 """`tallystick gateway audit …` and `tallystick merchant audit …`: what operators did."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -39,6 +40,23 @@ def commands(service: str) -> typer.Typer:
             show(True, {"acts": found})
         else:
             _print(found)
+
+    @app.command("purge")
+    def purge_acts(
+        older_than: Annotated[
+            str | None,
+            typer.Option(help="Acts that are this old, such as 400d; otherwise TALLYSTICK_…_AUDIT_RETENTION_DAYS."),
+        ] = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Take old acts from the audit trail, and note that in it.
+
+        Works in the database as the owner of the tables, by TALLYSTICK_…_OWNER_DSN: services can only add to the trail.
+        """
+        from tallystick.cli.audit_purging import purge_audit
+
+        gone = asyncio.run(purge_audit(service, older_than))
+        show(as_json, {"purged": gone.acts, "before": gone.before}, f"{gone.acts} acts before {gone.before} are gone.")
 
     return app
 

@@ -10,9 +10,11 @@ from msgspec import Struct
 
 from tallystick.cli.database_roles import dsn_file, give_roles
 from tallystick.cli.failures import CommandRefused
+from tallystick.gateway.settings import Settings as GatewaySettings
 from tallystick.gateway.settings import read as read_gateway
 from tallystick.kernel.migrations import current_version, migrate, newest_version
 from tallystick.kernel.settings import SettingsRefused
+from tallystick.merchant.settings import Settings as MerchantSettings
 from tallystick.merchant.settings import read as read_merchant
 from tallystick.ports.clock import Clock
 from tallystick.ports.entropy import SystemEntropy
@@ -153,9 +155,13 @@ def given_dsn(service: str) -> str | None:
 
 def owner_dsn(service: str) -> str | None:
     """The DSN of the role that owns a service's tables, None where none is given. Raises SettingsRefused."""
+    return settings_of(service).owner_dsn or None
+
+
+def settings_of(service: str) -> GatewaySettings | MerchantSettings:
+    """A service's settings, for a command that may do without its DSN. Raises SettingsRefused."""
     environ = {DSN_VARIABLES[service]: "not needed"} | os.environ
-    settings = read_gateway(environ) if service == "gateway" else read_merchant(environ)
-    return settings.owner_dsn or None
+    return read_gateway(environ) if service == "gateway" else read_merchant(environ)
 
 
 def without_owners(environ: Mapping[str, str]) -> dict[str, str]:

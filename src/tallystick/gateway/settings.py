@@ -141,6 +141,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             extra={"unit": "seconds"},
         ),
     ] = SESSION_TTL_MIN_S
+    audit_retention_days: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=36_500,
+            description="How long acts of operators stay in the audit trail at least: `audit purge` leaves them.",
+            extra={"unit": "days"},
+        ),
+    ] = 400  # PCI DSS 10.5.1 asks for twelve months
     webhooks_to_loopback: Annotated[
         bool,
         Meta(description="Whether webhooks may be delivered to this machine, by plain HTTP too. For development only."),

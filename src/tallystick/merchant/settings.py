@@ -89,6 +89,15 @@ class Settings(Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=1, le=10, description="Failed charges after which an attempt is given up.", extra={"unit": "charges"}),
     ] = 3
+    audit_retention_days: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=36_500,
+            description="How long acts of operators stay in the audit trail at least: `audit purge` leaves them.",
+            extra={"unit": "days"},
+        ),
+    ] = 400  # PCI DSS 10.5.1 asks for twelve months
     shops_on_loopback: Annotated[
         bool,
         Meta(description="Whether notifications and stock hooks may go to this machine. For development only."),
