@@ -1,14 +1,19 @@
 """The gateway's pages for operators over HTTP: what they show and to whom, what they do, what they never show."""
 
+import asyncio
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tallystick.gateway.access import CONSOLE, CONSOLE_SANDBOX
+from tallystick.gateway.console.hours import HOURS, Hours, charts_of, read_hours
+from tallystick.gateway.console.overview import READ_AGAIN_S
 from tallystick.kernel.identifiers import first_id
 from tallystick.kernel.operators.roles import Role
+from tallystick.ports.database import open_database
 
 PAGE_BYTES_MAX = 200_000
 ROUTES = {**CONSOLE, **CONSOLE_SANDBOX}
@@ -333,15 +338,48 @@ def test_card_testing_is_shown_without_who(office: Any) -> None:
 
 
 def test_the_overview_tells_the_numbers_of_the_metrics(office: Any, paid: Any) -> None:
-    page = office.people[Role.SUPPORT].page("/console")
     reached, approved = office.rows(
         "SELECT count(*) FILTER (WHERE state IN ('approved', 'declined', 'unknown', 'reversing', 'reversed')),"
         " count(*) FILTER (WHERE state IN ('approved', 'reversing', 'reversed')) FROM charge"
     )[0]
-    assert f"{approved} of {reached} that reached the acquirer" in page
+    told, ends_at = f"{approved} of {reached} that reached the acquirer", time.monotonic() + 3 * READ_AGAIN_S
+    while told not in (page := office.people[Role.SUPPORT].page("/console")):
+        assert time.monotonic() < ends_at, "a page is a few seconds old at most"
+        time.sleep(0.2)
     assert "Workers seen" in page
     assert "Dead letters" in page
     assert office.people[Role.FULFILMENT].get("/console").headers["location"] == "/console/account"
+
+
+def test_the_overview_draws_the_charges_and_deliveries_of_the_last_hours(office: Any, paid: Any) -> None:
+    """Each in the hour in which it was made, and nothing of before."""
+    [(now,)] = office.rows("SELECT max(created_at) FROM charge")
+    hour = now.replace(minute=0, second=0, microsecond=0)
+
+    async def read(at: datetime) -> Hours:
+        database = await open_database(office.gateway.dsn, connections_max=2)
+        try:
+            return await read_hours(database, [office.account], at)
+        finally:
+            await database.close()
+
+    shown = asyncio.run(read(now))
+    assert len(shown.begin) == HOURS
+    assert shown.begin[-1] == hour
+    [(charges_made,)] = office.rows("SELECT count(*) FROM charge WHERE created_at >= %s", hour)
+    made = "SELECT count(*) FROM delivery WHERE owner_id = %s AND created_at >= %s"
+    [(deliveries_made,)] = office.rows(made, office.account, hour)
+    assert sum(shown.charges[-1].values()) == charges_made
+    assert sum(shown.deliveries[-1].values()) == deliveries_made
+    later = asyncio.run(read(now + timedelta(hours=2)))
+    assert later.charges[-3:] == [shown.charges[-1], {}, {}]
+    assert not any(asyncio.run(read(now + timedelta(hours=25))).deliveries)
+
+    charges, authorization, *_ = charts_of(shown, {"days": 0.0})
+    assert charges.rows[-1].label == f"{hour:%H}:00"
+    assert sum(int(value) for value in charges.rows[-1].values) == charges_made
+    assert any(row.values != ("–",) for row in authorization.rows)
+    assert charges.title in office.people[Role.SUPPORT].page("/console")
 
 
 # Money

@@ -1,29 +1,32 @@
 """The first page: how payments, webhooks and money stand, in the numbers that `/metrics` tells as well (RULES §13).
 
-What stands in the database is read by the same figures (`gateway/monitoring`). What only a process can count, answers
+What stands in the database is read by the same figures (`gateway/monitoring`), for all who look and as seldom as it may
+be; its last hours are charts. What only a process can count, answers
 and how long receivers took, is what the process counted that shows the page, since it was started.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from math import inf
 from typing import Any, Final
 
 from msgspec import Struct
 
-from tallystick.gateway.console.desk import Desk
+from tallystick.gateway.console.desk import ACCOUNTS_MAX, Desk
+from tallystick.gateway.console.hours import APPROVED, REACHED, Hours, charts_of, read_hours
 from tallystick.gateway.monitoring.figures import FIGURES
 from tallystick.kernel.console.access import ROOT
 from tallystick.kernel.console.console import BrowserRequest, Html
 from tallystick.kernel.monitoring.conditions import Value
-from tallystick.kernel.monitoring.figures import WINDOWS, read
+from tallystick.kernel.monitoring.figures import WINDOWS, Figures, read
 from tallystick.ports.metrics import DELIVERY_SECONDS, INVARIANTS_VIOLATED, REQUESTS
 
 OVERVIEW: Final = f"{ROOT}/overview"
 REFRESH_S: Final = 30
+READ_AGAIN_S: Final = 5.0  # however many look: the database is not asked more often
+HOURS_AGAIN_S: Final = 60.0
 DELIVERY_QUANTILE: Final = 0.99
-
-APPROVED: Final = frozenset({"approved", "reversing", "reversed"})
-REACHED: Final = APPROVED | {"declined", "unknown"}
-"""Charges that reached the acquirer, as docs/alerts.md counts them: approved ones, declined ones, unknown ones."""
 
 
 class Authorization(Struct, frozen=True):
@@ -39,27 +42,64 @@ class Authorization(Struct, frozen=True):
         return self.approved / self.reached if self.reached else None
 
 
-class OverviewPage(Struct, frozen=True):
-    """What the route does."""
+class Shown(Struct, frozen=True):
+    """What was read in the database, and when. `more_accounts`: there are some whose deliveries are in no chart."""
 
-    desk: Desk
+    at: datetime
+    found: Figures
+    hours: Hours
+    more_accounts: bool
+
+
+class OverviewPage:
+    """What the route does: it reads for all who look."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._reading = asyncio.Lock()
+        self._shown: Shown | None = None
+        self._shown_s = self._hours_s = -inf
 
     async def show(self, request: BrowserRequest) -> Html:
         """How everything stands."""
-        found = await read(self.desk.database, FIGURES, self.desk.clock.now())
-        figures = {figure.name: values for figure, values in found.items()}
-        return self.desk.page(
+        shown = await self._read()
+        figures = {figure.name: values for figure, values in shown.found.items()}
+        told = {name: by_label(values) for name, values in figures.items() if name != "charges_made"}
+        return self._desk.page(
             "overview",
             request,
             "Overview",
             refresh=REFRESH_S,
+            at=shown.at,
             authorization=authorization(figures.get("charges_made", [])),
-            figures={name: by_label(values) for name, values in figures.items() if name != "charges_made"},
-            words={figure.name: figure.words for figure in found},
+            figures=told,
             answers=answers(),
             delivery_p99_s=delivery_seconds(DELIVERY_QUANTILE),
             violations=violations(),
+            charts=charts_of(shown.hours, told["work_overdue_seconds"]),
+            accounts_max=ACCOUNTS_MAX if shown.more_accounts else None,
         )
+
+    async def _read(self) -> Shown:
+        """What is shown, read anew where it is too old."""
+        async with self._reading:
+            now_s, at = self._desk.clock.monotonic_s(), self._desk.clock.now()
+            if self._shown is not None and now_s - self._shown_s < READ_AGAIN_S:
+                return self._shown
+            found, (hours, more) = await asyncio.gather(
+                read(self._desk.database, FIGURES, at), self._of_hours(self._shown, at, now_s)
+            )
+            self._shown, self._shown_s = Shown(at, found, hours, more), now_s
+            return self._shown
+
+    async def _of_hours(self, shown: Shown | None, at: datetime, now_s: float) -> tuple[Hours, bool]:
+        """The last hours, read anew where they are too old, and whether there are more accounts than are looked at."""
+        if shown is not None and now_s - self._hours_s < HOURS_AGAIN_S:
+            return shown.hours, shown.more_accounts
+        accounts = await self._desk.accounts("", ACCOUNTS_MAX + 1)
+        hours = await read_hours(self._desk.database, accounts[:ACCOUNTS_MAX], at)
+        self._hours_s = now_s
+        return hours, len(accounts) > ACCOUNTS_MAX
 
 
 def authorization(values: Sequence[Value]) -> list[Authorization]:

@@ -28,6 +28,15 @@ SELECT b.livemode, b.currency, b.fee_basis_points, b.fee_fixed, b.dispute_fee, b
  WHERE b.account_id = $1::text
  ORDER BY b.livemode DESC, b.currency;
 
+-- deliveries_by_hour
+-- Deliveries of some accounts between two ids, which are in the order of time, by the hour after a time in which they were made, and
+-- their state now.
+SELECT date_bin('1 hour', d.created_at, $4::timestamptz) AS hour, d.state, count(*) AS count
+  FROM unnest($1::text[]) AS owner(account_id)
+  JOIN delivery d ON d.owner_id = owner.account_id AND d.id >= $2::text AND d.id < $3::text
+ GROUP BY 1, 2
+ ORDER BY 1, 2;
+
 -- newest_payments
 -- Payments of some accounts and modes between two ids, newest first, in one status or currency where asked for. Of each account so many
 -- ($5) are looked at; `edge` is from where on all were, and stands in a row of its own where nothing fits.

@@ -6,6 +6,14 @@ SELECT c.state, count(*) AS value
  GROUP BY c.state
  ORDER BY c.state;
 
+-- charges_by_hour
+-- Charges made between two times, by the hour after the first in which they were, and their state now.
+SELECT date_bin('1 hour', c.created_at, $1::timestamptz) AS hour, c.state, count(*) AS count
+  FROM charge c
+ WHERE c.created_at >= $1::timestamptz AND c.created_at < $2::timestamptz
+ GROUP BY 1, 2
+ ORDER BY 1, 2;
+
 -- unknown_outcomes
 -- How many charges and requests there are of which nobody knows what the bank did.
 SELECT (SELECT count(*) FROM charge c
