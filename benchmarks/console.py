@@ -11,44 +11,30 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import hashlib
 import json
 import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 from typing import Any
 
 import psycopg
 
+from benchmarks.looking import Ahead, ask, log_in, measured
 from benchmarks.processes import postgres
 from tallystick.kernel.migrations import migrate
 from tallystick.merchant.accounts.commands import add_connection, create_merchant
 from tallystick.merchant.app import Ports, build
 from tallystick.merchant.settings import Settings
-from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import Database, Statement, open_database
+from tallystick.ports.database import Statement, open_database
 from tallystick.ports.entropy import SystemEntropy
 
 FILL = (Path(__file__).parent / "console.sql").read_text()
 ORDERS = 1_000_000
 CORES = 2
 TIMES = 15
-SERVER_MS_MAX = 100
-PAGE_BYTES_MAX = 200_000
-TOKEN = "0" * 64
 ANEW = "overview, read anew"
-
-
-class Ahead(SystemClock):
-    """A clock by which what was read can be made too old."""
-
-    ahead_s = 0.0
-
-    def monotonic_s(self) -> float:
-        return super().monotonic_s() + self.ahead_s
 
 
 def fill(dsn: str, merchant: str, connection: str, orders: int, now: datetime) -> None:
@@ -59,54 +45,6 @@ def fill(dsn: str, merchant: str, connection: str, orders: int, now: datetime) -
         for statement in text.split(";\n"):
             database.execute(statement.encode())
         database.execute("VACUUM ANALYZE orders, attempt, timeline")
-
-
-async def log_in(database: Database, role: str = "admin") -> None:
-    """Somebody is logged in by TOKEN."""
-    at = datetime.now(UTC)
-    user = (
-        "INSERT INTO operator_user (name, role, password_hash, created_at)"
-        " VALUES ('ada', $1::text, '', $2::timestamptz)"
-    )
-    await database.execute(Statement("user", user), role, at)
-    session = (
-        "INSERT INTO operator_session (token_hash, user_name, created_at, expires_at)"
-        " VALUES ($1::bytea, 'ada', $2::timestamptz, $3::timestamptz)"
-    )
-    token_hash = hashlib.sha256(TOKEN.encode()).digest()
-    await database.execute(Statement("session", session), token_hash, at, at + timedelta(hours=8))
-
-
-async def ask(application: Any, path: str) -> tuple[int, bytes, float]:
-    """Status, body and milliseconds of a page."""
-    told: list[Any] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: Any) -> None:
-        told.append(message)
-
-    place, _, query = path.partition("?")
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "method": "GET",
-        "path": place,
-        "raw_path": place.encode(),
-        "query_string": query.encode(),
-        "root_path": "",
-        "http_version": "1.1",
-        "scheme": "http",
-        "server": ("127.0.0.1", 1),
-        "client": ("127.0.0.1", 1),
-        "headers": [(b"cookie", f"tallystick_operator={TOKEN}".encode())],
-        "state": {},
-    }
-    began = perf_counter()
-    await application(scope, receive, send)
-    took_ms = (perf_counter() - began) * 1000
-    return told[0]["status"], b"".join(message.get("body", b"") for message in told[1:]), took_ms
 
 
 def pages(merchant: str, orders: int, newest: str, middle: str, now: datetime) -> dict[str, str]:
@@ -173,16 +111,7 @@ async def measure(dsn: str, orders: int) -> dict[str, Any]:
             clock.ahead_s += 3600.0 if name == ANEW else 0.0
             answers.append(await ask(service.asgi, path))
         assert {status for status, _, _ in answers} == {200}, f"{name}: {answers[0][0]}"
-        times = [took for _, _, took in answers]
-        size = max(len(body) for _, body, _ in answers)
-        within = max(times[1:]) < SERVER_MS_MAX and size < PAGE_BYTES_MAX
-        report["pages"][name] = {
-            "first_ms": round(times[0], 1),
-            "p50_ms": round(median(times), 1),
-            "max_ms": round(max(times[1:]), 1),
-            "kb": round(size / 1000, 1),
-            "within": within,
-        }
+        report["pages"][name] = measured(answers)
     await database.close()
     return report
 
