@@ -339,6 +339,14 @@ def test_any_order_loss_and_repetition_give_the_same_facts_state_and_money(learn
         assert standing(again, OWED) == standing(once, OWED)
 
 
+def test_a_second_charge_that_is_told_in_two_currencies_loses_neither() -> None:
+    """No gateway should; but whatever is told, what was captured never shrinks, in whichever order it comes."""
+    told: Learnt = [(1, SurplusSeen("ch_3", 2500, "EUR")), (1, SurplusSeen("ch_3", 2500, "USD"))]
+    assert [standing(merge_all(NO_FACTS, some), OWED).amount_captured_minor for some in (told, told[::-1])] == [
+        2500
+    ] * 2
+
+
 @settings(max_examples=300)
 @given(some_learnt, some_learnt)
 def test_paid_never_goes_back(before: Learnt, after: Learnt) -> None:

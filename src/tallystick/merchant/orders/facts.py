@@ -221,19 +221,13 @@ class Dispute(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tru
     outcome: DisputeOutcome | None = None
 
 
-class Surplus(Struct, frozen=True, forbid_unknown_fields=True):
-    """What was captured by a charge that is not its payment's own."""
-
-    captured_minor: int
-    currency: str
-
-
 class AttemptFacts(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Everything learnt about one attempt.
 
     `authorised` is the set of (currency, amount) that were reported as authorised: a set and not its maximum, so that
     an amount that equals the order's stays one whatever else is reported, and PAID never goes back. `surplus` are
-    charges beside the payment's own, `charges_returned` the refunds by which they went back.
+    charges beside the payment's own with what each captured by currency, `charges_returned` the refunds by which they
+    went back.
     """
 
     state: AttemptState = "open"
@@ -247,7 +241,7 @@ class AttemptFacts(Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     refunds: dict[str, Refund] = {}
     disputes: dict[str, Dispute] = {}
     returned: str | None = None
-    surplus: dict[str, Surplus] = {}
+    surplus: dict[str, dict[str, int]] = {}
     charges_returned: dict[str, str] = {}
 
 

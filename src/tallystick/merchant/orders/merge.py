@@ -41,7 +41,6 @@ from tallystick.merchant.orders.facts import (
     SessionOpened,
     SessionRefused,
     Succeeded,
-    Surplus,
     SurplusSeen,
     hold_key,
 )
@@ -133,9 +132,9 @@ def _succeeded(known: AttemptFacts, fact: Succeeded) -> AttemptFacts:
 
 
 def _surplus_seen(known: AttemptFacts, fact: SurplusSeen) -> AttemptFacts:
-    told = Surplus(fact.captured_minor, fact.currency)
-    best = max(known.surplus.get(fact.charge, told), told, key=lambda each: (each.captured_minor, each.currency))
-    return _with(known, surplus={**known.surplus, fact.charge: best})
+    captured = known.surplus.get(fact.charge, {})
+    most = max(captured.get(fact.currency, 0), fact.captured_minor)
+    return _with(known, surplus={**known.surplus, fact.charge: {**captured, fact.currency: most}})
 
 
 def _charge_returned(known: AttemptFacts, fact: ChargeReturned) -> AttemptFacts:

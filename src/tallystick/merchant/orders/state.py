@@ -118,7 +118,7 @@ def captured_of(attempt: AttemptFacts, currency: str) -> int:
     captured_minor = attempt.captured.get(currency, 0)
     if not attempt.surplus:
         return captured_minor
-    return captured_minor + sum(each.captured_minor for each in attempt.surplus.values() if each.currency == currency)
+    return captured_minor + sum(each.get(currency, 0) for each in attempt.surplus.values())
 
 
 def held_for(facts: Facts) -> HoldReason | None:
@@ -194,8 +194,4 @@ def _refunded(attempt: AttemptFacts, currency: str) -> int:
         refund.amount_minor
         for refund in attempt.refunds.values()
         if refund.currency == currency and refund.status not in ("failed", "canceled")
-    ) + sum(
-        attempt.surplus[charge].captured_minor
-        for charge in by_the_gateway
-        if charge in attempt.surplus and attempt.surplus[charge].currency == currency
-    )
+    ) + sum(attempt.surplus[charge].get(currency, 0) for charge in by_the_gateway if charge in attempt.surplus)
