@@ -57,7 +57,8 @@ format: .venv/.dev
 	$(BIN)/ruff format .
 
 proofs: .venv/.dev .venv/.docs browser
-	$(BIN)/python -m pytest -m proof $(PARALLEL) $(ARGS)
+	$(BIN)/python -m pytest -m "proof and not alone" $(PARALLEL) $(ARGS)
+	$(BIN)/python -m pytest -m "proof and alone" $(ARGS)
 
 seeds: .venv/.dev
 	TALLYSTICK_PROOF_SEEDS=$${TALLYSTICK_PROOF_SEEDS:-2000} TALLYSTICK_PROOF_LONG_SEEDS=$${TALLYSTICK_PROOF_LONG_SEEDS:-5} \

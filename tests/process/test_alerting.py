@@ -3,7 +3,7 @@ minute, and told to be over afterwards (RULES §13).
 
 Both ways at once, over the same faults: real Prometheus and Alertmanager, and the services' own judgement. Windows and
 waits are a thirtieth of what they are in use (`rules.shortened`); thresholds and numbers are the same. `make alerts`
-runs all of it, `make proofs` a worker that is killed and a dead letter alone.
+runs all of it; TALLYSTICK_ALERTS=short a worker that is killed and a dead letter alone.
 
 The long form needs a machine that does nothing else: on one that is busy webhooks are slow indeed, and that is told.
 """
@@ -28,7 +28,11 @@ from tallystick.kernel.monitoring.rules import RULES, shortened
 from tallystick.kernel.operators.roles import Role
 from tallystick.ports.http import AiohttpClient, HttpRequest
 
-pytestmark = pytest.mark.proof
+pytestmark = [
+    pytest.mark.proof,
+    pytest.mark.alone,
+    pytest.mark.skipif("TALLYSTICK_ALERTS" not in os.environ, reason="faults and alerts end to end are `make alerts`"),
+]
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 TIMES = 30  # by which windows and waits are shorter

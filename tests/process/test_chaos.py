@@ -44,7 +44,7 @@ ORDER_TTL_S = 60
 SERVICES = ("TALLYSTICK_GATEWAY", "TALLYSTICK_MERCHANT")
 CARDS = ("4242 4242 4242 4242", "5555 5555 5555 4444", "4000 0000 0000 0002", "4000 0000 0000 9995")
 
-pytestmark = pytest.mark.proof
+pytestmark = [pytest.mark.proof, pytest.mark.alone]
 
 
 # The network
