@@ -10,6 +10,15 @@ from msgspec import Meta, Struct
 from tallystick.kernel.database_address import refusal_of
 from tallystick.kernel.key_encryption import WrapsWith
 from tallystick.kernel.monitoring.collector import CollectorRefused, check_collector
+from tallystick.kernel.monitoring.settings import (
+    AlertsEveryS,
+    AlertsShortened,
+    MetricsHost,
+    MetricsPort,
+    TracesHeaders,
+    TracesShare,
+    TracesUrl,
+)
 from tallystick.kernel.operators.roles import roles_of
 from tallystick.kernel.people.settings import (
     PiiDsn,
@@ -150,53 +159,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             extra={"unit": "seconds"},
         ),
     ] = 300
-    alerts_every_s: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=300,
-            description="The pause between two looks at whether an alert is true, where no Prometheus looks; 0: never.",
-            extra={"unit": "seconds"},
-        ),
-    ] = 15
-    alerts_shortened: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=300,
-            description="By how much the windows and waits of alert rules are divided. For trials only.",
-        ),
-    ] = 1
-    metrics_host: Annotated[
-        str, Meta(min_length=1, description="The address on which Prometheus finds the process's metrics.")
-    ] = "127.0.0.1"
-    metrics_port: Annotated[
-        int,
-        Meta(ge=0, le=65535, description="The port of `/metrics`; 0: none. Every process has its own."),
-    ] = 0
-    traces_url: Annotated[
-        str,
-        Meta(
-            description="Where traces are sent: the address for them of an OTLP/HTTP collector, such as "
-            "http://127.0.0.1:4318/v1/traces; empty: none are made."
-        ),
-    ] = ""
-    traces_headers: Annotated[
-        str,
-        Meta(
-            description="What the collector asks for: headers as name=value, separated by commas. A secret.",
-            extra={"secret": True},
-        ),
-    ] = ""
-    traces_share: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=1,
-            description="How many of the orders that begin here are followed; one that a caller follows always is.",
-            extra={"unit": "share, 0 to 1"},
-        ),
-    ] = 1.0
+    alerts_every_s: AlertsEveryS = 15
+    alerts_shortened: AlertsShortened = 1
+    metrics_host: MetricsHost = "127.0.0.1"
+    metrics_port: MetricsPort = 0
+    traces_url: TracesUrl = ""
+    traces_headers: TracesHeaders = ""
+    traces_share: TracesShare = 1.0
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least important lines that are logged.")
     ] = "info"
