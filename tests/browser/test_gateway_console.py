@@ -130,7 +130,8 @@ async def test_a_payment_is_found_and_its_outcome_resolved_by_keyboard_alone(
     """Without a script: search, open, say what the bank did."""
     page = await open_page(java_script_enabled=False)
     await page.goto(f"{console.url}/console")
-    await page.keyboard.type("ada")  # the first field has the focus
+    await expect(page.get_by_label("Name")).to_be_focused()  # a page takes a moment to give its first field the focus
+    await page.keyboard.type("ada")
     await page.keyboard.press("Tab")
     await page.keyboard.type(PASSWORD)
     await page.keyboard.press("Enter")
