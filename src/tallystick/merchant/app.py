@@ -3,15 +3,14 @@ out.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from functools import cache, partial
+from functools import cache
 from typing import Any, cast
 
 import msgspec
 from litestar import Litestar, Response, Router, get
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Struct, field
+from msgspec import Struct
 
-from tallystick.kernel.addresses import address_allowed, own_address_allowed, url_allowed
 from tallystick.kernel.audit.api import audit_routes
 from tallystick.kernel.audit.outcomes import noting_outcomes
 from tallystick.kernel.audit.trail import Trail
@@ -29,21 +28,17 @@ from tallystick.kernel.logins.sessions import Logins
 from tallystick.kernel.monitoring.counting import counted
 from tallystick.kernel.monitoring.following import followed
 from tallystick.kernel.monitoring.operating import status_routes
-from tallystick.kernel.monitoring.traces import NO_TRACES, Traces, open_traces
 from tallystick.kernel.monitoring.watching import watched
 from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.operators.roles import roles_of
 from tallystick.kernel.people.access import Access
-from tallystick.kernel.people.opening import people_database, people_encryption, who_decides
 from tallystick.kernel.people.settings import index_keys
 from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.service import Asgi, Direct, Service, Web, Worker, at_first_call, built_anew
-from tallystick.kernel.settings import SettingsRefused
-from tallystick.kernel.vault import ServiceSecrets
 from tallystick.merchant import answers, docs_page, openapi
 from tallystick.merchant.access import CONSOLE, OPERATORS, SANDBOX
 from tallystick.merchant.accounts.directory import Directory
@@ -84,6 +79,8 @@ from tallystick.merchant.notifications.worker import ShopEndpoints
 from tallystick.merchant.orders.api import order_routes
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.polling.commands import Poller
+from tallystick.merchant.ports import Ports as Ports
+from tallystick.merchant.ports import open_ports as open_ports
 from tallystick.merchant.reconciliation.api import reconciliation_routes
 from tallystick.merchant.reconciliation.contracts import contract_routes
 from tallystick.merchant.reconciliation.job import Reconciler
@@ -95,20 +92,12 @@ from tallystick.merchant.refusals import RETRY_AFTER_S, exception_handlers
 from tallystick.merchant.requests import BODY_BYTES_MAX, authenticate
 from tallystick.merchant.resuming import Resuming
 from tallystick.merchant.returning.api import ReturnPage, return_routes
-from tallystick.merchant.settings import PREFIX, Settings
+from tallystick.merchant.settings import Settings
 from tallystick.merchant.timeline.operating import timeline_routes
 from tallystick.merchant.timeline.timeline import Timelines
-from tallystick.ports.alerts import AppriseAlerts, LastingAlerts, TargetInvalid
-from tallystick.ports.clock import Clock, SandboxClock, SystemClock, unmoved
-from tallystick.ports.database import Database, DatabaseError, Statements, open_database
-from tallystick.ports.entropy import Entropy, SystemEntropy
-from tallystick.ports.http import AiohttpClient, Downloads, Http
-from tallystick.ports.http1 import Http1Client
-from tallystick.ports.key_encryption import (
-    KeyEncryption,
-)
-from tallystick.ports.policy import Policy
-from tallystick.ports.secrets import Secrets
+from tallystick.ports.clock import Clock, SandboxClock, unmoved
+from tallystick.ports.database import Database, DatabaseError, Statements
+from tallystick.ports.entropy import Entropy
 from tallystick.ports.traced_http import TracedDownloads, TracedHttp
 
 SQL = Statements.beside(__file__)
@@ -117,77 +106,6 @@ SQL = Statements.beside(__file__)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-
-
-class Ports(Struct, frozen=True):
-    """The outside world as the service sees it. `http` calls gateways, which the operator names; `shops` calls
-    strangers' addresses and is guarded (RULES §12); None where nothing is to be kept apart. `personal` is the
-    merchant's database as the role that has personal data, None where one role has all. Without `key_encryption` no
-    personal data are stored. `policy`: None for the rules built in.
-    """
-
-    database: Database
-    http: Downloads
-    secrets: Secrets
-    clock: Clock
-    entropy: Entropy
-    shops: Http | None = None
-    alerts: LastingAlerts = field(default_factory=AppriseAlerts)
-    personal: Database | None = None
-    key_encryption: KeyEncryption | None = None
-    policy: Policy | None = None
-    policy_http: Http | None = None
-    traces: Traces = NO_TRACES
-
-    async def close(self) -> None:
-        """Let connections go."""
-        for http in (self.http, self.shops, self.policy_http):
-            if isinstance(http, AiohttpClient | Http1Client):
-                await http.close()
-        await self.traces.close()
-        if self.personal is not None:
-            await self.personal.close()
-        await self.database.close()
-
-
-async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) -> Ports:
-    """The production ports. `secrets` is where the settings' secrets came from, and rotate; None: they stay as they
-    are. Raises DatabaseUnavailable, SettingsRefused."""
-    try:
-        alerts = AppriseAlerts(settings.alert_targets.split())
-    except TargetInvalid as invalid:
-        raise SettingsRefused(f"{PREFIX}ALERT_TARGETS: {invalid}") from None
-    secrets = secrets or ServiceSecrets(PREFIX, {})
-    key_encryption, decides = people_encryption(settings, secrets, PREFIX), who_decides(settings, PREFIX)
-    if key_encryption is not None and not settings.pii_index_key:
-        raise SettingsRefused(f"{PREFIX}PII_INDEX_KEY is not set, and personal data need it beside their keys")
-    dsn = secrets.live("database_dsn", settings.database_dsn)
-    database = await open_database(dsn, connections_max=settings.database_connections_max)
-    secrets.watch(dsn, lambda _: database.renew())
-    targets = secrets.live("alert_targets", settings.alert_targets)
-    secrets.watch(targets, alerts.retarget)
-    http = AiohttpClient(address_allowed=own_address_allowed, ca_file=settings.ca_file or None)
-    clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
-    shops = Http1Client(
-        url_allowed=partial(url_allowed, loopback=settings.shops_on_loopback),
-        address_allowed=partial(address_allowed, loopback=settings.shops_on_loopback),
-        ca_file=settings.ca_file or None,
-    )
-    entropy = SystemEntropy()
-    return Ports(
-        database,
-        http,
-        secrets.secrets,
-        clock,
-        entropy,
-        shops,
-        alerts,
-        await people_database(settings, secrets),
-        key_encryption,
-        decides.policy,
-        decides.http,
-        open_traces("tallystick-merchant", settings, clock, entropy),
-    )
 
 
 class Behind(Struct, frozen=True):
