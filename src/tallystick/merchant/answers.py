@@ -7,7 +7,7 @@ import msgspec
 from litestar import Response
 
 from tallystick.kernel.page_headers import document_headers
-from tallystick.merchant.errors import PROBLEM_JSON, Problem
+from tallystick.kernel.problems import PROBLEM_JSON, Problem
 
 # An order's answer may hold the way to its payment; no cache on the way is to keep it.
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}

@@ -4,7 +4,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tallystick.merchant.errors import PROBLEM_JSON, ProblemBody
+from tallystick.kernel.problems import PROBLEM_JSON
+from tallystick.merchant.errors import ProblemBody
 
 Json = dict[str, Any]
 

@@ -22,7 +22,8 @@ from tallystick.kernel.idempotency import (
     Scope,
     fingerprints,
 )
-from tallystick.merchant.errors import DatabaseDown, KeyInUse, KeyUsedOtherwise, Overloaded, Problem
+from tallystick.kernel.problems import Problem
+from tallystick.merchant.errors import DatabaseDown, KeyInUse, KeyUsedOtherwise, Overloaded
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable
 

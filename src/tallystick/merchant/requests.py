@@ -1,6 +1,5 @@
 """Reading the API's requests: who calls, with which key, with what. Everything that is wrong becomes a Problem."""
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -9,21 +8,13 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
-from tallystick.kernel.card_numbers import without_card_numbers
 from tallystick.kernel.idempotency import KeyInvalid, parse_key
 from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
+from tallystick.kernel.requests import body as read_body
+from tallystick.kernel.requests import read
 from tallystick.merchant.accounts.directory import Directory, Merchant
-from tallystick.merchant.errors import (
-    FieldError,
-    FieldsRefused,
-    IdempotencyKeyMissing,
-    IdempotencyKeyRefused,
-    Malformed,
-    MediaTypeRefused,
-    TooMany,
-    Unauthenticated,
-)
+from tallystick.merchant.errors import IdempotencyKeyMissing, IdempotencyKeyRefused, TooMany, Unauthenticated
 from tallystick.ports.clock import Clock
 
 BODY_BYTES_MAX = 64 * 1024  # the largest order that can be described; a hundred lines are a third of it
@@ -69,32 +60,6 @@ async def body(request: Call, type: type[Type], default: bytes = b"") -> tuple[T
     """The body as `type`, and as it was sent; `default` where none was sent. Raises MediaTypeRefused, Malformed and
     FieldsRefused."""
     raw = await request.body()
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not raw and default:
-        raw = default
-    elif media_type != "application/json":
-        raise MediaTypeRefused
-    try:
-        return msgspec.json.decode(raw, type=type), msgspec.json.decode(raw)
-    except msgspec.ValidationError as error:
-        raise FieldsRefused("See errors.", errors=[_field_error(error, "body")]) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Malformed from None
-
-
-def query(request: Call, type: type[Type]) -> Type:
-    """The query parameters as `type`; unknown and repeated ones are refused. Raises FieldsRefused."""
-    sent = list(request.query_params.multi_items())
-    given = dict(sent)
-    if len(given) != len(sent):
-        raise FieldsRefused("See errors.", errors=[FieldError("query", "a parameter was sent more than once")])
-    try:
-        return msgspec.convert(given, type, strict=False)
-    except msgspec.ValidationError as error:
-        raise FieldsRefused("See errors.", errors=[_field_error(error, "query")]) from None
-
-
-def _field_error(error: msgspec.ValidationError, whole: str) -> FieldError:
-    """msgspec says "… - at `$.line_items[0].amount`" or "Object contains unknown field `x`"."""
-    message, _, path = without_card_numbers(str(error)).partition(" - at `")
-    return FieldError(re.sub(r"^\$\.?", "", path.rstrip("`")) or whole, message)
+        return read(default, type), msgspec.json.decode(default)
+    return await read_body(request, type), msgspec.json.decode(raw)

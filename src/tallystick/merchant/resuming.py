@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from tallystick.kernel.idempotency import Claim
 from tallystick.kernel.idempotency.engine import LeaseLost
+from tallystick.kernel.problems import Problem
 from tallystick.merchant.checkout.commands import Checkout
-from tallystick.merchant.errors import Problem
 from tallystick.merchant.refunds.commands import SEPARATOR, Refunds
 from tallystick.ports.database import DatabaseError
 

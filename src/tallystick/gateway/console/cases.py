@@ -14,7 +14,7 @@ from tallystick.gateway.payments.operating import Found, resolve
 from tallystick.gateway.payments.resolving import Resolving
 from tallystick.kernel.console.access import ROOT
 from tallystick.kernel.console.console import BrowserRequest, Html
-from tallystick.kernel.operators.problems import Problem
+from tallystick.kernel.problems import Problem
 
 CASES: Final = f"{ROOT}/cases"
 UNKNOWN: Final = f"{ROOT}/unknown-outcomes"

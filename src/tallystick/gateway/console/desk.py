@@ -15,8 +15,8 @@ from tallystick.gateway.stripe_wire import currencies
 from tallystick.kernel.console.console import BrowserRequest, Console, Html
 from tallystick.kernel.identifiers import first_id
 from tallystick.kernel.money import display
-from tallystick.kernel.operators.problems import FieldsRefused, Problem
 from tallystick.kernel.operators.roles import may
+from tallystick.kernel.problems import FieldsRefused, Problem
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Statements
 

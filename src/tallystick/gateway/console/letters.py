@@ -19,7 +19,7 @@ from tallystick.kernel.console.console import BrowserRequest, Console, Html
 from tallystick.kernel.delivery.operating import place_of
 from tallystick.kernel.delivery.redrive import RATE_MAX, RUNNING, Redrives
 from tallystick.kernel.delivery.standing import Standings
-from tallystick.kernel.operators.problems import FieldsRefused
+from tallystick.kernel.problems import FieldsRefused
 
 LETTERS: Final = f"{ROOT}/dead-letters"
 REDRIVES: Final = f"{ROOT}/redrives"

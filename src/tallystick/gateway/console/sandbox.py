@@ -9,7 +9,7 @@ from tallystick.gateway.faults.faults import KINDS, Faults
 from tallystick.gateway.faults.operating import AddFault, checked
 from tallystick.kernel.console.access import ROOT
 from tallystick.kernel.console.console import BrowserRequest, Html
-from tallystick.kernel.operators.problems import Problem
+from tallystick.kernel.problems import Problem
 from tallystick.kernel.sandbox.api import Advance
 from tallystick.kernel.sandbox.clock import SandboxTime
 

@@ -29,7 +29,7 @@ from tallystick.gateway.settlement.worker import Settlement
 from tallystick.kernel.console.access import ROOT
 from tallystick.kernel.console.console import BrowserRequest, Html
 from tallystick.kernel.invariants.rules import Violation
-from tallystick.kernel.operators.problems import Problem
+from tallystick.kernel.problems import Problem
 
 DISPUTES: Final = f"{ROOT}/disputes"
 SETTLEMENTS: Final = f"{ROOT}/settlements"

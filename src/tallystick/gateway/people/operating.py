@@ -7,11 +7,12 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from tallystick.gateway.people.tables import of_account
-from tallystick.kernel.operators.api import Call, query
+from tallystick.kernel.operators.api import Call
 from tallystick.kernel.operators.problems import NotFound
 from tallystick.kernel.people.access import Access
 from tallystick.kernel.people.operating import AccessesQuery, accesses
 from tallystick.kernel.people.tables import Owner
+from tallystick.kernel.requests import query
 
 _ACCOUNT_ID: Final = re.compile("acct_[0-9A-Za-z]{16}")
 

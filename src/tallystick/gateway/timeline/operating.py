@@ -5,8 +5,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from tallystick.gateway.timeline.timeline import Timelines
-from tallystick.kernel.operators.api import Call, answer, query
+from tallystick.kernel.operators.api import Call, answer
 from tallystick.kernel.operators.problems import NotFound
+from tallystick.kernel.requests import query
 from tallystick.kernel.timeline.operating import Id, TimelineQuery, place_of_query
 
 

@@ -8,7 +8,8 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
 from tallystick.kernel.audit.trail import Entry, Trail, Wanted
-from tallystick.kernel.operators.api import Call, answer, query
+from tallystick.kernel.operators.api import Call, answer
+from tallystick.kernel.requests import query
 
 PAGE_ROWS: Final = 50
 PAGE_ROWS_MAX: Final = 200

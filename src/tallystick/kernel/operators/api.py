@@ -1,47 +1,34 @@
 """The operator API: JSON under /operator/v1, for holders of a key; every error leaves as a problem (RFC 9457).
 
 A service gives its handlers, whose paths begin below the prefix, and the table that says which roles each is for; they
-read with `body` and `query`, answer with `answer`, and raise what stands in `problems`. Who calls, whether the role
+answer with `answer`, and raise what stands in `problems`. Who calls, whether the role
 allows it, and the audit trail are dealt with here, before any handler runs.
 """
 
 import logging
-import re
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 import msgspec
 from litestar import Litestar, Request, Response, Router, get
 from litestar.connection import ASGIConnection
-from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.handlers.base import BaseRouteHandler
 from msgspec import Struct
 
 from tallystick.kernel.audit.outcomes import begin, noting_outcomes
 from tallystick.kernel.audit.trail import Act, Trail
-from tallystick.kernel.card_numbers import without_card_numbers
-from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.operators.keys import Operator, operator_of
-from tallystick.kernel.operators.problems import (
-    PROBLEM_JSON,
-    DatabaseDown,
-    FieldError,
-    FieldsRefused,
-    Internal,
-    Malformed,
-    MediaTypeRefused,
-    MethodNotAllowed,
-    NotAllowed,
-    NotFound,
-    Problem,
-    TooLarge,
-    TooMany,
-    Unauthenticated,
-)
+from tallystick.kernel.operators.problems import DatabaseDown, Internal, NotAllowed, NotFound, TooMany, Unauthenticated
 from tallystick.kernel.operators.roles import Access, Role, may, route
+from tallystick.kernel.problems import (
+    PROBLEM_JSON,
+    Problem,
+)
 from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
+from tallystick.kernel.refusals import exception_handlers
+from tallystick.kernel.requests import query
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseUnavailable, SerializationFailed
 from tallystick.ports.entropy import Entropy
@@ -53,7 +40,6 @@ BODY_BYTES_MAX: Final = 64 * 1024  # a list of some hundred ids; nothing that op
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 Call = Request[Operator, Any, Any]
-Type = TypeVar("Type")
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Asgi = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
@@ -93,7 +79,7 @@ def operator_api(
         assert isinstance(connection, Request)
         address, at_s = known.client(connection.scope), clock.monotonic_s()
         if limits.stranger(address, at_s):
-            raise TooMany(headers={"Retry-After": str(limits.refusals.retry_after_s)})
+            raise TooMany(retry_after_s=limits.refusals.retry_after_s)
         try:
             operator = connection.scope["auth"] = await _operator(connection, database)
         except Unauthenticated:
@@ -106,7 +92,15 @@ def operator_api(
         route_handlers=[Router(PREFIX, route_handlers=[greet, *handlers], guards=[guard])],
         openapi_config=None,
         request_max_body_size=BODY_BYTES_MAX,
-        exception_handlers=_exception_handlers(clock, entropy),
+        exception_handlers=exception_handlers(
+            _told,
+            clock,
+            entropy,
+            body_bytes_max=BODY_BYTES_MAX,
+            not_found=NotFound,
+            internal=Internal,
+            foreseen={DatabaseUnavailable: DatabaseDown(), SerializationFailed: DatabaseDown()},
+        ),
         logging_config=None,
     )
     here = {route(method, each.path_format) for each in api.routes for method in each.methods - {"OPTIONS"}}
@@ -156,37 +150,6 @@ def answer(value: Any, status: int = 200) -> Response[bytes]:
     )
 
 
-async def body(request: Call, type: type[Type]) -> Type:
-    """The body as `type`. Raises MediaTypeRefused, Malformed and FieldsRefused."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise MediaTypeRefused
-    try:
-        return msgspec.json.decode(await request.body(), type=type)
-    except msgspec.ValidationError as error:
-        raise FieldsRefused("See errors.", errors=[_field_error(error, "body")]) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Malformed from None
-
-
-def query(request: Call, type: type[Type]) -> Type:
-    """The query parameters as `type`; unknown and repeated ones are refused. Raises FieldsRefused."""
-    sent = list(request.query_params.multi_items())
-    given = dict(sent)
-    if len(given) != len(sent):
-        raise FieldsRefused("See errors.", errors=[FieldError("query", "a parameter was sent more than once")])
-    try:
-        return msgspec.convert(given, type, strict=False)
-    except msgspec.ValidationError as error:
-        raise FieldsRefused("See errors.", errors=[_field_error(error, "query")]) from None
-
-
-def _field_error(error: msgspec.ValidationError, whole: str) -> FieldError:
-    """msgspec says "… - at `$.types[0]`" or "Object contains unknown field `x`"."""
-    message, _, path = without_card_numbers(str(error)).partition(" - at `")
-    return FieldError(re.sub(r"^\$\.?", "", path.rstrip("`")) or whole, message)
-
-
 async def _operator(connection: ASGIConnection[Any, Any, Any, Any], database: Database) -> Operator:
     sent = [value for name, value in connection.scope["headers"] if name == b"authorization"]
     if len(sent) != 1:
@@ -198,40 +161,6 @@ async def _operator(connection: ASGIConnection[Any, Any, Any, Any], database: Da
     return found
 
 
-def _exception_handlers(
-    clock: Clock, entropy: Entropy
-) -> dict[Any, Callable[[Request[Any, Any, Any], Any], Response[bytes]]]:
-    """What nobody foresaw gets a reference and a log line."""
-
-    def unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-        reference = new_id("err", clock.now(), entropy)
-        log.error("%s %s failed, reference %s", request.method, request.url.path, reference, exc_info=error)
-        return _told(Internal(reference=reference))
-
-    return {
-        Problem: lambda _, problem: _told(problem),
-        HTTPException: lambda request, error: (
-            unforeseen(request, error) if error.status_code >= 500 else _told(_of_framework(error))
-        ),
-        DatabaseUnavailable: lambda _, error: _told(DatabaseDown()),
-        SerializationFailed: lambda _, error: _told(DatabaseDown()),
-        Exception: unforeseen,
-    }
-
-
 def _told(problem: Problem) -> Response[bytes]:
     headers = {**HEADERS, **problem.headers}
     return Response(problem.body(), status_code=problem.status, media_type=PROBLEM_JSON, headers=headers)
-
-
-def _of_framework(error: HTTPException) -> Problem:
-    """The framework's own refusals in our words."""
-    match error.status_code:
-        case 404:
-            return NotFound()
-        case 405:
-            return MethodNotAllowed(headers=error.headers)
-        case 413:
-            return TooLarge(f"A body has at most {BODY_BYTES_MAX} bytes.")
-        case _:
-            return Malformed(error.detail)

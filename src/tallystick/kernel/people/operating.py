@@ -6,9 +6,9 @@ from litestar import Response
 from msgspec import Meta, Struct
 
 from tallystick.kernel.operators.api import Call, answer
-from tallystick.kernel.operators.problems import Problem
 from tallystick.kernel.people.access import Access, AccessDenied, Asker, LogLine
 from tallystick.kernel.people.tables import Owner
+from tallystick.kernel.problems import Problem
 
 PAGE_ROWS_MAX: Final = 100
 

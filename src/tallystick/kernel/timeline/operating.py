@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from tallystick.kernel.operators.problems import FieldError, FieldsRefused
+from tallystick.kernel.problems import FieldError, FieldsRefused
 from tallystick.kernel.timeline.entries import BEGINNING, PAGE_ROWS, PAGE_ROWS_MAX, CursorRefused, Place, place_of
 
 Id = Annotated[str, Meta(pattern="^[0-9A-Za-z_]{1,255}$")]

@@ -6,11 +6,12 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
+from tallystick.kernel.requests import query
 from tallystick.merchant import answers
 from tallystick.merchant.cases.cases import Case, find_case, list_cases
 from tallystick.merchant.errors import NotFound
 from tallystick.merchant.orders.api import PAGE_ROWS, Limit, NoQuery
-from tallystick.merchant.requests import Call, query
+from tallystick.merchant.requests import Call
 from tallystick.ports.database import Database
 
 

@@ -20,6 +20,7 @@ from tallystick.kernel.batching import Batcher
 from tallystick.kernel.idempotency import Claim
 from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
 from tallystick.kernel.people.keys import KeysUnavailable
+from tallystick.kernel.problems import Problem
 from tallystick.merchant.accounts.directory import Directory, Merchant
 from tallystick.merchant.checkout.drafts import (
     FIRST_ATTEMPT,
@@ -41,7 +42,6 @@ from tallystick.merchant.errors import (
     NotPayable,
     OutcomeUnknown,
     PersonalDataUnavailable,
-    Problem,
 )
 from tallystick.merchant.gateways.port import Connection, Gateway
 from tallystick.merchant.gateways.stripe import MISCONFIGURED

@@ -7,9 +7,9 @@ from msgspec import Meta, Struct, field
 
 from tallystick.kernel.money import AMOUNT_MAX, CurrencyRefused, chargeable
 from tallystick.kernel.people.person import NO_CONTROL, Email, Person
+from tallystick.kernel.problems import FieldError, FieldsRefused
 from tallystick.merchant.accounts.commands import AccountRefused, origin_of
 from tallystick.merchant.accounts.directory import Merchant
-from tallystick.merchant.errors import FieldError, FieldsRefused
 from tallystick.merchant.gateways.port import Connection, Item, UiMode
 
 LINE_ITEMS_MAX = 100  # Stripe's limit for one-time prices

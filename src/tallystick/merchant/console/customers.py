@@ -16,10 +16,10 @@ from tallystick.kernel.operators.roles import Role
 from tallystick.kernel.people.access import Access, AccessDenied, Asker, Unreadable
 from tallystick.kernel.people.keys import KeysUnavailable
 from tallystick.kernel.people.operating import Purpose
+from tallystick.kernel.problems import FieldsRefused
 from tallystick.merchant.console.merchants import Merchants, Scope, is_merchant_id
 from tallystick.merchant.customers.api import SearchCustomers, is_customer_id, searched
 from tallystick.merchant.customers.tables import of_merchant
-from tallystick.merchant.errors import FieldsRefused
 
 CUSTOMERS: Final = "/console/customers"
 SEARCH: Final = f"POST {CUSTOMERS}/search"

@@ -10,7 +10,7 @@ from tallystick.kernel.console.console import BrowserRequest, Html
 from tallystick.kernel.delivery.operating import cursor, place_of
 from tallystick.kernel.delivery.redrive import RATE, RUNNING, Redrives
 from tallystick.kernel.delivery.standing import Standings
-from tallystick.kernel.operators.problems import FieldsRefused
+from tallystick.kernel.problems import FieldsRefused
 from tallystick.merchant.console.merchants import Merchants, Scope, said
 from tallystick.merchant.notifications.api import Which
 from tallystick.merchant.notifications.dead_letters import NEVER, DeadLetter, DeadLetters

@@ -15,6 +15,7 @@ from msgspec import Struct
 from tallystick.kernel.console.console import BrowserRequest, Html
 from tallystick.kernel.identifiers import new_id, owner_of
 from tallystick.kernel.money import MoneyRefused, display, exponent, format_decimal, parse_decimal
+from tallystick.kernel.problems import Problem
 from tallystick.kernel.timeline.entries import BEGINNING, CursorRefused, place_of
 from tallystick.merchant.accounts.commands import MERCHANT_PREFIX
 from tallystick.merchant.accounts.directory import Directory, Merchant
@@ -23,7 +24,6 @@ from tallystick.merchant.checkout.commands import Checkout
 from tallystick.merchant.checkout.drafts import ORDER_PREFIX
 from tallystick.merchant.console.merchants import SQL, Merchants, Scope
 from tallystick.merchant.console.orders import ORDERS
-from tallystick.merchant.errors import Problem
 from tallystick.merchant.keyed import Answer
 from tallystick.merchant.orders.apply import SQL as ORDER
 from tallystick.merchant.orders.view import OrderView, order_view

@@ -21,20 +21,14 @@ from tallystick.kernel.people.person import (
     Phone,
     ends_with_a_line_break,
 )
+from tallystick.kernel.problems import FieldError, FieldsRefused, Problem
+from tallystick.kernel.requests import query
 from tallystick.merchant import answers
 from tallystick.merchant.accounts.directory import Merchant
 from tallystick.merchant.customers.tables import SQL, of_merchant
 from tallystick.merchant.customers.wiring import Customers
-from tallystick.merchant.errors import (
-    AccessForbidden,
-    FieldError,
-    FieldsRefused,
-    NotFound,
-    PersonalDataUnavailable,
-    PersonalDataUnreadable,
-    Problem,
-)
-from tallystick.merchant.requests import Call, body, query
+from tallystick.merchant.errors import AccessForbidden, NotFound, PersonalDataUnavailable, PersonalDataUnreadable
+from tallystick.merchant.requests import Call, body
 
 PAGE_ROWS: Final = 20
 PAGE_ROWS_MAX: Final = 100

@@ -5,12 +5,14 @@ import re
 from litestar import Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 
-from tallystick.kernel.operators.api import Call, NoQuery, answer, body, query
-from tallystick.kernel.operators.problems import FieldError, FieldsRefused, Internal, NotFound, Problem
+from tallystick.kernel.operators.api import Call, NoQuery, answer
+from tallystick.kernel.operators.problems import Internal, NotFound
 from tallystick.kernel.people.access import Access, AccessDenied, Unreadable
 from tallystick.kernel.people.keys import KeysUnavailable
 from tallystick.kernel.people.operating import AccessesQuery, NotGranted, accesses, asker_of
 from tallystick.kernel.people.tables import Owner
+from tallystick.kernel.problems import Problem
+from tallystick.kernel.requests import body, query
 from tallystick.merchant.customers.api import (
     CustomerErased,
     CustomerListed,
@@ -23,7 +25,6 @@ from tallystick.merchant.customers.api import (
     searched,
 )
 from tallystick.merchant.customers.tables import of_merchant
-from tallystick.merchant.errors import FieldsRefused as SearchRefused
 
 _MERCHANT_ID = re.compile("mer_[0-9A-Za-z]{16}")
 
@@ -56,13 +57,9 @@ def customer_operations(access: Access) -> list[HTTPRouteHandler]:
     async def search_customers(request: Call) -> Response[bytes]:
         query(request, NoQuery)
         wanted = await body(request, SearchCustomers)
+        kind, text = searched(wanted)
         try:
-            kind, text = searched(wanted)
             found = await access.search(asker_of(request), wanted.purpose, _merchant(request), kind, text)
-        except SearchRefused as refused:
-            raise FieldsRefused(
-                "See errors.", errors=[FieldError(each.field, each.message) for each in refused.errors]
-            ) from None
         except AccessDenied as error:
             raise _problem(error) from None
         return answer(CustomerPage(tuple(CustomerListed(one.customer_id, one.created_at) for one in found)))

@@ -16,7 +16,8 @@ from tallystick.kernel.delivery.operating import (
 )
 from tallystick.kernel.delivery.redrive import RATE, RATE_MAX, Filter, Instant, Redrives, Word
 from tallystick.kernel.delivery.standing import Standings
-from tallystick.kernel.operators.api import Call, answer, query
+from tallystick.kernel.operators.api import Call, answer
+from tallystick.kernel.requests import query
 from tallystick.merchant.notifications.dead_letters import NEVER, DeadLetter, DeadLetters
 
 

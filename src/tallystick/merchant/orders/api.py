@@ -7,6 +7,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
 from tallystick.kernel.identifiers import owner_of
+from tallystick.kernel.requests import query
 from tallystick.merchant import answers
 from tallystick.merchant.accounts.commands import MERCHANT_PREFIX
 from tallystick.merchant.checkout.canceling import Canceling
@@ -17,7 +18,7 @@ from tallystick.merchant.errors import NotFound
 from tallystick.merchant.orders.apply import SQL
 from tallystick.merchant.orders.view import OrderPage, TimelinePage, order_view, timeline_row
 from tallystick.merchant.refunds.commands import CreateRefund, Refunds
-from tallystick.merchant.requests import Call, body, idempotency_key, query
+from tallystick.merchant.requests import Call, body, idempotency_key
 from tallystick.ports.database import Database
 
 PAGE_ROWS = 20

@@ -11,9 +11,11 @@ from litestar.response import Stream
 from msgspec import Meta, Struct
 
 from tallystick.kernel.identifiers import new_id
+from tallystick.kernel.problems import FieldError, FieldsRefused, TooLarge
+from tallystick.kernel.requests import query
 from tallystick.merchant import answers
 from tallystick.merchant.accounts.directory import Merchant
-from tallystick.merchant.errors import FieldError, FieldsRefused, NotFound, TooLarge
+from tallystick.merchant.errors import NotFound
 from tallystick.merchant.orders.api import PAGE_ROWS, Limit, NoQuery
 from tallystick.merchant.reconciliation import report
 from tallystick.merchant.reconciliation.comparing import RunKey
@@ -28,7 +30,7 @@ from tallystick.merchant.reconciliation.view import (
     mismatch_view,
     run_view,
 )
-from tallystick.merchant.requests import Call, body, query
+from tallystick.merchant.requests import Call, body
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import Entropy

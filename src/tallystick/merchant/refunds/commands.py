@@ -18,6 +18,7 @@ from tallystick.kernel.idempotency import Claim
 from tallystick.kernel.idempotency.engine import LEASE_S
 from tallystick.kernel.money import AMOUNT_MAX
 from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
+from tallystick.kernel.problems import Problem
 from tallystick.merchant.accounts.directory import Directory, Merchant
 from tallystick.merchant.errors import (
     GatewayMisconfigured,
@@ -27,7 +28,6 @@ from tallystick.merchant.errors import (
     NotFound,
     NotRefundable,
     OutcomeUnknown,
-    Problem,
 )
 from tallystick.merchant.gateways.port import KEY_LIFE_S, AmountRefused, Connection, Gateway, Refunding
 from tallystick.merchant.gateways.port import Answer as Told

@@ -4,8 +4,9 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from tallystick.kernel.operators.api import Call, answer, query
+from tallystick.kernel.operators.api import Call, answer
 from tallystick.kernel.operators.problems import NotFound
+from tallystick.kernel.requests import query
 from tallystick.kernel.timeline.operating import Id, TimelineQuery, place_of_query
 from tallystick.merchant.timeline.timeline import Timelines
 
