@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
+from tallystick.kernel import looking
 from tallystick.kernel.columns import columns
 from tallystick.ports.alerts import Alerts
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Statement
+from tallystick.ports.database import Database, Record, SerializationFailed, Statement
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +52,7 @@ class CaseTeller:
 
     async def run(self) -> None:
         """Work for ever."""
-        while True:
-            try:
-                await self.step()
-            except DatabaseError as error:
-                log.warning("alerts of cases wait for the database: %s", type(error).__name__)
-            await self._clock.sleep(LOOK_S)
+        await looking.run(self.step, self._clock, log, "alerts of cases wait for the database", pause_s=LOOK_S)
 
     async def step(self) -> int:
         """Tell of what is untold now; how many cases that were. Raises DatabaseError."""

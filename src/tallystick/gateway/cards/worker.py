@@ -11,14 +11,14 @@ from tallystick.gateway.cards.commands import SQL
 from tallystick.gateway.cards.retention import Use, next_look
 from tallystick.gateway.vault.sealing import Place
 from tallystick.gateway.vault.vault import Due, Vault
+from tallystick.kernel import looking
 from tallystick.kernel.columns import columns
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError
+from tallystick.ports.database import Database
 
 log = logging.getLogger(__name__)
 
 POLL_S = 30.0  # how late a number may be shredded
-DATABASE_PAUSE_S = 1.0
 
 
 class Purge:
@@ -31,14 +31,9 @@ class Purge:
 
     async def run(self) -> None:
         """Work for ever."""
-        while True:
-            try:
-                while await self.purge():
-                    pass
-            except DatabaseError as error:
-                log.warning("the purge of cards waits for the database: %s", type(error).__name__)
-                await self._clock.sleep(DATABASE_PAUSE_S)
-            await self._clock.sleep(POLL_S)
+        await looking.run(
+            self.purge, self._clock, log, "the purge of cards waits for the database", pause_s=POLL_S, drains=True
+        )
 
     async def purge(self) -> int:
         """Look at one batch of what is due; how many there were. Raises DatabaseError."""

@@ -16,6 +16,7 @@ from tallystick.gateway.payments.carrying import Carrying
 from tallystick.gateway.payments.payment import Payment
 from tallystick.gateway.payments.records import Key
 from tallystick.gateway.payments.work import Work
+from tallystick.kernel import looking
 from tallystick.kernel.identifiers import new_id
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Record, Statement
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 POLL_S = 1.0  # how late a session may expire
 CAPTURES_POLL_S = 60.0  # a window of days; and how often a bank that cannot be reached is asked to void again
 ITEMS_MAX = 256  # payments at a time: memory stays flat however many are due
-DATABASE_PAUSE_S = 1.0
 
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -39,20 +39,17 @@ class Expiry:
         self._database = database
         self._clock = clock
         self._entropy = entropy
+        self._captures_due_s = clock.monotonic_s()
 
     async def run(self) -> None:
         """Work for ever."""
-        captures_due_s = self._clock.monotonic_s()
-        while True:
-            try:
-                await self.expire_sessions()
-                if self._clock.monotonic_s() >= captures_due_s:
-                    await self.void_uncaptured()
-                    captures_due_s = self._clock.monotonic_s() + CAPTURES_POLL_S
-            except DatabaseError as error:
-                log.warning("expiry waits for the database: %s", type(error).__name__)
-                await self._clock.sleep(DATABASE_PAUSE_S)
-            await self._clock.sleep(POLL_S)
+        await looking.run(self._look, self._clock, log, "expiry waits for the database", pause_s=POLL_S)
+
+    async def _look(self) -> None:
+        await self.expire_sessions()
+        if self._clock.monotonic_s() >= self._captures_due_s:
+            await self.void_uncaptured()
+            self._captures_due_s = self._clock.monotonic_s() + CAPTURES_POLL_S
 
     async def expire_sessions(self) -> int:
         """Expire the open sessions whose time is over; how many were looked at. Raises DatabaseError."""

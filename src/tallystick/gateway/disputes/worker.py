@@ -12,10 +12,11 @@ import msgspec
 
 from tallystick.gateway.acquirers.port import Contest
 from tallystick.gateway.payments.calling import Calling
+from tallystick.kernel import looking
 from tallystick.kernel.columns import columns
 from tallystick.kernel.outcomes import Done
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Statements
+from tallystick.ports.database import Database, Statements
 
 SQL = Statements.beside(__file__)
 log = logging.getLogger(__name__)
@@ -23,7 +24,6 @@ log = logging.getLogger(__name__)
 POLL_S: Final = 1.0
 AGAIN_S: Final = 60.0  # after a try that failed
 ITEMS_MAX: Final = 64
-DATABASE_PAUSE_S: Final = 1.0
 
 
 class Contests:
@@ -36,13 +36,7 @@ class Contests:
 
     async def run(self) -> None:
         """Work for ever."""
-        while True:
-            try:
-                await self.send()
-            except DatabaseError as error:
-                log.warning("evidence waits for the database: %s", type(error).__name__)
-                await self._clock.sleep(DATABASE_PAUSE_S)
-            await self._clock.sleep(POLL_S)
+        await looking.run(self.send, self._clock, log, "evidence waits for the database", pause_s=POLL_S)
 
     async def send(self) -> int:
         """Send what is due now; how many that were. Raises DatabaseError."""

@@ -26,6 +26,7 @@ from tallystick.gateway.payments.carrying import RECORD_RETRY_WAITS_S, Carrying
 from tallystick.gateway.payments.payment import OPEN_REQUEST_STATES, AcquirerRequest, Charge, Payment
 from tallystick.gateway.payments.records import SENT_LEASE_S, SQL, Key
 from tallystick.gateway.payments.work import Outcome, Work
+from tallystick.kernel import looking
 from tallystick.kernel.columns import columns
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Statement
@@ -36,7 +37,6 @@ log = logging.getLogger(__name__)
 DISPUTES = ("disputed", "dispute_won", "dispute_lost")
 POLL_S = 1.0
 ITEMS_MAX = 256  # at a time: memory stays flat after a long outage of the acquirer
-DATABASE_PAUSE_S = 1.0
 
 assert 2 * CALL_DEADLINE_S + sum(RECORD_RETRY_WAITS_S) < SENT_LEASE_S, (
     "an inquiry, what it leads to and its record fit into a lease"
@@ -95,13 +95,7 @@ class Inquirer:
 
     async def run(self) -> None:
         """Work for ever."""
-        while True:
-            try:
-                await self.look()
-            except DatabaseError as error:
-                log.warning("inquiries wait for the database: %s", type(error).__name__)
-                await self._clock.sleep(DATABASE_PAUSE_S)
-            await self._clock.sleep(POLL_S)
+        await looking.run(self.look, self._clock, log, "inquiries wait for the database", pause_s=POLL_S)
 
     async def look(self) -> int:
         """Ask about everything that is due now; how many rows that were. Raises DatabaseError."""

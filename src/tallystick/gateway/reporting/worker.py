@@ -13,15 +13,15 @@ from tallystick.gateway.reporting.run import Run, manifest_of
 from tallystick.gateway.stripe_wire import currencies, report_objects
 from tallystick.gateway.webhooks import events
 from tallystick.gateway.webhooks.events import Happening
+from tallystick.kernel import looking
 from tallystick.kernel.identifiers import new_id
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError
+from tallystick.ports.database import Database
 from tallystick.ports.entropy import Entropy
 
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.5
-DATABASE_PAUSE_S: Final = 1.0
 ITEMS_MAX: Final = 16
 SUCCEEDED: Final = "reporting.report_run.succeeded"
 
@@ -40,13 +40,7 @@ class ReportWriter:
 
     async def run(self) -> None:
         """Work for ever."""
-        while True:
-            try:
-                await self.write()
-            except DatabaseError as error:
-                log.warning("reports wait for the database: %s", type(error).__name__)
-                await self._clock.sleep(DATABASE_PAUSE_S)
-            await self._clock.sleep(POLL_S)
+        await looking.run(self.write, self._clock, log, "reports wait for the database", pause_s=POLL_S)
 
     async def write(self) -> int:
         """Write what was asked for; how many reports. Raises DatabaseError."""

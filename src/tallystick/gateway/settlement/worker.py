@@ -12,14 +12,14 @@ from tallystick.gateway.settlement.closing import SQL, Closed, Closing
 from tallystick.gateway.settlement.following import follow
 from tallystick.gateway.settlement.payouts import Arrivals
 from tallystick.gateway.settlement.report import Report
+from tallystick.kernel import looking
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable, Record
+from tallystick.ports.database import Database, DatabaseUnavailable, Record
 from tallystick.ports.tracing import UNTRACED, Tracer
 
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 1.0
-DATABASE_PAUSE_S: Final = 1.0
 AGAIN_S: Final = 60.0  # after a day could not be closed
 ITEMS_MAX: Final = 64
 FAULTS_MAX: Final = 1_000  # lines of one report that faults on demand may strike
@@ -49,14 +49,11 @@ class Settlement:
 
     async def run(self) -> None:
         """Work for ever."""
-        while True:
-            try:
-                await self.close_due()
-                await self._arrivals.record()
-            except DatabaseError as error:
-                log.warning("settlement waits for the database: %s", type(error).__name__)
-                await self._clock.sleep(DATABASE_PAUSE_S)
-            await self._clock.sleep(POLL_S)
+        await looking.run(self._look, self._clock, log, "settlement waits for the database", pause_s=POLL_S)
+
+    async def _look(self) -> None:
+        await self.close_due()
+        await self._arrivals.record()
 
     async def close_due(self) -> int:
         """Close every day whose time has come; how many. Raises DatabaseUnavailable.

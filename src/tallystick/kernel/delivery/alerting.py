@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+from tallystick.kernel import looking
 from tallystick.kernel.columns import columns
 from tallystick.kernel.delivery.protocol import Result
 from tallystick.kernel.delivery.queue import SQL
 from tallystick.kernel.delivery.states import DEAD, ENDPOINT_DELETED, OUR_FAULTS
 from tallystick.ports.alerts import Alerts
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Record, Transaction
+from tallystick.ports.database import Database, Record, Transaction
 
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
-DATABASE_PAUSE_S: Final = 1.0
 ALERTS_MAX: Final = 20
 """Told after one look, one after the other."""
 LEASE_S: Final = 60.0
@@ -53,13 +53,7 @@ class Alerter:
 
     async def run(self) -> None:
         """Work for ever."""
-        while True:
-            try:
-                await self.step()
-            except DatabaseError as error:
-                log.warning("alerts wait for the database: %s", type(error).__name__)
-                await self._clock.sleep(DATABASE_PAUSE_S)
-            await self._clock.sleep(LOOK_S)
+        await looking.run(self.step, self._clock, log, "alerts wait for the database", pause_s=LOOK_S)
 
     async def step(self) -> None:
         """Tell what is to be told now."""

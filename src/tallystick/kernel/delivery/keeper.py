@@ -11,21 +11,22 @@ Everything is in rows (`endpoint_health.keep_at`), each step is one commit, and 
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
+from tallystick.kernel import looking
 from tallystick.kernel.columns import columns
 from tallystick.kernel.delivery.protocol import Endpoint, EndpointKey
 from tallystick.kernel.delivery.queue import SQL, ask_keeper
 from tallystick.kernel.delivery.states import DUE, ENDPOINT_BUSY, ENDPOINT_DISABLED, HELD
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Transaction
+from tallystick.ports.database import Database, Record, SerializationFailed, Transaction
 
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.5
 """Between two looks, and between two steps for one endpoint."""
-DATABASE_PAUSE_S: Final = 1.0
 ENDPOINTS_MAX: Final = 50
 """Looked after in one commit."""
 HELD_MAX: Final = 1_000
@@ -70,17 +71,12 @@ class Keeper:
 
     async def run(self) -> None:
         """Work for ever."""
-        while True:
-            pause_s = LOOK_S
-            try:
-                while await self.step():
-                    pass
-            except SerializationFailed:  # another keeper or a dispatcher was at the same rows
+        await looking.run(self._look, self._clock, log, "the keeper of backlogs waits for the database", pause_s=LOOK_S)
+
+    async def _look(self) -> None:
+        with suppress(SerializationFailed):  # another keeper or a dispatcher was at the same rows
+            while await self.step():
                 pass
-            except DatabaseError as error:
-                log.warning("the keeper of backlogs waits for the database: %s", type(error).__name__)
-                pause_s = DATABASE_PAUSE_S
-            await self._clock.sleep(pause_s)
 
     async def step(self) -> bool:
         """One commit for the endpoints whose time has come. Gives whether there may be more of them."""

@@ -7,18 +7,20 @@ workers may run. What dies again meanwhile is no part of it: it takes what was d
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Meta, Struct
 
+from tallystick.kernel import looking
 from tallystick.kernel.columns import columns
 from tallystick.kernel.delivery.protocol import EndpointKey
 from tallystick.kernel.delivery.queue import SQL
 from tallystick.kernel.identifiers import new_id
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Transaction
+from tallystick.ports.database import Database, Record, SerializationFailed, Transaction
 from tallystick.ports.entropy import Entropy
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,6 @@ RATE_MAX: Final = 1_000
 """Dead letters a second; a step of so many rows is still a short commit."""
 STEP_S: Final = 1.0
 LOOK_S: Final = 0.25
-DATABASE_PAUSE_S: Final = 1.0
 REDRIVES_MAX: Final = 10
 """Looked after in one round."""
 LISTED_MAX: Final = 100
@@ -162,15 +163,11 @@ class Redriver:
 
     async def run(self) -> None:
         """Work for ever."""
-        while True:
-            try:
-                await self.step()
-            except SerializationFailed:  # somebody was at the same rows
-                pass
-            except DatabaseError as error:
-                log.warning("redrives wait for the database: %s", type(error).__name__)
-                await self._clock.sleep(DATABASE_PAUSE_S)
-            await self._clock.sleep(LOOK_S)
+        await looking.run(self._look, self._clock, log, "redrives wait for the database", pause_s=LOOK_S)
+
+    async def _look(self) -> None:
+        with suppress(SerializationFailed):  # somebody was at the same rows
+            await self.step()
 
     async def step(self) -> None:
         """One commit for each redrive whose time has come."""

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from tallystick.kernel import looking
 from tallystick.kernel.idempotency.engine import Claim, Idempotency, Running, Scope
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import DatabaseError, SerializationFailed
@@ -41,12 +42,7 @@ class Completer:
 
     async def run(self) -> None:
         """Work for ever; a database that is away is waited for."""
-        while True:
-            try:
-                await self.run_once()
-            except DatabaseError as error:
-                log.warning("abandoned calls wait: %s", type(error).__name__)
-            await self._clock.sleep(PAUSE_S)
+        await looking.run(self.run_once, self._clock, log, "abandoned calls wait", pause_s=PAUSE_S)
 
     async def run_once(self) -> int:
         """End what was abandoned by now; how many calls were taken over. Raises DatabaseError."""

@@ -3,9 +3,9 @@
 import logging
 from typing import Final
 
+from tallystick.kernel import looking
 from tallystick.kernel.idempotency.engine import REAPED_MAX, Idempotency
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import DatabaseError
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +21,7 @@ class KeyReaper:
 
     async def run(self) -> None:
         """Work for ever; a database that is away is waited for."""
-        while True:
-            try:
-                await self.run_once()
-            except DatabaseError as error:
-                log.warning("old idempotency keys wait: %s", type(error).__name__)
-            await self._clock.sleep(PAUSE_S)
+        await looking.run(self.run_once, self._clock, log, "old idempotency keys wait", pause_s=PAUSE_S)
 
     async def run_once(self) -> int:
         """Drop all that is due now, in short statements; how many keys that was."""

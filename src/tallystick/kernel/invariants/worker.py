@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+from tallystick.kernel import looking
 from tallystick.kernel.invariants.rules import Rule, Violation
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Statement
+from tallystick.ports.database import Database, Statement
 from tallystick.ports.metrics import INVARIANTS_VIOLATED
 
 log = logging.getLogger(__name__)
@@ -39,12 +40,7 @@ class Invariants:
 
     async def run(self) -> None:
         """Work for ever; a database that is away is waited for."""
-        while True:
-            try:
-                await self.run_once()
-            except DatabaseError as error:
-                log.warning("the check of invariants waits: %s", type(error).__name__)
-            await self._clock.sleep(self._every_s)
+        await looking.run(self.run_once, self._clock, log, "the check of invariants waits", pause_s=self._every_s)
 
     async def run_once(self) -> list[Violation]:
         """Check every owner; what was found. Raises DatabaseError."""

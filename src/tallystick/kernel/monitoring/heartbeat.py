@@ -3,9 +3,10 @@
 import logging
 from typing import Final
 
+from tallystick.kernel import looking
 from tallystick.kernel.monitoring.figures import SQL
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError
+from tallystick.ports.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +23,7 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Work for ever; a database that is away hears of it later."""
-        while True:
-            try:
-                await self.beat()
-            except DatabaseError as error:
-                log.warning("no heartbeat: %s", type(error).__name__)
-            await self._clock.sleep(BEAT_S)
+        await looking.run(self.beat, self._clock, log, "no heartbeat", pause_s=BEAT_S)
 
     async def beat(self) -> None:
         """Say it once. Raises DatabaseError."""

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from tallystick.kernel import looking
 from tallystick.kernel.monitoring.alerts import FIRING, Alert, sentence
 from tallystick.kernel.monitoring.counts import SQL
 from tallystick.kernel.monitoring.rules import Rule
 from tallystick.ports.alerts import LastingAlerts
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError
+from tallystick.ports.database import Database
 from tallystick.ports.metrics import ALERTS_TOLD
 
 log = logging.getLogger(__name__)
@@ -59,12 +60,7 @@ class Teller:
 
     async def run(self) -> None:
         """Work for ever; a database that is away is waited for."""
-        while True:
-            try:
-                await self.step()
-            except DatabaseError as error:
-                log.warning("alerts wait for the database: %s", type(error).__name__)
-            await self._clock.sleep(LOOK_S)
+        await looking.run(self.step, self._clock, log, "alerts wait for the database", pause_s=LOOK_S)
 
     async def step(self) -> None:
         """Tell what is to be told now. Raises DatabaseError."""

@@ -13,14 +13,14 @@ from typing import Final
 
 from msgspec import Struct
 
+from tallystick.kernel import looking
 from tallystick.ports.clock import SandboxClock
-from tallystick.ports.database import Database, DatabaseError, Statement, Statements
+from tallystick.ports.database import Database, Statement, Statements
 
 SQL = Statements.beside(__file__)
 log = logging.getLogger(__name__)
 
 FOLLOW_S: Final = 0.1  # how soon a process sees that another one moved the time
-DATABASE_PAUSE_S: Final = 1.0
 PATIENCE_S: Final = 20.0  # for what is due before time goes on without it: longer than any call to the outside
 ADVANCE_S_MAX: Final = 366 * 86_400
 STEPS_MAX: Final = 500  # what is due within a five-hundredth of the way happens together, in the order of its due times
@@ -69,13 +69,7 @@ class SandboxTime:
 
     async def run(self) -> None:
         """Follow and step until cancelled."""
-        while True:
-            try:
-                await self.run_once()
-            except DatabaseError as error:
-                log.warning("the sandbox's time stands still: %s", type(error).__name__)
-                await self._clock.sleep(DATABASE_PAUSE_S)
-            await self._clock.sleep(FOLLOW_S)
+        await looking.run(self.run_once, self._clock, log, "the sandbox's time stands still", pause_s=FOLLOW_S)
 
     async def run_once(self) -> None:
         """Keep with the time, and take one step where it is to go on and nothing due is left to be done."""

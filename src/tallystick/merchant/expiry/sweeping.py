@@ -8,13 +8,14 @@ import logging
 from datetime import UTC, datetime
 from typing import Final
 
+from tallystick.kernel import looking
 from tallystick.kernel.columns import columns
 from tallystick.merchant.orders.facts import NO_FACTS, Closed, encode
 from tallystick.merchant.orders.learning import OrderKey
 from tallystick.merchant.orders.merge import merge
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Statements
+from tallystick.ports.database import Database, Statements
 
 SQL = Statements.beside(__file__)
 log = logging.getLogger(__name__)
@@ -42,14 +43,7 @@ class Sweeper:
 
     async def run(self) -> None:
         """Work for ever; a database that is away is waited for."""
-        while True:
-            try:
-                ended = await self.run_once()
-            except DatabaseError as error:
-                log.warning("due orders wait: %s", type(error).__name__)
-                ended = 0
-            if not ended:
-                await self._clock.sleep(PAUSE_S)
+        await looking.run(self.run_once, self._clock, log, "due orders wait", pause_s=PAUSE_S, drains=True)
 
     async def run_once(self) -> int:
         """End one batch of what is due now; how many orders were looked at."""

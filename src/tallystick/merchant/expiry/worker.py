@@ -16,6 +16,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from tallystick.kernel import looking
 from tallystick.kernel.batching import Batcher
 from tallystick.kernel.columns import columns
 from tallystick.kernel.outcomes import Done, NotSent, Refused
@@ -39,7 +40,7 @@ from tallystick.merchant.orders.facts import (
 from tallystick.merchant.orders.learning import Learnt, Source
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Statements
+from tallystick.ports.database import Database, Record, SerializationFailed, Statements
 from tallystick.ports.entropy import Entropy
 from tallystick.ports.tracing import read, within
 
@@ -92,14 +93,7 @@ class AttemptWorker:
 
     async def run(self) -> None:
         """Work for ever. What goes wrong is logged and tried again: due attempts are rows, nothing is lost."""
-        while True:
-            try:
-                worked = await self.run_once()
-            except DatabaseError as error:
-                log.warning("due attempts wait: %s", type(error).__name__)
-                worked = 0
-            if not worked:
-                await self._clock.sleep(PAUSE_S)
+        await looking.run(self.run_once, self._clock, log, "due attempts wait", pause_s=PAUSE_S, drains=True)
 
     async def run_once(self) -> int:
         """Attend to one batch of what is due now; how many attempts that was."""

@@ -19,13 +19,14 @@ from typing import Final
 
 from msgspec import Struct
 
+from tallystick.kernel import looking
 from tallystick.kernel.columns import columns
 from tallystick.kernel.outcomes import Done
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.gateways.port import Connection, EventMalformed, EventPage, Gateway
 from tallystick.merchant.intake.commands import SQL, Intake, Webhook
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Transaction
+from tallystick.ports.database import Database, Record, SerializationFailed, Transaction
 from tallystick.ports.entropy import Entropy
 
 log = logging.getLogger(__name__)
@@ -93,14 +94,7 @@ class BackfillWorker:
 
     async def run(self) -> None:
         """Work for ever. What goes wrong is logged and tried again."""
-        while True:
-            try:
-                worked = await self.run_once()
-            except DatabaseError as error:
-                log.warning("backfills wait: %s", type(error).__name__)
-                worked = 0
-            if not worked:
-                await self._clock.sleep(PAUSE_S)
+        await looking.run(self.run_once, self._clock, log, "backfills wait", pause_s=PAUSE_S, drains=True)
 
     async def run_once(self) -> int:
         """Note that somebody watches, when it is time, and take in a page of each backfill that is due; how many."""

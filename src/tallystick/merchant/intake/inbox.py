@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from tallystick.kernel import looking
 from tallystick.kernel.columns import columns
 from tallystick.merchant.cases.cases import Found, open_cases
 from tallystick.merchant.gateways.port import EventMalformed, Gateway
@@ -31,7 +32,6 @@ from tallystick.merchant.orders.rows import InboxState
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import (
     Database,
-    DatabaseError,
     DatabaseUnavailable,
     Record,
     SerializationFailed,
@@ -82,14 +82,9 @@ class InboxWorker:
 
     async def run(self) -> None:
         """Work for ever; a database that is away is waited for."""
-        while True:
-            try:
-                worked = await self.run_once()
-            except DatabaseError as error:
-                log.warning("webhooks wait to be tried again: %s", type(error).__name__)
-                worked = 0
-            if not worked:
-                await self._clock.sleep(PAUSE_S)
+        await looking.run(
+            self.run_once, self._clock, log, "webhooks wait to be tried again", pause_s=PAUSE_S, drains=True
+        )
 
     async def run_once(self) -> int:
         """Try one batch of what is due again; how many webhooks that was."""

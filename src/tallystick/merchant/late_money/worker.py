@@ -16,6 +16,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from tallystick.kernel import looking
 from tallystick.kernel.columns import columns
 from tallystick.kernel.outcomes import Done, Refused, Unknown
 from tallystick.merchant.accounts.directory import Directory
@@ -41,7 +42,7 @@ from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.orders.state import Owed, held_for, standing
 from tallystick.merchant.orders.view import order_view
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Statements
+from tallystick.ports.database import Database, Record, SerializationFailed, Statements
 from tallystick.ports.entropy import Entropy
 
 SQL = Statements.beside(__file__)
@@ -115,14 +116,7 @@ class ErrandWorker:
 
     async def run(self) -> None:
         """Work for ever. What goes wrong is logged and tried again: errands are rows, nothing is lost."""
-        while True:
-            try:
-                worked = await self.run_once()
-            except DatabaseError as error:
-                log.warning("errands wait: %s", type(error).__name__)
-                worked = 0
-            if not worked:
-                await self._clock.sleep(PAUSE_S)
+        await looking.run(self.run_once, self._clock, log, "errands wait", pause_s=PAUSE_S, drains=True)
 
     async def run_once(self) -> int:
         """Run one batch of what is due now; how many errands that was."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tallystick.kernel import looking
 from tallystick.kernel.identifiers import new_id
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.cases.cases import Found, open_cases
@@ -35,7 +36,7 @@ from tallystick.merchant.reconciliation.resolving import Resolver
 from tallystick.merchant.reconciliation.taking import SQL, Held, NotYet, Taker, held
 from tallystick.ports.alerts import Alerts
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed
+from tallystick.ports.database import Database, Record, SerializationFailed
 from tallystick.ports.entropy import Entropy
 from tallystick.ports.tracing import UNTRACED, Tracer
 
@@ -82,14 +83,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Work for ever. What goes wrong is logged and tried again: runs are rows, nothing is lost."""
-        while True:
-            try:
-                worked = await self.run_once()
-            except DatabaseError as error:
-                log.warning("reconciliation waits: %s", type(error).__name__)
-                worked = 0
-            if not worked:
-                await self._clock.sleep(PAUSE_S)
+        await looking.run(self.run_once, self._clock, log, "reconciliation waits", pause_s=PAUSE_S, drains=True)
 
     async def run_once(self) -> int:
         """See which days are to be reconciled, when it is time, and carry out one run that is due; how many."""
