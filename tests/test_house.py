@@ -58,6 +58,7 @@ PURE = {
     "tallystick.kernel.monitoring.prometheus",
     "tallystick.kernel.monitoring.rules",
     "tallystick.kernel.operators.roles",
+    "tallystick.kernel.origins",
     "tallystick.kernel.page_headers",
     "tallystick.kernel.proxies",
     "tallystick.kernel.signatures",

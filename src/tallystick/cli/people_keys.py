@@ -83,11 +83,10 @@ async def _reindex(place: Place) -> tuple[int, int]:
     from tallystick.kernel.people.keys import Keys, KeysUnavailable
     from tallystick.kernel.people.opening import who_decides
     from tallystick.kernel.people.reindexing import Reindexing
-    from tallystick.kernel.people.settings import index_keys
     from tallystick.ports.clock import SystemClock
     from tallystick.ports.entropy import SystemEntropy
 
-    clock, entropy, hashing = SystemClock(), SystemEntropy(), index_keys(place.settings)
+    clock, entropy, hashing = SystemClock(), SystemEntropy(), place.settings.index_keys
     if not hashing:
         raise CommandRefused("there is no PII_INDEX_KEY to make hashes with")
     decides = who_decides(place.settings, "")

@@ -5,82 +5,96 @@ A process imports the code of its own service only.
 
 import asyncio
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Protocol, TypeVar
 
 import structlog
 
-from tallystick.cli.serving import Address, Site, Worker, check_secure, is_loopback, serve, work
+from tallystick.cli.serving import Address, Site, Worker, check_secure, serve, work
+from tallystick.kernel.addresses import is_this_machine
 from tallystick.kernel.database_address import is_verified
 from tallystick.kernel.service import Service
+from tallystick.kernel.service_settings import ServiceSettings
 from tallystick.kernel.vault import ServiceSecrets, opened_secrets
-from tallystick.ports.clock import SystemClock
+from tallystick.ports.clock import Clock, SystemClock
 from tallystick.ports.postgres_roles import may_change_tables
 from tallystick.ports.telemetry import configure_logging
 
-if TYPE_CHECKING:
-    from tallystick.gateway.settings import Settings as GatewaySettings
-    from tallystick.merchant.settings import Settings as MerchantSettings
+Settings = TypeVar("Settings", bound=ServiceSettings)
 
 log = structlog.get_logger("tallystick.services")
 
 
+class _Ports(Protocol):
+    """What is asked here of either service's ports."""
+
+    @property
+    def clock(self) -> Clock: ...
+    async def close(self) -> None: ...
+
+
 async def serve_gateway(environ: Mapping[str, str], *, workers_alone: bool) -> None:
     """Run the gateway until SIGTERM or SIGINT. Raises SettingsRefused, NotSecure, CannotListen, DatabaseUnavailable."""
-    from tallystick.gateway import settings as configuration
+    from tallystick.gateway.settings import Settings, read
 
-    configure_logging("gateway", SystemClock())  # Vault may have to be waited for
-    async with opened_secrets(configuration.PREFIX, environ) as secrets:
-        settings = configuration.read(environ, await secrets.of_settings(configuration.Settings))
-        await _serve_gateway(settings, secrets, workers_alone)
+    async with _configured("gateway", Settings, read, environ) as (settings, secrets):
+        from tallystick.gateway import app  # much code: what cannot start is told before it is read
 
-
-async def _serve_gateway(settings: "GatewaySettings", secrets: ServiceSecrets, workers_alone: bool) -> None:
-    address = Address(settings.host, settings.port, settings.tls_cert_file, settings.tls_key_file)
-    check_secure(address)
-    from tallystick.gateway import app  # much code: what cannot start is told before it is read
-
-    ports = await app.open_ports(settings, secrets)
-    configure_logging("gateway", ports.clock, level=settings.log_level)
-    await _tell_what_is_weak(settings.database_dsn)
-    try:
-        service = app.build(settings, ports)
-        workers, metrics = _beside(service, secrets, settings, workers_alone)
-        if workers_alone:
-            await work(workers, metrics=metrics)
-        else:
-            await serve(service.asgi, address, workers, metrics=metrics)
-    finally:
-        await ports.close()
+        ports = await app.open_ports(settings, secrets)
+        await _run("gateway", partial(app.build, settings, ports), ports, settings, secrets, workers_alone)
 
 
 async def serve_merchant(environ: Mapping[str, str], *, workers_alone: bool) -> None:
     """Run the merchant service until SIGTERM or SIGINT. Raises as `serve_gateway`."""
-    from tallystick.merchant import settings as configuration
+    from tallystick.merchant.settings import Settings, read
 
-    configure_logging("merchant", SystemClock())  # Vault may have to be waited for
-    async with opened_secrets(configuration.PREFIX, environ) as secrets:
-        settings = configuration.read(environ, await secrets.of_settings(configuration.Settings))
-        await _serve_merchant(settings, secrets, workers_alone)
+    async with _configured("merchant", Settings, read, environ) as (settings, secrets):
+        from tallystick.merchant import app
+
+        ports = await app.open_ports(settings, secrets)
+        await _run("merchant", partial(app.build, settings, ports), ports, settings, secrets, workers_alone)
 
 
-async def _serve_merchant(settings: "MerchantSettings", secrets: ServiceSecrets, workers_alone: bool) -> None:
-    address = Address(settings.host, settings.port, settings.tls_cert_file, settings.tls_key_file)
-    check_secure(address)
-    from tallystick.merchant import app
+@asynccontextmanager
+async def _configured(
+    service: str,
+    kind: type[Settings],
+    read: Callable[[Mapping[str, str], Mapping[str, str]], Settings],
+    environ: Mapping[str, str],
+) -> AsyncIterator[tuple[Settings, ServiceSecrets]]:
+    """The settings of a service that may start, and where its secrets come from."""
+    configure_logging(service, SystemClock())  # Vault may have to be waited for
+    async with opened_secrets(kind.prefix, environ) as secrets:
+        settings = read(environ, await secrets.of_settings(kind))
+        check_secure(_address(settings))
+        yield settings, secrets
 
-    ports = await app.open_ports(settings, secrets)
-    configure_logging("merchant", ports.clock, level=settings.log_level)
+
+async def _run(
+    service: str,
+    build: Callable[[], Service],
+    ports: _Ports,
+    settings: ServiceSettings,
+    secrets: ServiceSecrets,
+    workers_alone: bool,
+) -> None:
+    configure_logging(service, ports.clock, level=settings.log_level)
     await _tell_what_is_weak(settings.database_dsn)
     try:
-        service = app.build(settings, ports)
-        workers, metrics = _beside(service, secrets, settings, workers_alone)
+        built = build()
+        workers, metrics = _beside(built, secrets, settings, workers_alone)
         if workers_alone:
             await work(workers, metrics=metrics)
         else:
-            await serve(service.asgi, address, workers, direct=service.direct, metrics=metrics)
+            await serve(built.asgi, _address(settings), workers, direct=built.direct, metrics=metrics)
     finally:
         await ports.close()
+
+
+def _address(settings: ServiceSettings) -> Address:
+    return Address(settings.host, settings.port, settings.tls_cert_file, settings.tls_key_file)
 
 
 async def _tell_what_is_weak(dsn: str) -> None:
@@ -91,24 +105,8 @@ async def _tell_what_is_weak(dsn: str) -> None:
         log.warning("database_role_too_powerful", why="it may change and drop tables", see="docs/database-roles.md")
 
 
-class _Watching(Protocol):
-    """The settings that both services have for being seen."""
-
-    @property
-    def port(self) -> int: ...
-
-    @property
-    def metrics_host(self) -> str: ...
-    @property
-    def metrics_port(self) -> int: ...
-    @property
-    def tls_cert_file(self) -> str: ...
-    @property
-    def tls_key_file(self) -> str: ...
-
-
 def _beside(
-    service: Service, secrets: ServiceSecrets, settings: _Watching, workers_alone: bool
+    service: Service, secrets: ServiceSecrets, settings: ServiceSettings, workers_alone: bool
 ) -> tuple[list[Worker], Site | None]:
     """What a process runs beside its HTTP side, and where it shows its metrics."""
     workers: list[Worker] = [worker.run for worker in (*secrets.workers, *service.workers)]
@@ -119,12 +117,12 @@ def _beside(
         workers.append(service.watched.watch(_name_of_process(settings, workers_alone)).run)
     if not settings.metrics_port:
         return workers, None
-    loopback = is_loopback(settings.metrics_host)
+    loopback = is_this_machine(settings.metrics_host)
     files = ("", "") if loopback else (settings.tls_cert_file, settings.tls_key_file)
     return workers, Site(service.watched.metrics, Address(settings.metrics_host, settings.metrics_port, *files))
 
 
-def _name_of_process(settings: _Watching, workers_alone: bool) -> str:
+def _name_of_process(settings: ServiceSettings, workers_alone: bool) -> str:
     """Under which a process is missed when it dies, and taken for the same when it is started again. Those on one
     machine that run workers alone are told apart by the port of their metrics."""
     place = settings.metrics_port if workers_alone else settings.port

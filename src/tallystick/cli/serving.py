@@ -9,7 +9,6 @@ seconds, or at once on SIGHUP; open connections go on with the old one.
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import logging
 import signal
 import socket
@@ -24,6 +23,7 @@ from msgspec import Struct
 
 from tallystick.cli.direct_protocol import DirectProtocol
 from tallystick.cli.http_protocol import LimitedProtocol
+from tallystick.kernel.addresses import is_this_machine
 from tallystick.kernel.service import Direct
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.tls import LOOK_EVERY_S, CertificateRefused, ServedCertificate
@@ -64,21 +64,11 @@ def check_secure(address: Address) -> None:
     """Refuse plain HTTP on anything but loopback. Raises NotSecure."""
     if bool(address.tls_cert_file) != bool(address.tls_key_file):
         raise NotSecure("a certificate needs its key and a key its certificate: set both files or none")
-    if not address.tls_cert_file and not is_loopback(address.host):
+    if not address.tls_cert_file and not is_this_machine(address.host):
         raise NotSecure(
             f"plain HTTP is served on loopback only, not on {address.host}: set the certificate's and the key's file, "
             "or listen on 127.0.0.1 behind a proxy on this machine that speaks TLS"
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 class Site(Struct, frozen=True):

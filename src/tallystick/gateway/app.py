@@ -104,7 +104,6 @@ from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.operators.roles import roles_of
 from tallystick.kernel.page_headers import document_headers
 from tallystick.kernel.people.access import Access
-from tallystick.kernel.people.settings import index_keys
 from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.api import clock_routes
@@ -222,7 +221,7 @@ def _logins(settings: Settings, ports: Ports) -> Logins:
 
 
 def _people(settings: Settings, ports: Ports) -> WhoTheyAre:
-    personal, hashing = ports.personal or ports.database, index_keys(settings)
+    personal, hashing = ports.personal or ports.database, settings.index_keys
     encryption = ports.people_encryption
     return open_people(personal, ports.database, ports.policy, encryption, hashing, ports.clock, ports.entropy)
 

@@ -9,12 +9,12 @@ from tallystick.gateway.vault.encryption import key_encryption
 from tallystick.gateway.webhooks.endpoints import Names
 from tallystick.kernel.addresses import address_allowed, url_allowed
 from tallystick.kernel.monitoring.traces import NO_TRACES, Traces, open_traces
+from tallystick.kernel.opening import opened_alerts, opened_database
 from tallystick.kernel.people.opening import people_database, people_encryption, who_decides
-from tallystick.kernel.settings import SettingsRefused
 from tallystick.kernel.vault import ServiceSecrets
-from tallystick.ports.alerts import AppriseAlerts, LastingAlerts, TargetInvalid
+from tallystick.ports.alerts import AppriseAlerts, LastingAlerts
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock
-from tallystick.ports.database import Database, open_database
+from tallystick.ports.database import Database
 from tallystick.ports.entropy import Entropy, SystemEntropy
 from tallystick.ports.http import AiohttpClient, Http, SystemNames
 from tallystick.ports.http1 import Http1Client
@@ -62,16 +62,10 @@ class Ports(Struct, frozen=True):
 async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) -> Ports:
     """The production ports. `secrets` is where the settings' secrets came from, and rotate; None: they stay as they
     are. Raises DatabaseUnavailable, SettingsRefused."""
-    try:
-        alerts = AppriseAlerts(settings.alert_targets.split())
-    except TargetInvalid as invalid:
-        raise SettingsRefused(f"{PREFIX}ALERT_TARGETS: {invalid}") from None
     secrets = secrets or ServiceSecrets(PREFIX, {})
-    dsn = secrets.live("database_dsn", settings.database_dsn)
-    database = await open_database(dsn, connections_max=settings.database_connections_max)
-    secrets.watch(dsn, lambda _: database.renew())
-    targets = secrets.live("alert_targets", settings.alert_targets)
-    secrets.watch(targets, alerts.retarget)
+    alerts = opened_alerts(settings, secrets)
+    connections_max = settings.database_connections_max
+    database = await opened_database(secrets, "database_dsn", settings.database_dsn, connections_max=connections_max)
     http = Http1Client(
         url_allowed=partial(url_allowed, loopback=settings.webhooks_to_loopback),
         address_allowed=partial(address_allowed, loopback=settings.webhooks_to_loopback),
@@ -79,7 +73,7 @@ async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) 
     )
     clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
     entropy = SystemEntropy()
-    decides = who_decides(settings, PREFIX)
+    decides = who_decides(settings)
     return Ports(
         database,
         http,
@@ -90,7 +84,7 @@ async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) 
         key_encryption(settings, secrets),
         await _vault_database(settings, secrets),
         await people_database(settings, secrets),
-        people_encryption(settings, secrets, PREFIX),
+        people_encryption(settings, secrets),
         decides.policy,
         decides.http,
         open_traces("tallystick-gateway", settings, clock, entropy),
@@ -101,7 +95,4 @@ async def _vault_database(settings: Settings, secrets: ServiceSecrets) -> Databa
     """The gateway's database as the role that has the stored cards, where that is another one."""
     if not settings.vault_dsn:
         return None
-    dsn = secrets.live("vault_dsn", settings.vault_dsn)
-    database = await open_database(dsn, connections_max=VAULT_CONNECTIONS)
-    secrets.watch(dsn, lambda _: database.renew())
-    return database
+    return await opened_database(secrets, "vault_dsn", settings.vault_dsn, connections_max=VAULT_CONNECTIONS)

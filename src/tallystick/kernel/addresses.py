@@ -215,6 +215,16 @@ def _target(parts: dict[str, str], *, inside: bool = False) -> tuple[Target, boo
     return _named(host, port, inside)
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether a host is this machine, by its spelling alone: nothing is looked up."""
+    if host == "localhost":
+        return True
+    try:
+        return _is_loopback(ip_address(host.strip("[]")))
+    except ValueError:
+        return False
+
+
 def _is_loopback(address: IPv4Address | IPv6Address) -> bool:
     """Not `address.is_loopback`: from Python 3.13 on it takes in v4-mapped addresses."""
     return any(address in network for network in _LOOPBACK)

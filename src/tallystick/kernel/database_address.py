@@ -4,9 +4,10 @@ A database on another machine is spoken to by TLS, and its certificate is verifi
 own default, `prefer`, goes on in plain text with whoever says that he cannot do better.
 """
 
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
+
+from tallystick.kernel.addresses import is_this_machine
 
 VERIFIED: Final = "verify-full"
 MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", VERIFIED)
@@ -47,12 +48,7 @@ def _is_here(host: str) -> bool:
     if host.startswith("/"):
         return True
     name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
-    if name in ("", "localhost"):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return name == "" or is_this_machine(name)
 
 
 def _mode(dsn: str) -> str:

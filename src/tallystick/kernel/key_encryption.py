@@ -1,9 +1,7 @@
 """Which key-encryption key an installation has: a key file, Vault's transit, or both while it moves between them."""
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
-
-from msgspec import Meta
+from typing import Final
 
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.ports.key_encryption import (
@@ -13,15 +11,6 @@ from tallystick.ports.key_encryption import (
 )
 
 TRANSIT: Final = "vault"
-
-WrapsWith = Annotated[
-    Literal["", "file", "vault"],
-    Meta(
-        description="Which key-encryption key wraps where both a key file and Vault's transit are set: `file` or "
-        "`vault`. The other one still opens what it wrapped, until `rewrap` has gone through all. Empty: one is set."
-    ),
-]
-"""A setting that both services have."""
 
 
 def chosen(

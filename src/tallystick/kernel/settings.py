@@ -15,25 +15,14 @@ Every field carries its sentence and its unit as `Meta`, so that `describe` can 
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 FILE_BYTES_MAX = 64 * 1024  # a setting or a settings file is text for people; protects against a wrong path
 
 Settings = TypeVar("Settings", bound=Struct)
-
-SecondFactorRoles = Annotated[
-    str,
-    Meta(
-        pattern=r"^([a-z]+(,[a-z]+)*)?$",
-        description="Roles whose people need a second factor: they can do nothing on the operators' pages before they "
-        "have one. Empty: none.",
-        extra={"unit": "roles, separated by commas"},
-    ),
-]
-"""A setting that both services have."""
 
 
 class SettingsRefused(ValueError):

@@ -5,7 +5,6 @@ can read its own secrets only. docs/secrets.md shows the policies.
 """
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
+from tallystick.kernel.addresses import is_this_machine
 from tallystick.kernel.service import Worker
 from tallystick.kernel.settings import SettingsRefused, load, reference_of, vault_references
 from tallystick.ports.clock import Clock, SystemClock
@@ -105,7 +105,7 @@ class VaultSettings(Struct, frozen=True, kw_only=True):
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
             raise SettingsRefused(f"{prefix}URL: it must be an address such as https://vault.example:8200")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        if parts.scheme == "http" and not is_this_machine(parts.hostname):
             raise SettingsRefused(f"{prefix}URL: plain HTTP is for loopback only; secrets travel by https")
         needed = {"approle": ("role_id", "secret_id"), "jwt": ("role", "jwt"), "token": ("token",)}[self.login]
         for name in needed:
@@ -327,12 +327,3 @@ def _login(prefix: str, environ: Mapping[str, str], settings: VaultSettings) -> 
     if settings.login == "jwt":
         return JwtLogin(settings.role, credential("jwt"), mount)
     return TokenLogin(credential("token"))
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -33,7 +33,6 @@ from tallystick.kernel.operators.api import PREFIX as OPERATOR_PREFIX
 from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.operators.roles import roles_of
 from tallystick.kernel.people.access import Access
-from tallystick.kernel.people.settings import index_keys
 from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.api import clock_routes
@@ -155,9 +154,9 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
 
     terms = Terms(settings.origin, settings.order_ttl_s, settings.declines_max)
     outbox = Outbox(clock, entropy)
-    keyed = Keyed(database, clock, index_keys(settings))
+    keyed = Keyed(database, clock, settings.index_keys)
     customers = open_customers(
-        ports.personal or database, ports.policy, ports.key_encryption, index_keys(settings), clock, entropy
+        ports.personal or database, ports.policy, ports.key_encryption, settings.index_keys, clock, entropy
     )
     checkout = Checkout(database, gateways, directory, clock, entropy, terms, keyed, customers.people, outbox)
     refunds = Refunds(database, gateways, directory, clock, keyed, outbox)

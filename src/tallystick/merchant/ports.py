@@ -6,13 +6,14 @@ from msgspec import Struct, field
 
 from tallystick.kernel.addresses import address_allowed, own_address_allowed, url_allowed
 from tallystick.kernel.monitoring.traces import NO_TRACES, Traces, open_traces
+from tallystick.kernel.opening import opened_alerts, opened_database
 from tallystick.kernel.people.opening import people_database, people_encryption, who_decides
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.kernel.vault import ServiceSecrets
 from tallystick.merchant.settings import PREFIX, Settings
-from tallystick.ports.alerts import AppriseAlerts, LastingAlerts, TargetInvalid
+from tallystick.ports.alerts import AppriseAlerts, LastingAlerts
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock
-from tallystick.ports.database import Database, open_database
+from tallystick.ports.database import Database
 from tallystick.ports.entropy import Entropy, SystemEntropy
 from tallystick.ports.http import AiohttpClient, Downloads, Http
 from tallystick.ports.http1 import Http1Client
@@ -55,19 +56,13 @@ class Ports(Struct, frozen=True):
 async def open_ports(settings: Settings, secrets: ServiceSecrets | None = None) -> Ports:
     """The production ports. `secrets` is where the settings' secrets came from, and rotate; None: they stay as they
     are. Raises DatabaseUnavailable, SettingsRefused."""
-    try:
-        alerts = AppriseAlerts(settings.alert_targets.split())
-    except TargetInvalid as invalid:
-        raise SettingsRefused(f"{PREFIX}ALERT_TARGETS: {invalid}") from None
     secrets = secrets or ServiceSecrets(PREFIX, {})
-    key_encryption, decides = people_encryption(settings, secrets, PREFIX), who_decides(settings, PREFIX)
+    alerts = opened_alerts(settings, secrets)
+    key_encryption, decides = people_encryption(settings, secrets), who_decides(settings)
     if key_encryption is not None and not settings.pii_index_key:
         raise SettingsRefused(f"{PREFIX}PII_INDEX_KEY is not set, and personal data need it beside their keys")
-    dsn = secrets.live("database_dsn", settings.database_dsn)
-    database = await open_database(dsn, connections_max=settings.database_connections_max)
-    secrets.watch(dsn, lambda _: database.renew())
-    targets = secrets.live("alert_targets", settings.alert_targets)
-    secrets.watch(targets, alerts.retarget)
+    connections_max = settings.database_connections_max
+    database = await opened_database(secrets, "database_dsn", settings.database_dsn, connections_max=connections_max)
     http = AiohttpClient(address_allowed=own_address_allowed, ca_file=settings.ca_file or None)
     clock = SandboxClock(SystemClock()) if settings.sandbox_clock else SystemClock()
     shops = Http1Client(

@@ -1,29 +1,14 @@
 """Registered origins: where an account's return URLs may lead and its embedded pages may stand (RULES §9). Pure."""
 
 from collections.abc import Sequence
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from tallystick.gateway.errors import OriginInvalid
 from tallystick.gateway.stripe_wire import errors
+from tallystick.kernel.addresses import is_this_machine
+from tallystick.kernel.origins import origin_of
 
 ORIGINS_MAX = 50  # all of them stand in the header of every embedded page
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-def origin_of(url: str) -> str | None:
-    """`scheme://host[:port]` of an http(s) address, lower case, without the scheme's own port; None if it has none."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc or not url.isascii():
-        return None
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    if any(character in host for character in " \\\"';,*"):
-        return None
-    return f"{parts.scheme}://{host}" + ("" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}")
 
 
 def checked_origins(texts: Sequence[str]) -> list[str]:
@@ -35,21 +20,13 @@ def checked_origins(texts: Sequence[str]) -> list[str]:
         origin = origin_of(text)
         if origin is None or urlsplit(text).path not in ("", "/") or urlsplit(text).query or urlsplit(text).fragment:
             raise OriginInvalid(f"{text[:200]!r} is not an origin such as https://shop.example")
-        if origin.startswith("http://") and not is_loopback(urlsplit(origin).hostname or ""):
+        host = urlsplit(origin).hostname or ""
+        # Browsers send names below localhost nowhere else.
+        if origin.startswith("http://") and not (is_this_machine(host) or host.endswith(".localhost")):
             raise OriginInvalid(f"{text[:200]!r}: plain http is for loopback only")
         if origin not in origins:
             origins.append(origin)
     return origins
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host can only be this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def may_return_to(origins: Sequence[str], livemode: bool, url: str) -> bool:

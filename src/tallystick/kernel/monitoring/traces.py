@@ -1,6 +1,6 @@
 """How a service is followed: the tracer and what exports its spans, out of the settings that both services have."""
 
-from typing import Final, Protocol
+from typing import Final
 
 from msgspec import Struct
 
@@ -8,6 +8,7 @@ from tallystick import __version__
 from tallystick.kernel.addresses import own_address_allowed
 from tallystick.kernel.monitoring.collector import headers_of
 from tallystick.kernel.service import Worker
+from tallystick.kernel.service_settings import ServiceSettings
 from tallystick.ports.clock import Clock
 from tallystick.ports.entropy import Entropy
 from tallystick.ports.http import AiohttpClient
@@ -32,20 +33,7 @@ class Traces(Struct, frozen=True):
 NO_TRACES: Final = Traces()
 
 
-class _Followed(Protocol):
-    """The settings that both services have for their traces."""
-
-    @property
-    def traces_url(self) -> str: ...
-    @property
-    def traces_headers(self) -> str: ...
-    @property
-    def traces_share(self) -> float: ...
-    @property
-    def ca_file(self) -> str: ...
-
-
-def open_traces(service: str, settings: _Followed, clock: Clock, entropy: Entropy) -> Traces:
+def open_traces(service: str, settings: ServiceSettings, clock: Clock, entropy: Entropy) -> Traces:
     """How `service` is followed: not at all where the settings name no collector."""
     if not settings.traces_url:
         return NO_TRACES

@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from tallystick.kernel.columns import columns
 from tallystick.kernel.monitoring import figures
@@ -27,6 +27,7 @@ from tallystick.kernel.monitoring.page import MetricsPage
 from tallystick.kernel.monitoring.rules import DATABASE_DOWN, DAY, RULES, Rule, shortened
 from tallystick.kernel.monitoring.telling import Teller
 from tallystick.kernel.service import Watched
+from tallystick.kernel.service_settings import ServiceSettings
 from tallystick.ports.alerts import LastingAlerts
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable
@@ -41,17 +42,13 @@ MOVED_S: Final = 1.0  # by which the time of day may differ from what passed wit
 PROCESS: Final = "process "
 
 
-class Settings(Protocol):
-    """What both services' settings say of it."""
-
-    @property
-    def alerts_every_s(self) -> int: ...
-    @property
-    def alerts_shortened(self) -> int: ...
-
-
 def watched(
-    service: str, read: Sequence[Figure], database: Database, alerts: LastingAlerts, clock: Clock, settings: Settings
+    service: str,
+    read: Sequence[Figure],
+    database: Database,
+    alerts: LastingAlerts,
+    clock: Clock,
+    settings: ServiceSettings,
 ) -> Watched:
     """How a process of a service is seen, and how the service sees to itself."""
 

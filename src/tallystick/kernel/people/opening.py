@@ -7,10 +7,10 @@ from msgspec import Struct
 
 from tallystick.kernel.addresses import own_address_allowed
 from tallystick.kernel.key_encryption import chosen
-from tallystick.kernel.people.settings import PersonalSettings
-from tallystick.kernel.settings import SettingsRefused
+from tallystick.kernel.opening import opened_database
+from tallystick.kernel.service_settings import ServiceSettings
 from tallystick.kernel.vault import ServiceSecrets
-from tallystick.ports.database import Database, open_database
+from tallystick.ports.database import Database
 from tallystick.ports.http import AiohttpClient
 from tallystick.ports.key_encryption import KeyEncryption, KeyEncryptionError, read_key_file
 from tallystick.ports.policy import OpaPolicy, Policy, PolicyInvalid, RegoPolicy
@@ -20,15 +20,15 @@ DECISION: Final = "pii/access"
 CONNECTIONS: Final = 2  # under a role of its own: one batch in flight, and people who read
 
 
-def people_encryption(settings: PersonalSettings, secrets: ServiceSecrets, prefix: str) -> KeyEncryption | None:
+def people_encryption(settings: ServiceSettings, secrets: ServiceSecrets) -> KeyEncryption | None:
     """What wraps people's keys; None where nothing of people is kept. Raises SettingsRefused."""
     name = "PII_KEY_FILE"
-    found = chosen(settings.pii_key_file, secrets.transit, settings.wraps_with, prefix=prefix, name=name)
+    found = chosen(settings.pii_key_file, secrets.transit, settings.wraps_with, prefix=settings.prefix, name=name)
     if settings.pii_key_file:
         try:
             read_key_file(Path(settings.pii_key_file))
         except KeyEncryptionError as error:
-            raise SettingsRefused(f"{prefix}{name}: {error}") from None
+            raise settings.refused("pii_key_file", str(error)) from None
     return found
 
 
@@ -39,7 +39,7 @@ class Decides(Struct, frozen=True):
     http: AiohttpClient | None = None
 
 
-def who_decides(settings: PersonalSettings, prefix: str) -> Decides:
+def who_decides(settings: ServiceSettings) -> Decides:
     """The policy of these settings. Raises SettingsRefused."""
     if settings.policy_url:
         http = AiohttpClient(address_allowed=own_address_allowed, ca_file=settings.ca_file or None)
@@ -47,7 +47,7 @@ def who_decides(settings: PersonalSettings, prefix: str) -> Decides:
     try:
         return Decides(built_in(Path(settings.policy_folder) if settings.policy_folder else POLICIES))
     except PolicyInvalid as invalid:
-        raise SettingsRefused(f"{prefix}POLICY_FOLDER: {invalid}") from None
+        raise settings.refused("policy_folder", str(invalid)) from None
 
 
 def built_in(folder: Path = POLICIES) -> RegoPolicy:
@@ -55,12 +55,9 @@ def built_in(folder: Path = POLICIES) -> RegoPolicy:
     return RegoPolicy.of_folder(folder, DECISION)
 
 
-async def people_database(settings: PersonalSettings, secrets: ServiceSecrets) -> Database | None:
+async def people_database(settings: ServiceSettings, secrets: ServiceSecrets) -> Database | None:
     """The service's database as the role that has personal data, where that is another one. Raises
     DatabaseUnavailable."""
     if not settings.pii_dsn:
         return None
-    dsn = secrets.live("pii_dsn", settings.pii_dsn)
-    database = await open_database(dsn, connections_max=CONNECTIONS)
-    secrets.watch(dsn, lambda _: database.renew())
-    return database
+    return await opened_database(secrets, "pii_dsn", settings.pii_dsn, connections_max=CONNECTIONS)

@@ -3,14 +3,14 @@
 import base64
 import hashlib
 from collections.abc import Sequence
-from ipaddress import ip_address
 from typing import get_args
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
-from tallystick.kernel.addresses import UrlRefused, check_own_url, check_url
+from tallystick.kernel.addresses import UrlRefused, check_own_url, check_url, is_this_machine
 from tallystick.kernel.identifiers import new_owner_id, new_secret, owned_id
+from tallystick.kernel.origins import origin_of
 from tallystick.merchant.gateways.port import SignatureScheme
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Statements
@@ -195,7 +195,7 @@ def check_origin(origin: str) -> str:
     parts = _split(origin)
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise AccountRefused("an origin is scheme, host and port alone, such as https://shop.example")
-    return origin_of(origin)
+    return return_origin(origin)
 
 
 def check_gateway_url(url: str) -> str:
@@ -216,23 +216,13 @@ def check_shop_url(url: str, *, loopback: bool) -> str:
     return url
 
 
-def origin_of(url: str) -> str:
-    """The origin of an absolute address, in the spelling in which origins are stored. Raises AccountRefused."""
-    parts = _split(url)
-    host = parts.hostname or ""
-    default = {"https": 443, "http": 80}[parts.scheme]
-    port = "" if parts.port in (None, default) else f":{parts.port}"
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host in an address is this machine by its spelling alone; nothing is resolved."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+def return_origin(url: str) -> str:
+    """The origin of an address to which shoppers are sent back. Raises AccountRefused."""
+    _split(url)
+    origin = origin_of(url)
+    if origin is None:
+        raise AccountRefused("its host is not one that a browser would go to")
+    return origin
 
 
 def _split(url: str) -> SplitResult:
@@ -247,6 +237,6 @@ def _split(url: str) -> SplitResult:
         raise AccountRefused("an address holds no user and no password")
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise AccountRefused("an address holds printable ASCII characters without blanks only")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_this_machine(parts.hostname):
         raise AccountRefused("plain HTTP is accepted on loopback only; use https://")
     return parts

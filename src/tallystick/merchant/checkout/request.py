@@ -8,7 +8,7 @@ from msgspec import Meta, Struct, field
 from tallystick.kernel.money import AMOUNT_MAX, CurrencyRefused, chargeable
 from tallystick.kernel.people.person import NO_CONTROL, Email, Person
 from tallystick.kernel.problems import FieldError, FieldsRefused
-from tallystick.merchant.accounts.commands import AccountRefused, origin_of
+from tallystick.merchant.accounts.commands import AccountRefused, return_origin
 from tallystick.merchant.accounts.directory import Merchant
 from tallystick.merchant.gateways.port import Connection, Item, UiMode
 
@@ -164,6 +164,6 @@ def _which_connection(request: CreateOrder, merchant: Merchant) -> str:
 
 def _is_registered(url: str, merchant: Merchant) -> bool:
     try:
-        return origin_of(url) in merchant.return_origins
+        return return_origin(url) in merchant.return_origins
     except AccountRefused:
         return False
