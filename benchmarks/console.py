@@ -27,7 +27,8 @@ from tallystick.kernel.migrations import migrate
 from tallystick.merchant.accounts.commands import add_connection, create_merchant
 from tallystick.merchant.app import Ports, build
 from tallystick.merchant.settings import Settings
-from tallystick.ports.database import Statement, open_database
+from tallystick.ports.asyncpg_database import open_database
+from tallystick.ports.database import Statement
 from tallystick.ports.entropy import SystemEntropy
 
 FILL = (Path(__file__).parent / "console.sql").read_text()

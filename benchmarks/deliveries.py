@@ -35,8 +35,9 @@ from tallystick.gateway.webhooks.worker import dispatcher
 from tallystick.kernel.delivery.protocol import Limits
 from tallystick.kernel.delivery.worker import Dispatcher
 from tallystick.kernel.migrations import migrate
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import Database, Statement, open_database
+from tallystick.ports.database import Database, Statement
 from tallystick.ports.entropy import SystemEntropy
 from tallystick.ports.http1 import Http1Client
 from tallystick.ports.postgres import EmbeddedPostgres

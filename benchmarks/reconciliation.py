@@ -30,8 +30,8 @@ from tallystick.kernel.migrations import migrate
 from tallystick.merchant.reconciliation.comparing import Compared, RunKey, compare, copy_lines, decide_page
 from tallystick.merchant.reconciliation.findings import Day
 from tallystick.merchant.reconciliation.reading import Reading
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import open_database
 
 SIZES = (100_000, 1_000_000, 3_000_000)
 CORES = 2

@@ -44,7 +44,8 @@ from psycopg.sql import SQL, Identifier
 
 from tallystick.kernel.grants import ROLES
 from tallystick.kernel.migrations import migrate
-from tallystick.ports.database import Database, open_database
+from tallystick.ports.asyncpg_database import open_database
+from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
 from tallystick.ports.key_encryption import KeyEncryptionRefused, KeyEncryptionUnavailable, make_key_file
 from tallystick.ports.postgres import EmbeddedPostgres, create_databases, require_supported_server

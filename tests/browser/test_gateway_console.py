@@ -14,8 +14,8 @@ from playwright.async_api import Page, expect
 
 from tallystick.kernel.logins.users import add_user
 from tallystick.kernel.operators.roles import Role
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import open_database
 from tallystick.ports.entropy import SystemEntropy
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

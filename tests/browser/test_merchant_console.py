@@ -19,8 +19,8 @@ from tallystick.kernel.operators.roles import Role
 from tallystick.merchant.accounts.commands import add_connection, create_merchant
 from tallystick.merchant.app import Ports, build
 from tallystick.merchant.settings import Settings
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import open_database
 from tallystick.ports.entropy import SystemEntropy
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

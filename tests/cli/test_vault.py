@@ -12,7 +12,7 @@ from tallystick.cli.failures import CommandRefused
 from tallystick.cli.gateway import app
 from tallystick.gateway.cards.pan import Pan
 from tallystick.gateway.vault.vault import Typed, Vault
-from tallystick.ports.database import open_database
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.entropy import SystemEntropy
 from tallystick.ports.key_encryption import LocalKeyEncryption, read_key_file
 

@@ -13,8 +13,8 @@ import stripe
 from tallystick.gateway.accounts.accounts import set_days
 from tallystick.kernel.operators.keys import create_key
 from tallystick.kernel.operators.roles import Role
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import open_database
 from tallystick.ports.entropy import SystemEntropy
 
 DELIVERED_S = 20.0

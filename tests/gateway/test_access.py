@@ -20,8 +20,8 @@ from tallystick.gateway.access import OPERATORS, SANDBOX
 from tallystick.gateway.stripe_wire.routing import Route, Routes
 from tallystick.kernel.operators.keys import create_key
 from tallystick.kernel.operators.roles import Role
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import open_database
 from tallystick.ports.entropy import SystemEntropy
 
 PUBLIC = {

@@ -24,7 +24,8 @@ from tallystick.kernel.idempotency import (
     parse_key,
 )
 from tallystick.kernel.idempotency.engine import LEASE_S, first_generation
-from tallystick.ports.database import Database, Statement, open_database
+from tallystick.ports.asyncpg_database import open_database
+from tallystick.ports.database import Database, Statement
 
 AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LATER = AT + timedelta(seconds=61)

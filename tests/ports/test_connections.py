@@ -9,14 +9,9 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.connections import Connections
-from tallystick.ports.database import (
-    Database,
-    DatabaseUnavailable,
-    Statement,
-    StatementRefused,
-    open_database,
-)
+from tallystick.ports.database import Database, DatabaseUnavailable, Statement, StatementRefused
 
 SLEEP = Statement("sleep", "SELECT pg_sleep($1::float8)")
 WHO = Statement("who", "SELECT pg_backend_pid() AS pid, $1::int AS given")

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.database import (
     ConstraintViolated,
     Database,
     DatabaseUnavailable,
     Statement,
     StatementRefused,
-    open_database,
     parse_statements,
 )
 from tallystick.ports.synchronous import SynchronousDatabase

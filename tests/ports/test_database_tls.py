@@ -18,7 +18,8 @@ import trustme
 
 from tallystick.kernel.migrations import migrate, newest_version
 from tallystick.ports import postgres_guardian
-from tallystick.ports.database import DatabaseUnavailable, Statement, open_database
+from tallystick.ports.asyncpg_database import open_database
+from tallystick.ports.database import DatabaseUnavailable, Statement
 
 IS_ENCRYPTED = "SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid();"
 ACCESS = """

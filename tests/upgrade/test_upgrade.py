@@ -13,8 +13,9 @@ from psycopg.sql import SQL, Identifier
 from tallystick.gateway.invariants.rules import RULES
 from tallystick.gateway.settlement.closing import Closing
 from tallystick.kernel.migrations import current_version, migrate, newest_version
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import Statement, open_database
+from tallystick.ports.database import Statement
 from tallystick.ports.entropy import SystemEntropy
 from tallystick.ports.postgres import binary
 

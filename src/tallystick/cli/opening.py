@@ -10,8 +10,9 @@ from tallystick.gateway.errors import GatewayError
 from tallystick.kernel.audit.trail import Act, Trail
 from tallystick.kernel.operators.keys import OperatorRefused
 from tallystick.merchant.accounts.commands import AccountRefused as MerchantAccountRefused
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import Database, open_database
+from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
 
 REFUSED = (CommandRefused, GatewayError, MerchantAccountRefused, OperatorRefused)

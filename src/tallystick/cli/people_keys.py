@@ -131,7 +131,7 @@ async def _place(service: str) -> AsyncIterator[Place]:
     from tallystick.merchant.customers.tables import REINDEXED as merchants_hashes
     from tallystick.merchant.customers.tables import REWRAPPED as merchants_keys
     from tallystick.merchant.customers.tables import TABLES as merchants
-    from tallystick.ports.database import open_database
+    from tallystick.ports.asyncpg_database import open_database
 
     configuration: Any = gateway if service == "gateway" else merchant
     of_accounts, of_merchants = (

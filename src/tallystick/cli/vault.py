@@ -96,7 +96,7 @@ async def _rewrapped(
     settings: "Settings", encryption: "KeyEncryption", batch: int, dry_run: bool, told: Callable[[int, int], None]
 ) -> tuple["Standing", int, int]:
     from tallystick.gateway.vault.rewrapping import BEGINNING, Rewrapping
-    from tallystick.ports.database import open_database
+    from tallystick.ports.asyncpg_database import open_database
     from tallystick.ports.key_encryption import KeyEncryptionError
 
     database = await open_database(settings.vault_dsn or settings.database_dsn, connections_max=2)

@@ -3,7 +3,8 @@
 from tallystick.kernel.service_settings import ServiceSettings
 from tallystick.kernel.vault import ServiceSecrets
 from tallystick.ports.alerts import AppriseAlerts, TargetInvalid
-from tallystick.ports.database import Database, open_database
+from tallystick.ports.asyncpg_database import open_database
+from tallystick.ports.database import Database
 
 
 async def opened_database(secrets: ServiceSecrets, field: str, dsn: str, *, connections_max: int) -> Database:

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from tallystick.kernel.logins.users import add_user
 from tallystick.kernel.operators.roles import Role
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import open_database
 from tallystick.ports.entropy import SystemEntropy
 
 PASSWORD = "correct horse battery"

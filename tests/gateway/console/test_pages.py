@@ -13,7 +13,7 @@ from tallystick.gateway.console.hours import HOURS, Hours, charts_of, read_hours
 from tallystick.gateway.console.overview import READ_AGAIN_S
 from tallystick.kernel.identifiers import first_id
 from tallystick.kernel.operators.roles import Role
-from tallystick.ports.database import open_database
+from tallystick.ports.asyncpg_database import open_database
 
 PAGE_BYTES_MAX = 200_000
 ROUTES = {**CONSOLE, **CONSOLE_SANDBOX}

@@ -16,7 +16,8 @@ from tallystick.gateway.balance.api import SQL
 from tallystick.gateway.faults.faults import NewFault
 from tallystick.gateway.invariants.rules import RULES
 from tallystick.gateway.stripe_wire import errors
-from tallystick.ports.database import ConstraintViolated, Database, Statement, open_database
+from tallystick.ports.asyncpg_database import open_database
+from tallystick.ports.database import ConstraintViolated, Database, Statement
 
 Core = Any
 STEPS = 40

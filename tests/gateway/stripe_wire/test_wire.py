@@ -31,8 +31,9 @@ from tallystick.gateway.stripe_wire.reading import Reading
 from tallystick.gateway.stripe_wire.reads import Reads
 from tallystick.gateway.stripe_wire.routing import Route, Routes
 from tallystick.kernel.idempotency import Idempotency
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import SerializationFailed, open_database
+from tallystick.ports.database import SerializationFailed
 from tallystick.ports.entropy import SystemEntropy
 
 CLOCK, ENTROPY = SystemClock(), SystemEntropy()

@@ -17,7 +17,8 @@ from tallystick.gateway.stripe_wire.reading import SQL as READING
 from tallystick.gateway.webhooks.worker import CalledEndpoints
 from tallystick.kernel.delivery import queue, states
 from tallystick.kernel.delivery.protocol import Claimed, EndpointKey, Result, Try, Verdict
-from tallystick.ports.database import Database, DatabaseUnavailable, Statement, StatementRefused, open_database
+from tallystick.ports.asyncpg_database import open_database
+from tallystick.ports.database import Database, DatabaseUnavailable, Statement, StatementRefused
 from tallystick.ports.http import Answered, HttpRequest
 
 KEY = EndpointKey("acct_a", False, "we_1")
@@ -135,7 +136,7 @@ async def test_a_process_killed_between_commit_and_pick_up_loses_nothing(
 import asyncio, os, signal
 from datetime import UTC, datetime
 from tallystick.gateway.webhooks.events import Happening, record
-from tallystick.ports.database import open_database
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.entropy import SystemEntropy
 async def main():
     database = await open_database({gateway_dsn!r})

@@ -14,7 +14,7 @@ from tallystick.kernel.delivery import keeper, queue
 from tallystick.kernel.delivery.health import BREAK_AFTER
 from tallystick.kernel.delivery.protocol import EndpointKey, Result, Try, Verdict
 from tallystick.kernel.idempotency import Idempotency
-from tallystick.ports.database import open_database
+from tallystick.ports.asyncpg_database import open_database
 
 KEY = EndpointKey("acct_a", False, "we_1")
 

@@ -14,8 +14,9 @@ from tallystick.merchant.customers.people import Kept
 from tallystick.merchant.customers.tables import IN_THE_CLEAR as IN_THE_CLEAR_NOW
 from tallystick.merchant.customers.tables import REINDEXED, TABLES
 from tallystick.merchant.customers.wiring import open_customers
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import Database, Statement, open_database
+from tallystick.ports.database import Database, Statement
 from tallystick.ports.entropy import SystemEntropy
 
 INDEX_KEY = b"an index key of no value, for tests alone"

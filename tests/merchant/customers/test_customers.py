@@ -196,7 +196,7 @@ async def test_of_two_processes_that_store_a_shopper_at_once_one_does(stage: Any
     """Each with pools and batches of its own."""
     from tallystick.kernel.people.person import Person
     from tallystick.merchant.customers.wiring import open_customers
-    from tallystick.ports.database import open_database
+    from tallystick.ports.asyncpg_database import open_database
 
     databases = [await open_database(merchant_dsn) for _ in range(4)]
     index_key = [b"an index key of no value, for tests alone"]

@@ -17,8 +17,9 @@ from tallystick.merchant.orders.apply import apply_facts
 from tallystick.merchant.orders.facts import ChargeSeen
 from tallystick.merchant.orders.learning import Learnt
 from tallystick.merchant.orders.outbox import Outbox
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import SerializationFailed, open_database
+from tallystick.ports.database import SerializationFailed
 from tallystick.ports.entropy import SystemEntropy
 
 Shop = Any

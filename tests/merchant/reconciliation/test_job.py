@@ -425,7 +425,7 @@ from tallystick.merchant.reconciliation.resolving import Resolver
 from tallystick.merchant.reconciliation.salvaging import Salvager
 from tallystick.merchant.reconciliation.taking import Taker
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import open_database
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.entropy import SystemEntropy
 from tallystick.ports.http import AiohttpClient
 

@@ -25,8 +25,9 @@ from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.customers.tables import IN_THE_CLEAR as merchants_clear
 from tallystick.merchant.customers.tables import REWRAPPED as merchants_keys
 from tallystick.merchant.gateways.port import Connection
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import DatabaseError, open_database
+from tallystick.ports.database import DatabaseError
 from tallystick.ports.key_encryption import KeyEncryptionError, read_key_file
 from tallystick.ports.secrets import SecretMissing, SecretUnavailable
 

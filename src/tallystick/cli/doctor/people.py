@@ -13,7 +13,8 @@ from tallystick.kernel.people.opening import people_encryption
 from tallystick.kernel.people.tables import InTheClear, Rewrapped
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.kernel.vault import ServiceSecrets
-from tallystick.ports.database import Database, DatabaseError, open_database
+from tallystick.ports.asyncpg_database import open_database
+from tallystick.ports.database import Database, DatabaseError
 from tallystick.ports.key_encryption import KeyEncryption, KeyEncryptionError
 from tallystick.ports.postgres_roles import look_at, may_change_tables, unreadable
 
