@@ -14,7 +14,14 @@ from tallystick.gateway.balance.transactions import BalanceTransaction
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.payments.payment import Charge, Dispute, PaymentIntent, PaymentMethod, Refund
 from tallystick.gateway.reporting.run import Run
-from tallystick.gateway.stripe_wire import balance_objects, expanding, objects, report_objects
+from tallystick.gateway.stripe_wire import (
+    balance_objects,
+    checkout_objects,
+    expanding,
+    objects,
+    report_objects,
+    webhook_objects,
+)
 from tallystick.gateway.stripe_wire.errors import InvalidRequest
 from tallystick.gateway.stripe_wire.line_items import line_items
 
@@ -102,14 +109,14 @@ def sent(shaped: dict[str, Any]) -> dict[str, Any]:
     return crossed
 
 
-EVENT = objects.event(
+EVENT = webhook_objects.event(
     id="evt_1",
     livemode=False,
     type="payment_intent.created",
     object=json.dumps(sent(objects.payment_intent(INTENT))),
     created_at=AT,
 )
-ENDPOINT = objects.webhook_endpoint(
+ENDPOINT = webhook_objects.webhook_endpoint(
     id="we_1",
     livemode=False,
     url="https://a.example",
@@ -195,7 +202,7 @@ SHAPES = [
     (objects.refund(REFUND)["destination_details"]["card"], stripe.Refund.DestinationDetails.Card),
     (objects.payment_method(METHOD), stripe.PaymentMethod),
     (objects.payment_method(METHOD)["card"], stripe.PaymentMethod.Card),
-    (objects.checkout_session(SESSION, "https://pay.example"), stripe.checkout.Session),
+    (checkout_objects.checkout_session(SESSION, "https://pay.example"), stripe.checkout.Session),
     (line_items(SESSION)[0], stripe.LineItem),
     (line_items(SESSION)[0]["price"], stripe.Price),
     (EVENT, stripe.Event),
@@ -251,11 +258,13 @@ def test_a_card_shows_neither_its_reference_nor_its_first_digits() -> None:
 
 
 def test_a_hosted_session_has_a_url_while_it_is_open() -> None:
-    hosted = objects.checkout_session(SESSION, "https://pay.example")
+    hosted = checkout_objects.checkout_session(SESSION, "https://pay.example")
     assert (hosted["url"], hosted["client_secret"]) == ("https://pay.example/pay/cs_test_1", None)
-    closed = objects.checkout_session(msgspec.structs.replace(SESSION, status="expired"), "https://pay.example")
+    closed = checkout_objects.checkout_session(
+        msgspec.structs.replace(SESSION, status="expired"), "https://pay.example"
+    )
     assert closed["url"] is None
-    embedded = objects.checkout_session(
+    embedded = checkout_objects.checkout_session(
         msgspec.structs.replace(SESSION, ui_mode="embedded_page"), "https://pay.example"
     )
     assert (embedded["url"], embedded["client_secret"]) == (None, "cs_test_1_secret_x")

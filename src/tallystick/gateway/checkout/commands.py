@@ -37,7 +37,7 @@ from tallystick.gateway.payments.commands import answer_each
 from tallystick.gateway.payments.payment import Payment, PaymentIntent, PaymentMethod
 from tallystick.gateway.payments.records import Key
 from tallystick.gateway.payments.work import Outcome, Work
-from tallystick.gateway.stripe_wire import errors, objects
+from tallystick.gateway.stripe_wire import checkout_objects, errors
 from tallystick.gateway.stripe_wire.call import Call, Reply
 from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.kernel.batching import Batcher
@@ -256,7 +256,7 @@ class Checkout:
         if outcome.refusal is not None:
             return answering.refused(outcome.payment, outcome.refusal)
         assert outcome.payment.session is not None, "the session is loaded with its intent"
-        return objects.checkout_session(outcome.payment.session, self._pages_url)
+        return checkout_objects.checkout_session(outcome.payment.session, self._pages_url)
 
     @property
     def _simulated_bank(self) -> SimulatedAcquirer | None:

@@ -3,7 +3,7 @@
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.payments.changes import Told
 from tallystick.gateway.payments.payment import Charge, Dispute, Payment, PaymentIntent, PaymentMethod, Refund
-from tallystick.gateway.stripe_wire import balance_objects, objects
+from tallystick.gateway.stripe_wire import balance_objects, checkout_objects, objects
 from tallystick.gateway.stripe_wire.call import Call
 from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.gateway.webhooks.events import Happening
@@ -40,7 +40,7 @@ def _shaped(
         case Dispute():
             return balance_objects.dispute(about)
         case CheckoutSession():
-            return objects.checkout_session(about, pages_url)
+            return checkout_objects.checkout_session(about, pages_url)
         case Charge():
             method = payment.method(about.payment_method)
             assert method is not None, "a charge's card is loaded with it"

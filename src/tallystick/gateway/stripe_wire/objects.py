@@ -1,5 +1,7 @@
 """The objects of the wire: a row of ours becomes Stripe's JSON, complete with every member that Stripe sends. Pure.
 
+Here are those of payments; beside it the objects of checkout, of webhooks, of balances and of reports.
+
 Shapes are those of `API_VERSION`, whatever `Stripe-Version` a caller sends (DESIGN §5). Members that name another
 object hold its id; `reading.py` puts the object in its place. Times are seconds since 1970, currencies lower case.
 """
@@ -10,7 +12,6 @@ from typing import Any
 
 from msgspec import Raw
 
-from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.payments.payment import Charge, PaymentIntent, PaymentMethod, Refund
 
 API_VERSION = "2026-10-28.endive"  # of the pinned `stripe` package; a test compares them
@@ -208,149 +209,6 @@ def payment_method(method: PaymentMethod) -> Json:
     }
 
 
-def checkout_session(session: CheckoutSession, pages_url: str) -> Json:
-    """A checkout session; `pages_url` is the gateway's own address, under which the hosted page stands."""
-    hosted = session.ui_mode == "hosted_page"
-    return {
-        "id": session.id,
-        "object": "checkout.session",
-        "adaptive_pricing": {"enabled": False},
-        "after_expiration": None,
-        "allow_promotion_codes": None,
-        "amount_subtotal": session.amount_total,
-        "amount_total": session.amount_total,
-        "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
-        "billing_address_collection": None,
-        "cancel_url": session.cancel_url,
-        "client_reference_id": session.client_reference_id,
-        "client_secret": None if hosted else session.client_secret,
-        "collected_information": None,
-        "consent": None,
-        "consent_collection": None,
-        "created": unix(session.created_at),
-        "currency": session.currency.lower(),
-        "currency_conversion": None,
-        "custom_fields": [],
-        "custom_text": {
-            "after_submit": None,
-            "shipping_address": None,
-            "submit": None,
-            "terms_of_service_acceptance": None,
-        },
-        "customer": session.customer,
-        "customer_account": None,
-        "customer_creation": "if_required",
-        "customer_details": None,
-        "customer_email": None,
-        "discounts": [],
-        "expires_at": unix(session.expires_at),
-        "invoice": None,
-        "invoice_creation": {
-            "enabled": False,
-            "invoice_data": {
-                "account_tax_ids": None,
-                "custom_fields": None,
-                "description": None,
-                "footer": None,
-                "issuer": None,
-                "metadata": {},
-                "rendering_options": None,
-            },
-        },
-        "livemode": session.livemode,
-        "locale": None,
-        "metadata": Raw(session.metadata.encode()),
-        "mode": "payment",
-        "origin_context": None,
-        "payment_intent": session.payment_intent,
-        "payment_link": None,
-        "payment_method_collection": "if_required",
-        "payment_method_configuration_details": None,
-        "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
-        "payment_method_types": ["card"],
-        "payment_status": session.payment_status,
-        "permissions": None,
-        "phone_number_collection": {"enabled": False},
-        "recovered_from": None,
-        **({} if hosted else {"redirect_on_completion": "always"}),
-        "return_url": session.return_url,
-        "saved_payment_method_options": _saving(session),
-        "setup_intent": None,
-        "shipping_address_collection": None,
-        "shipping_cost": None,
-        "shipping_options": [],
-        "status": session.status,
-        "submit_type": None,
-        "subscription": None,
-        "success_url": session.success_url,
-        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
-        "ui_mode": session.ui_mode,
-        "url": f"{pages_url}/pay/{session.id}" if hosted and session.status == "open" else None,
-        "wallet_options": None,
-    }
-
-
-def event(
-    *,
-    id: str,
-    livemode: bool,
-    type: str,
-    object: str,
-    created_at: datetime,
-    previous: str | None = None,
-    request_id: str | None = None,
-    idempotency_key: str | None = None,
-    pending_webhooks: int = 0,
-    api_version: str = API_VERSION,
-) -> Json:
-    """An event. `object` and `previous` are the JSON texts of `data.object` and `data.previous_attributes`."""
-    data: Json = {"object": Raw(object.encode())}
-    if previous is not None:
-        data["previous_attributes"] = Raw(previous.encode())
-    return {
-        "id": id,
-        "object": "event",
-        "api_version": api_version,
-        "created": unix(created_at),
-        "data": data,
-        "livemode": livemode,
-        "pending_webhooks": pending_webhooks,
-        "request": {"id": request_id, "idempotency_key": idempotency_key},
-        "type": type,
-    }
-
-
-def webhook_endpoint(
-    *,
-    id: str,
-    livemode: bool,
-    url: str,
-    status: str,
-    enabled_events: Sequence[str],
-    created_at: datetime,
-    api_version: str | None = None,
-    description: str | None = None,
-    metadata: str = "{}",
-    secret: str | None = None,
-) -> Json:
-    """A webhook endpoint. `secret` is given once, in the answer that creates it (RULES §12)."""
-    shown = {"secret": secret} if secret is not None else {}
-    return {
-        "id": id,
-        "object": "webhook_endpoint",
-        "api_version": api_version,
-        "application": None,
-        "created": unix(created_at),
-        "description": description,
-        "enabled_events": list(enabled_events),
-        "livemode": livemode,
-        "metadata": Raw(metadata.encode()),
-        **shown,
-        "status": status,
-        "url": url,
-    }
-
-
 def deleted(kind: str, id: str) -> Json:
     """What remains of a deleted object."""
     return {"id": id, "object": kind, "deleted": True}
@@ -368,16 +226,6 @@ def unix(at: datetime | None) -> int | None:
 
 def _embedded(text: str | None) -> Raw | None:
     return None if text is None else Raw(text.encode())
-
-
-def _saving(session: CheckoutSession) -> Json | None:
-    if session.customer is None:
-        return None
-    return {
-        "allow_redisplay_filters": ["always"],
-        "payment_method_remove": None,
-        "payment_method_save": "enabled" if session.saves_card else None,
-    }
 
 
 def _outcome(charge: Charge, status: str) -> Json | None:

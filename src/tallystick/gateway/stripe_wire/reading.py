@@ -18,7 +18,15 @@ from tallystick.gateway.customers.customer import shaped as shaped_customer
 from tallystick.gateway.payments.payment import Charge, Dispute, PaymentIntent, PaymentMethod, Refund
 from tallystick.gateway.people.records import Records
 from tallystick.gateway.reporting.run import Run
-from tallystick.gateway.stripe_wire import balance_objects, errors, expanding, objects, report_objects
+from tallystick.gateway.stripe_wire import (
+    balance_objects,
+    checkout_objects,
+    errors,
+    expanding,
+    objects,
+    report_objects,
+    webhook_objects,
+)
 from tallystick.gateway.stripe_wire.call import Caller
 from tallystick.gateway.stripe_wire.line_items import line_items
 from tallystick.gateway.stripe_wire.money_moved import find_transactions, name_transactions
@@ -236,7 +244,7 @@ class Reading:
 
     async def _sessions(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
         sessions = await _load(reader, SQL.find_sessions, CheckoutSession, keys)
-        return {_key(session): objects.checkout_session(session, self._pages_url) for session in sessions}
+        return {_key(session): checkout_objects.checkout_session(session, self._pages_url) for session in sessions}
 
     async def _line_items(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
         shown: dict[Key, Json] = {}
@@ -265,7 +273,7 @@ class Reading:
 
     async def _events(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
         return {
-            (row["account_id"], row["livemode"], row["id"]): objects.event(
+            (row["account_id"], row["livemode"], row["id"]): webhook_objects.event(
                 id=row["id"],
                 livemode=row["livemode"],
                 type=row["type"],
@@ -281,7 +289,7 @@ class Reading:
 
     async def _endpoints(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
         return {
-            (row["account_id"], row["livemode"], row["id"]): objects.webhook_endpoint(
+            (row["account_id"], row["livemode"], row["id"]): webhook_objects.webhook_endpoint(
                 id=row["id"],
                 livemode=row["livemode"],
                 url=row["url"],

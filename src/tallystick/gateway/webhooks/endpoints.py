@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import UNSET, Struct
 
-from tallystick.gateway.stripe_wire import errors, objects
+from tallystick.gateway.stripe_wire import errors, objects, webhook_objects
 from tallystick.gateway.stripe_wire.call import Call, Reply
 from tallystick.gateway.stripe_wire.errors import WireError
 from tallystick.gateway.stripe_wire.parameters import Parameters, merged_metadata
@@ -246,7 +246,7 @@ def _updated(endpoint: Endpoint, sent: UpdateEndpoint) -> Endpoint:
 
 
 def _reply(endpoint: Endpoint, secret: str | None = None) -> Reply:
-    shown = objects.webhook_endpoint(
+    shown = webhook_objects.webhook_endpoint(
         id=endpoint.id,
         livemode=endpoint.livemode,
         url=endpoint.url,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from tallystick.gateway.stripe_wire import objects
+from tallystick.gateway.stripe_wire import webhook_objects
 from tallystick.gateway.webhooks.listeners import SQL, Listener, Owner, listeners_of
 from tallystick.kernel.columns import columns
 from tallystick.kernel.delivery.protocol import EndpointKey
@@ -155,7 +155,7 @@ def compose(
 def event_body(event: EventRow, api_version: str, *, pending_webhooks: int, at: datetime) -> bytes:
     """The event as it is sent, Stripe's event object."""
     return msgspec.json.encode(
-        objects.event(
+        webhook_objects.event(
             id=event.id,
             livemode=event.livemode,
             type=event.type,
