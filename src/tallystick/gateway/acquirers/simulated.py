@@ -6,7 +6,7 @@ requests whose answer depends on more than the card, stand in tables that play t
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -30,47 +30,49 @@ from tallystick.gateway.acquirers.port import (
     MoneyRequest,
     NotFound,
     Notice,
-    Pending,
     RefundRequest,
     RequestInquiry,
     RequestOutcome,
     Reversal,
     VoidRequest,
 )
+from tallystick.gateway.acquirers.simulated_answers import (
+    NO_SUCH_CARD,
+    amount_approved,
+    answer_of_card,
+    card_behind,
+    charge_operation,
+    charge_outcome,
+    key_of,
+    reference_of,
+    request_operation,
+    verdict,
+)
 from tallystick.gateway.acquirers.simulated_cards import (
-    BY_ALIAS,
     BY_TOKEN,
-    NOT_AUTHENTICATED,
     SimulatedCard,
     card_of_number,
 )
 from tallystick.gateway.acquirers.simulated_memory import (
-    LATE_S,
     BankMemory,
     Key,
-    Operation,
     charge_answer,
-    charge_reference,
-    closed,
     request_answer,
 )
 from tallystick.gateway.cards.brands import code_digits
 from tallystick.gateway.cards.pan import CardEntry, Pan, plausible_expiry
 from tallystick.kernel.outcomes import Done, NotSent, Refused, Unknown
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Record, Statements
+from tallystick.ports.database import Database, DatabaseError, Statements
 
 SQL = Statements.beside(__file__)
 
 DELAY_S = 0.05  # a bank takes longer; enough to see that the page waits
 TIMEOUT_S = 2.0  # a bank that does not answer is given up earlier than a real one would be: developers wait for it
 PROCESSING_S_MAX = 120.0  # what this bank declares; an inquiry comes at 5 min
-VERDICTS = {"winning_evidence": True, "losing_evidence": False}
-ANSWERED = (None, "refund_bounces", "disputed")  # scripts of cards whose charge is answered at once
 TOKEN_EXP_MONTH = 12
 TOKEN_YEARS_AHEAD = 4
 
-NO_SUCH_CARD = Declined("card_declined", "invalid_account", "Your card was declined.")
 _NOT_A_TEST_CARD = "This page is in test mode and takes test card numbers only, such as 4242 4242 4242 4242."
 _EXPIRY = "Your card's expiration date is in the past, or too far in the future."
 _CODE = "Your card's security code is incomplete."
@@ -130,7 +132,7 @@ class SimulatedAcquirer:
             return [Unknown(type(error).__name__) for _ in requests]
         if any(isinstance(outcome, Unknown) for outcome in remembered.values()) and self._timeout_s > 0:
             await self._clock.sleep(self._timeout_s)
-        return [remembered.get(_key(request)) or self._charge_answer(request, states) for request in requests]
+        return [remembered.get(key_of(request)) or self._charge_answer(request, states) for request in requests]
 
     async def capture(self, requests: Sequence[CaptureRequest]) -> list[RequestOutcome]:
         outcomes = await self._do(requests)
@@ -150,32 +152,32 @@ class SimulatedAcquirer:
     async def inquire_charges(self, requests: Sequence[ChargeRequest]) -> list[ChargeInquiry]:
         asked = [request.authentication for request in requests if request.authentication is not None]
         try:
-            known = await self._memory.known([_key(request) for request in requests])
+            known = await self._memory.known([key_of(request) for request in requests])
             states = await self._states(asked) if asked else {}
         except DatabaseError as error:
             return [NotSent(type(error).__name__) for _ in requests]
         at = self._clock.now()
         return [
-            charge_answer(known[_key(request)], at, _amount(request))
-            if _key(request) in known
+            charge_answer(known[key_of(request)], at, amount_approved(request))
+            if key_of(request) in known
             else NotFound()
             if self._has_memory(request)
-            else _answer(request, states)
+            else answer_of_card(request, states)
             for request in requests
         ]
 
     async def inquire_requests(self, requests: Sequence[MoneyRequest]) -> list[RequestInquiry]:
         try:
-            known = await self._memory.known([_key(request) for request in requests])
+            known = await self._memory.known([key_of(request) for request in requests])
         except DatabaseError as error:
             return [NotSent(type(error).__name__) for _ in requests]
         at = self._clock.now()
         return [
-            request_answer(known[_key(request)], at)
-            if _key(request) in known
+            request_answer(known[key_of(request)], at)
+            if key_of(request) in known
             else NotFound()
             if self._has_memory(request)
-            else Done(_reference(request))
+            else Done(reference_of(request))
             for request in requests
         ]
 
@@ -204,14 +206,16 @@ class SimulatedAcquirer:
     async def _note(self, requests: Sequence[ChargeRequest | MoneyRequest], **changes: Any) -> None:
         at = self._clock.now()
         operations = [
-            _charge(request, Approved(""), at) if isinstance(request, ChargeRequest) else _request(request, at)
+            charge_operation(request, Approved(""), at)
+            if isinstance(request, ChargeRequest)
+            else request_operation(request, at)
             for request in requests
         ]
         fate = {"known_at": at, "comes_late": False, "tells": None, "tells_at": None, **changes}
         await self._memory.take([replace(operation, **fate) for operation in operations], at)
 
     async def contest(self, contests: Sequence[Contest]) -> list[RequestOutcome]:
-        decided = [(one, won) for one in contests if (won := _verdict(one.evidence)) is not None]
+        decided = [(one, won) for one in contests if (won := verdict(one.evidence)) is not None]
         try:
             await self._memory.contest(decided, self._clock.now())
         except DatabaseError as error:
@@ -268,12 +272,12 @@ class SimulatedAcquirer:
         self, request: ChargeRequest, states: Mapping[Authentication, AuthenticationState]
     ) -> Approved | Declined:
         """What the card says, once the bank has seen that the number that it is shown is that card's."""
-        card = _card(request.card_reference)
+        card = card_behind(request.card_reference)
         if request.number is not None:
             fits = card is not None and card is card_of_number(request.number.reveal(), self._private_range)
         else:
             fits = card is not None and bool(card.number)  # of a private range it knows no number by itself
-        return _answer(request, states) if fits else NO_SUCH_CARD
+        return answer_of_card(request, states) if fits else NO_SUCH_CARD
 
     def _accepted(self, card: SimulatedCard, exp_month: int, exp_year: int, number: Pan | None = None) -> AcceptedCard:
         number = number or Pan(card.number)
@@ -292,7 +296,7 @@ class SimulatedAcquirer:
         """Whether the answer depends on more than the card."""
         if self._remembers:
             return True
-        card = _card(request.card_reference) if isinstance(request, ChargeRequest | RefundRequest) else None
+        card = card_behind(request.card_reference) if isinstance(request, ChargeRequest | RefundRequest) else None
         bounces = isinstance(request, RefundRequest)
         return card is not None and card.script is not None and (card.script == "refund_bounces") == bounces
 
@@ -301,10 +305,10 @@ class SimulatedAcquirer:
         if not asked:
             return {}
         at = self._clock.now()
-        new = await self._memory.take([_charge(request, answer, at) for request, answer in asked], at)
-        known = await self._memory.known([_key(request) for request, _ in asked])
+        new = await self._memory.take([charge_operation(request, answer, at) for request, answer in asked], at)
+        known = await self._memory.known([key_of(request) for request, _ in asked])
         return {
-            key: _charge_outcome(request, known[key], key in new, at) for request, _ in asked if (key := _key(request))
+            key: charge_outcome(request, known[key], key in new, at) for request, _ in asked if (key := key_of(request))
         }
 
     async def _do(self, requests: Sequence[MoneyRequest]) -> list[RequestOutcome]:
@@ -314,10 +318,10 @@ class SimulatedAcquirer:
         remembered = [request for request in requests if self._has_memory(request)]
         if remembered:
             try:
-                await self._memory.take([_request(request, at) for request in remembered], at)
+                await self._memory.take([request_operation(request, at) for request in remembered], at)
             except DatabaseError as error:
                 return [Unknown(type(error).__name__) for _ in requests]
-        return [Done(_reference(request)) for request in requests]
+        return [Done(reference_of(request)) for request in requests]
 
     async def _take_a_while(self) -> None:
         if self._delay_s > 0:
@@ -328,84 +332,3 @@ class SimulatedAcquirer:
             SQL.authentication_states, [one.account_id for one in wanted], [one.reference for one in wanted]
         )
         return {Authentication(row["account_id"], row["reference"]): row["state"] for row in rows}
-
-
-def _answer(request: ChargeRequest, states: Mapping[Authentication, AuthenticationState]) -> Approved | Declined:
-    """What the card says."""
-    card = _card(request.card_reference)
-    if card is None:
-        return NO_SUCH_CARD
-    met = request.authentication is not None and states.get(request.authentication) == "succeeded"
-    if card.authentication and not met:
-        return NOT_AUTHENTICATED
-    return card.decline or Approved(charge_reference(request.key), _amount(request))
-
-
-def _amount(request: ChargeRequest) -> int | None:
-    """What the card's bank approves, where that is not what was asked."""
-    card = _card(request.card_reference)
-    return request.amount + card.approves_more if card is not None and card.approves_more else None
-
-
-def _card(reference: str) -> SimulatedCard | None:
-    return BY_ALIAS.get(reference.removeprefix("sim_"))
-
-
-def _charge(request: ChargeRequest, answer: Approved | Declined, at: datetime) -> Operation:
-    """A charge as the bank remembers it, by the script of its card."""
-    card = _card(request.card_reference)
-    script = card.script if card is not None else None
-    return Operation(
-        account_id=request.account_id,
-        key=request.key,
-        kind="charge",
-        reference=charge_reference(request.key),
-        known_at=at + timedelta(seconds=LATE_S) if script == "approves_late" else at,
-        declined=answer if isinstance(answer, Declined) else None,
-        lost=script == "approves_after_cancel",
-        comes_late=script == "approves_after_cancel",
-        tells="disputed" if script == "disputed" else None,
-        tells_at=at if script == "disputed" and request.capture else None,  # else once it is captured
-    )
-
-
-def _charge_outcome(request: ChargeRequest, row: Record, new: bool, at: datetime) -> ChargeOutcome:
-    """How the call ends: scripted cards let their first call time out; a key that was closed takes no charge."""
-    card = _card(request.card_reference)
-    if new and card is not None and card.script not in ANSWERED:
-        return Unknown("the bank did not answer")
-    if closed(row):
-        return Declined("processing_error", "processing_error", "This key was reversed.")
-    answer = charge_answer(row, at, _amount(request))
-    return Unknown("the bank has not decided") if isinstance(answer, Pending | NotFound) else answer
-
-
-def _request(request: MoneyRequest, at: datetime) -> Operation:
-    card = _card(request.card_reference) if isinstance(request, RefundRequest) else None
-    bounces = card is not None and card.script == "refund_bounces"
-    return Operation(
-        account_id=request.account_id,
-        key=request.key,
-        kind=_KINDS[type(request)],
-        reference=_reference(request),
-        known_at=at,
-        tells="refund_failed" if bounces else None,
-        tells_at=at + timedelta(seconds=LATE_S) if bounces else None,
-    )
-
-
-def _verdict(evidence: Mapping[str, str]) -> bool | None:
-    """What this bank decides at once, by Stripe's two words; of other evidence it is not convinced, in the end."""
-    return VERDICTS.get(evidence.get("uncategorized_text", "").strip())
-
-
-_KINDS = {CaptureRequest: "capture", VoidRequest: "void", RefundRequest: "refund"}
-_PREFIXES = {CaptureRequest: "simcap", VoidRequest: "simvoid", RefundRequest: "simre"}
-
-
-def _reference(request: MoneyRequest) -> str:
-    return f"{_PREFIXES[type(request)]}_{request.key}"
-
-
-def _key(request: ChargeRequest | MoneyRequest) -> Key:
-    return request.account_id, request.key
