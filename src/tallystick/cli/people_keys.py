@@ -89,7 +89,7 @@ async def _reindex(place: Place) -> tuple[int, int]:
     clock, entropy, hashing = SystemClock(), SystemEntropy(), place.settings.index_keys
     if not hashing:
         raise CommandRefused("there is no PII_INDEX_KEY to make hashes with")
-    decides = who_decides(place.settings, "")
+    decides = who_decides(place.settings)
     keys = Keys(place.encryption, clock, entropy)
     access = Access(place.personal, place.tables, decides.policy, keys, hashing, clock, entropy)
     reindexing = Reindexing(place.personal, place.tables, place.reindexed, access, hashing[0])
@@ -141,7 +141,7 @@ async def _place(service: str) -> AsyncIterator[Place]:
     people = of_accounts if service == "gateway" else of_merchants
     async with opened_secrets(configuration.PREFIX, os.environ) as secrets:
         settings = configuration.read(os.environ, await secrets.of_settings(configuration.Settings))
-        encryption = people_encryption(settings, secrets, configuration.PREFIX)
+        encryption = people_encryption(settings, secrets)
         if encryption is None:
             raise CommandRefused(f"nothing of people is kept: {configuration.PREFIX}PII_KEY_FILE is not set")
         own = await open_database(settings.database_dsn, connections_max=2)

@@ -14,7 +14,8 @@ from tallystick.ports.entropy import Entropy
 
 log = logging.getLogger(__name__)
 
-Handlers = dict[Any, Callable[[Request[Any, Any, Any], Any], Response[bytes]]]
+Handler = Callable[[Request[Any, Any, Any], Any], Response[bytes]]
+Handlers = dict[Any, Handler]
 
 
 def exception_handlers(
@@ -46,9 +47,12 @@ def exception_handlers(
             case status:
                 return unforeseen(request, error) if status >= 500 else told(Malformed(error.detail))
 
+    def telling(problem: Problem) -> Handler:
+        return lambda _, _error: told(problem)
+
     return {
         Problem: lambda _, problem: told(problem),
         HTTPException: refused,
-        **{kind: lambda _, error, problem=problem: told(problem) for kind, problem in foreseen.items()},
+        **{kind: telling(problem) for kind, problem in foreseen.items()},
         Exception: unforeseen,
     }

@@ -5,11 +5,16 @@ from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
+from msgspec import Struct
 
 from tallystick.kernel.card_numbers import without_card_numbers
 from tallystick.kernel.problems import FieldError, FieldsRefused, Malformed, MediaTypeRefused
 
 Type = TypeVar("Type")
+
+
+class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Routes that take no query parameters."""
 
 
 async def body(request: Request[Any, Any, Any], type: type[Type]) -> Type:

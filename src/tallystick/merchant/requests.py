@@ -1,12 +1,14 @@
 """Reading the API's requests: who calls, with which key, with what. Everything that is wrong becomes a Problem."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
-from litestar import Request
+from litestar import Request, Response, route
 from litestar.connection import ASGIConnection
+from litestar.handlers import HTTPRouteHandler
 from litestar.handlers.base import BaseRouteHandler
+from msgspec import Meta
 
 from tallystick.kernel.idempotency import KeyInvalid, parse_key
 from tallystick.kernel.proxies import Proxies
@@ -19,6 +21,13 @@ from tallystick.ports.clock import Clock
 
 BODY_BYTES_MAX = 64 * 1024  # the largest order that can be described; a hundred lines are a third of it
 
+PAGE_ROWS = 20
+PAGE_ROWS_MAX = 100  # one page is one statement and one answer; both stay small
+
+Limit = Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX, description="How many at most.")]
+IdCursor = Annotated[
+    str, Meta(max_length=100, pattern="^[A-Za-z0-9_]+$", description="next_cursor of the page before.")
+]
 Call = Request[Merchant, Any, Any]
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
 Type = TypeVar("Type")
@@ -42,6 +51,16 @@ def authenticate(directory: Directory, rates: Rates, proxies: Proxies, clock: Cl
         connection.scope["auth"] = merchant
 
     return guard
+
+
+def allowed_methods(path: str, allowed: str) -> HTTPRouteHandler:
+    """What answers OPTIONS: the framework's own answer names only the methods of whichever handler it saw first."""
+
+    @route(path, http_method=["OPTIONS"], status_code=204)
+    async def allow() -> Response[None]:
+        return Response(None, headers={"Allow": allowed})
+
+    return allow
 
 
 def idempotency_key(request: Call) -> str:

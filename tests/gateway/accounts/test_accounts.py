@@ -17,9 +17,10 @@ from tallystick.gateway.accounts.accounts import (
     set_origins,
 )
 from tallystick.gateway.accounts.authentication import REMEMBERED_S, Authenticator
-from tallystick.gateway.accounts.origins import checked_origins, may_return_to, origin_of
+from tallystick.gateway.accounts.origins import checked_origins, may_return_to
 from tallystick.gateway.errors import AccountRefused, OriginInvalid
 from tallystick.gateway.stripe_wire.errors import Unauthenticated
+from tallystick.kernel.origins import origin_of
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
 

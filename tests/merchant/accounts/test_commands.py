@@ -13,7 +13,7 @@ from tallystick.merchant.accounts.commands import (
     create_api_key,
     create_merchant,
     hash_api_key,
-    origin_of,
+    return_origin,
     set_return_origins,
     set_webhook_secrets,
     webhook_address,
@@ -145,7 +145,7 @@ async def test_what_concerns_no_merchant_is_refused(merchant_database: Database)
 )
 def test_an_origin_has_one_spelling(given: str, origin: str) -> None:
     assert check_origin(given) == origin
-    assert origin_of(f"{given.rstrip('/')}/a/path?b=c#d") == origin
+    assert return_origin(f"{given.rstrip('/')}/a/path?b=c#d") == origin
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ async def check_people(notes: Notes, prefix: str, settings: Any, secrets: Servic
     """The keys of personal data."""
     variable = f"{prefix}PII_KEY_FILE"
     try:
-        encryption = people_encryption(settings, secrets, prefix)
+        encryption = people_encryption(settings, secrets)
     except SettingsRefused as refused:
         notes.bad("personal data", variable, str(refused), "See docs/personal-data.md.")
         return

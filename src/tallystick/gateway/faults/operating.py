@@ -8,10 +8,10 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from tallystick.gateway.faults.faults import DELAY_S_MAX, KINDS, Fault, Faults, NewFault, Place
-from tallystick.kernel.operators.api import Call, NoQuery, answer
+from tallystick.kernel.operators.api import Call, answer
 from tallystick.kernel.operators.problems import NotFound
 from tallystick.kernel.problems import FieldError, FieldsRefused
-from tallystick.kernel.requests import body, query
+from tallystick.kernel.requests import NoQuery, body, query
 
 CALLS_MAX = 1_000_000
 DELAYED = ("slow", "delay")

@@ -8,10 +8,10 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from tallystick.gateway.payments.resolving import NotUnknown, Resolution, Resolving, UnknownOutcome
-from tallystick.kernel.operators.api import Call, NoQuery, answer
+from tallystick.kernel.operators.api import Call, answer
 from tallystick.kernel.operators.problems import Conflict
 from tallystick.kernel.problems import FieldError, FieldsRefused
-from tallystick.kernel.requests import body, query
+from tallystick.kernel.requests import NoQuery, body, query
 
 PAGE_ROWS_MAX = 100
 CURSOR = "/"  # between account and id; neither holds one

@@ -10,8 +10,8 @@ from msgspec import Meta, Struct
 from tallystick.gateway.settlement.closing import SQL, report_of
 from tallystick.gateway.settlement.report import Report
 from tallystick.gateway.settlement.worker import Settlement
-from tallystick.kernel.operators.api import Call, NoQuery, answer
-from tallystick.kernel.requests import body, query
+from tallystick.kernel.operators.api import Call, answer
+from tallystick.kernel.requests import NoQuery, body, query
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database
 

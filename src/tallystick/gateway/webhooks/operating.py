@@ -19,9 +19,9 @@ from tallystick.kernel.delivery.operating import (
 )
 from tallystick.kernel.delivery.redrive import RATE, RATE_MAX, Filter, Instant, Redrives, Word
 from tallystick.kernel.delivery.standing import Standings
-from tallystick.kernel.operators.api import Call, NoQuery, answer
+from tallystick.kernel.operators.api import Call, answer
 from tallystick.kernel.operators.problems import NotFound
-from tallystick.kernel.requests import body, query
+from tallystick.kernel.requests import NoQuery, body, query
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import Entropy

@@ -10,10 +10,10 @@ from msgspec import Meta, Struct
 
 from tallystick.kernel.delivery.redrive import Filter, Place, Redrive, Redrives, Word
 from tallystick.kernel.delivery.standing import Standing, Standings
-from tallystick.kernel.operators.api import Call, NoQuery, answer
+from tallystick.kernel.operators.api import Call, answer
 from tallystick.kernel.operators.problems import NotFound
 from tallystick.kernel.problems import FieldError, FieldsRefused
-from tallystick.kernel.requests import body, query
+from tallystick.kernel.requests import NoQuery, body, query
 
 PAGE_ROWS: Final = 20
 PAGE_ROWS_MAX: Final = 100  # one page is one statement and one answer; both stay small

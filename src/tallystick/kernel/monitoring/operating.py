@@ -7,8 +7,8 @@ from litestar.handlers import HTTPRouteHandler
 
 from tallystick.kernel.monitoring.figures import Figure
 from tallystick.kernel.monitoring.status import status_of
-from tallystick.kernel.operators.api import Call, NoQuery, answer
-from tallystick.kernel.requests import query
+from tallystick.kernel.operators.api import Call, answer
+from tallystick.kernel.requests import NoQuery, query
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database
 

@@ -28,7 +28,7 @@ from tallystick.kernel.problems import (
 from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.kernel.refusals import exception_handlers
-from tallystick.kernel.requests import query
+from tallystick.kernel.requests import NoQuery, query
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseUnavailable, SerializationFailed
 from tallystick.ports.entropy import Entropy
@@ -51,10 +51,6 @@ class Greeting(Struct, frozen=True):
     service: str
     operator: str
     role: Role
-
-
-class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Routes that take no query parameters."""
 
 
 def operator_api(

@@ -6,8 +6,8 @@ from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
-from tallystick.kernel.operators.api import Call, NoQuery, answer
-from tallystick.kernel.requests import body, query
+from tallystick.kernel.operators.api import Call, answer
+from tallystick.kernel.requests import NoQuery, body, query
 from tallystick.kernel.sandbox.clock import ADVANCE_S_MAX, SandboxTime
 
 

@@ -6,12 +6,11 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
-from tallystick.kernel.requests import query
+from tallystick.kernel.requests import NoQuery, query
 from tallystick.merchant import answers
 from tallystick.merchant.cases.cases import Case, find_case, list_cases
 from tallystick.merchant.errors import NotFound
-from tallystick.merchant.orders.api import PAGE_ROWS, Limit, NoQuery
-from tallystick.merchant.requests import Call
+from tallystick.merchant.requests import PAGE_ROWS, Call, IdCursor, Limit
 from tallystick.ports.database import Database
 
 
@@ -20,10 +19,7 @@ class CasesQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
     limit: Limit = PAGE_ROWS
     state: Annotated[Literal["open", "closed", "any"], Meta(description="Only cases in this state.")] = "any"
-    cursor: (
-        Annotated[str, Meta(max_length=100, pattern="^[A-Za-z0-9_]+$", description="next_cursor of the page before.")]
-        | None
-    ) = None
+    cursor: IdCursor | None = None
 
 
 class CasePage(Struct, frozen=True):

@@ -6,9 +6,9 @@ from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
-from tallystick.kernel.operators.api import Call, NoQuery, answer
+from tallystick.kernel.operators.api import Call, answer
 from tallystick.kernel.operators.problems import Conflict, NotFound
-from tallystick.kernel.requests import body, query
+from tallystick.kernel.requests import NoQuery, body, query
 from tallystick.merchant.cases.cases import Case, find_case
 from tallystick.merchant.cases.proposals import Action, Proposal, ProposalRefused, Proposals
 from tallystick.ports.database import Database

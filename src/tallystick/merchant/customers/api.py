@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Response, delete, get, post, route
+from litestar import Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -22,16 +22,14 @@ from tallystick.kernel.people.person import (
     ends_with_a_line_break,
 )
 from tallystick.kernel.problems import FieldError, FieldsRefused, Problem
-from tallystick.kernel.requests import query
+from tallystick.kernel.requests import NoQuery, query
 from tallystick.merchant import answers
 from tallystick.merchant.accounts.directory import Merchant
 from tallystick.merchant.customers.tables import SQL, of_merchant
 from tallystick.merchant.customers.wiring import Customers
 from tallystick.merchant.errors import AccessForbidden, NotFound, PersonalDataUnavailable, PersonalDataUnreadable
-from tallystick.merchant.requests import Call, body
+from tallystick.merchant.requests import PAGE_ROWS, Call, IdCursor, Limit, allowed_methods, body
 
-PAGE_ROWS: Final = 20
-PAGE_ROWS_MAX: Final = 100
 RETRY_AFTER_S: Final = 5
 SHOP: Final = "shop"  # the role of whoever holds a merchant's API key
 
@@ -46,18 +44,11 @@ FieldNames = Annotated[
 _CUSTOMER_ID = re.compile("cus_[0-9A-Za-z]{25}")
 
 
-class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Routes that take no query parameters."""
-
-
 class CustomersQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """`GET /v1/customers`."""
 
-    limit: Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX, description="How many at most.")] = PAGE_ROWS
-    cursor: (
-        Annotated[str, Meta(max_length=100, pattern="^[A-Za-z0-9_]+$", description="next_cursor of the page before.")]
-        | None
-    ) = None
+    limit: Limit = PAGE_ROWS
+    cursor: IdCursor | None = None
 
 
 class ReadQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,15 +126,6 @@ class CustomerView(Struct, frozen=True):
 def customer_routes(customers: Customers) -> list[HTTPRouteHandler]:
     """The handlers, over what they need."""
 
-    # The framework's own answer names only the methods of whichever handler it saw first.
-    @route("/v1/customers", http_method=["OPTIONS"], status_code=204)
-    async def allowed_methods() -> Response[None]:
-        return Response(None, headers={"Allow": "GET, OPTIONS, POST"})
-
-    @route("/v1/customers/{customer_id:str}", http_method=["OPTIONS"], status_code=204)
-    async def allowed_methods_of_one() -> Response[None]:
-        return Response(None, headers={"Allow": "DELETE, GET, OPTIONS"})
-
     @post("/v1/customers")
     async def keep_customer(request: Call) -> Response[bytes]:
         query(request, NoQuery)
@@ -201,8 +183,8 @@ def customer_routes(customers: Customers) -> list[HTTPRouteHandler]:
         return answers.json(CustomerErased(customer_id, True))
 
     return [
-        allowed_methods,
-        allowed_methods_of_one,
+        allowed_methods("/v1/customers", "GET, OPTIONS, POST"),
+        allowed_methods("/v1/customers/{customer_id:str}", "DELETE, GET, OPTIONS"),
         keep_customer,
         list_customers,
         search_customers,

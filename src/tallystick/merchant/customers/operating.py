@@ -5,14 +5,14 @@ import re
 from litestar import Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 
-from tallystick.kernel.operators.api import Call, NoQuery, answer
+from tallystick.kernel.operators.api import Call, answer
 from tallystick.kernel.operators.problems import Internal, NotFound
 from tallystick.kernel.people.access import Access, AccessDenied, Unreadable
 from tallystick.kernel.people.keys import KeysUnavailable
 from tallystick.kernel.people.operating import AccessesQuery, NotGranted, accesses, asker_of
 from tallystick.kernel.people.tables import Owner
 from tallystick.kernel.problems import Problem
-from tallystick.kernel.requests import body, query
+from tallystick.kernel.requests import NoQuery, body, query
 from tallystick.merchant.customers.api import (
     CustomerErased,
     CustomerListed,

@@ -8,9 +8,9 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
 from tallystick.kernel.identifiers import owner_of
-from tallystick.kernel.operators.api import Call, NoQuery, answer
+from tallystick.kernel.operators.api import Call, answer
 from tallystick.kernel.operators.problems import Conflict, NotFound
-from tallystick.kernel.requests import body, query
+from tallystick.kernel.requests import NoQuery, body, query
 from tallystick.merchant.accounts.commands import MERCHANT_PREFIX
 from tallystick.merchant.intake.backfill import Wanted, want_backfills
 from tallystick.merchant.intake.commands import SQL, EventKey

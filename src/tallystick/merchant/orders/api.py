@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from litestar import Response, get, post, route
+from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
 from tallystick.kernel.identifiers import owner_of
-from tallystick.kernel.requests import query
+from tallystick.kernel.requests import NoQuery, query
 from tallystick.merchant import answers
 from tallystick.merchant.accounts.commands import MERCHANT_PREFIX
 from tallystick.merchant.checkout.canceling import Canceling
@@ -18,29 +18,27 @@ from tallystick.merchant.errors import NotFound
 from tallystick.merchant.orders.apply import SQL
 from tallystick.merchant.orders.view import OrderPage, TimelinePage, order_view, timeline_row
 from tallystick.merchant.refunds.commands import CreateRefund, Refunds
-from tallystick.merchant.requests import Call, body, idempotency_key
+from tallystick.merchant.requests import (
+    PAGE_ROWS,
+    PAGE_ROWS_MAX,
+    Call,
+    IdCursor,
+    Limit,
+    allowed_methods,
+    body,
+    idempotency_key,
+)
 from tallystick.ports.database import Database
 
-PAGE_ROWS = 20
-PAGE_ROWS_MAX = 100  # one page is one statement and one answer; both stay small
 TIMELINE_NUMBER_MAX = 2**62
 REPLAYED = {"Idempotent-Replayed": "true"}
-
-Limit = Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX, description="How many at most.")]
-
-
-class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Routes that take no query parameters."""
 
 
 class OrdersQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """`GET /v1/orders`."""
 
     limit: Limit = PAGE_ROWS
-    cursor: (
-        Annotated[str, Meta(max_length=100, pattern="^[A-Za-z0-9_]+$", description="next_cursor of the page before.")]
-        | None
-    ) = None
+    cursor: IdCursor | None = None
 
 
 class TimelineQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,11 +60,6 @@ def order_routes(
     checkout: Checkout, canceling: Canceling, refunds: Refunds, database: Database
 ) -> list[HTTPRouteHandler]:
     """The handlers, over what they need."""
-
-    # The framework's own answer names only the methods of whichever handler it saw first.
-    @route("/v1/orders", http_method=["OPTIONS"], status_code=204)
-    async def allowed_methods() -> Response[None]:
-        return Response(None, headers={"Allow": "GET, OPTIONS, POST"})
 
     @post("/v1/orders")
     async def place_order(request: Call) -> Response[bytes]:
@@ -126,7 +119,16 @@ def order_routes(
         answer = await canceling.cancel(request.auth, key, _our_order(request), sent)
         return answers.encoded(answer.body, answer.status, REPLAYED if answer.replayed else None)
 
-    return [allowed_methods, place_order, list_orders, show_order, show_timeline, pay_again, refund, cancel]
+    return [
+        allowed_methods("/v1/orders", "GET, OPTIONS, POST"),
+        place_order,
+        list_orders,
+        show_order,
+        show_timeline,
+        pay_again,
+        refund,
+        cancel,
+    ]
 
 
 def _our_order(request: Call) -> str:

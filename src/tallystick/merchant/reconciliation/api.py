@@ -5,18 +5,17 @@ from datetime import date
 from typing import Annotated, Final, Literal
 
 import msgspec
-from litestar import Response, get, post, route
+from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 from msgspec import Meta, Struct
 
 from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.problems import FieldError, FieldsRefused, TooLarge
-from tallystick.kernel.requests import query
+from tallystick.kernel.requests import NoQuery, query
 from tallystick.merchant import answers
 from tallystick.merchant.accounts.directory import Merchant
 from tallystick.merchant.errors import NotFound
-from tallystick.merchant.orders.api import PAGE_ROWS, Limit, NoQuery
 from tallystick.merchant.reconciliation import report
 from tallystick.merchant.reconciliation.comparing import RunKey
 from tallystick.merchant.reconciliation.job import PREFIX, request_corrected, request_run
@@ -30,7 +29,7 @@ from tallystick.merchant.reconciliation.view import (
     mismatch_view,
     run_view,
 )
-from tallystick.merchant.requests import Call, body
+from tallystick.merchant.requests import PAGE_ROWS, Call, IdCursor, Limit, allowed_methods, body
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import Entropy
@@ -49,10 +48,7 @@ class RunsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """`GET /v1/reconciliations`."""
 
     limit: Limit = PAGE_ROWS
-    cursor: (
-        Annotated[str, Meta(max_length=100, pattern="^[A-Za-z0-9_]+$", description="next_cursor of the page before.")]
-        | None
-    ) = None
+    cursor: IdCursor | None = None
 
 
 class MismatchesQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,11 +87,6 @@ class FileQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 def reconciliation_routes(database: Database, clock: Clock, entropy: Entropy) -> list[HTTPRouteHandler]:
     """The handlers, over what they need."""
-
-    # The framework's own answer names only the methods of whichever handler it saw first.
-    @route("/v1/reconciliations", http_method=["OPTIONS"], status_code=204)
-    async def allowed_methods() -> Response[None]:
-        return Response(None, headers={"Allow": "GET, OPTIONS, POST"})
 
     @get("/v1/reconciliations")
     async def list_runs(request: Call) -> Response[bytes]:
@@ -162,7 +153,15 @@ def reconciliation_routes(database: Database, clock: Clock, entropy: Entropy) ->
         more = len(found) > wanted.limit
         return answers.json(MismatchPage(data, CURSOR.join(_place_of(data[-1])) if more and last else None))
 
-    return [allowed_methods, list_runs, reconcile, hand_in, show_run, show_report, list_mismatches]
+    return [
+        allowed_methods("/v1/reconciliations", "GET, OPTIONS, POST"),
+        list_runs,
+        reconcile,
+        hand_in,
+        show_run,
+        show_report,
+        list_mismatches,
+    ]
 
 
 async def _run(database: Database, request: Call) -> RunView:

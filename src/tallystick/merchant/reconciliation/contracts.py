@@ -14,10 +14,10 @@ from msgspec import Meta, Struct
 
 from tallystick.kernel.identifiers import new_id, owner_of
 from tallystick.kernel.money import EXPONENTS
-from tallystick.kernel.operators.api import Call, NoQuery, answer
+from tallystick.kernel.operators.api import Call, answer
 from tallystick.kernel.operators.problems import NotFound
 from tallystick.kernel.problems import FieldError, FieldsRefused
-from tallystick.kernel.requests import body, query
+from tallystick.kernel.requests import NoQuery, body, query
 from tallystick.merchant.cases.proposals import AUDIT_PREFIX
 from tallystick.merchant.cases.proposals import SQL as AUDIT
 from tallystick.ports.clock import Clock
