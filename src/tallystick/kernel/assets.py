@@ -7,6 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 HASH_CHARACTERS = 16
+STATIC = Path(__file__).parent / "static"  # the ground and the icon of all pages
 
 MEDIA_TYPES = {
     ".css": "text/css",
@@ -25,9 +26,10 @@ class Asset(Struct, frozen=True):
 
 
 def read_asset(name: str, path: str | None = None, *, folder: Path, prefix: str = "/assets") -> Asset:
-    """The file `name` under `<prefix>/<stem>.<hash>.<suffix>`, or under `path` where the address is fixed."""
+    """The file `name` under `<prefix>/<stem>.<hash>.<suffix>`, or under `path` where the address is fixed. Styles stand
+    on the ground of all pages."""
     file = folder / name
-    body = file.read_bytes()
+    body = ((STATIC / "ground.css").read_bytes() if file.suffix == ".css" else b"") + file.read_bytes()
     digest = hashlib.sha256(body)
     return Asset(
         path=path or f"{prefix}/{file.stem}.{digest.hexdigest()[:HASH_CHARACTERS]}{file.suffix}",

@@ -1,10 +1,11 @@
-"""The payment page's own style, script and icon, and the embed script. Read when the service starts."""
+"""The payment page's own style and script, the icon, and the embed script. Read when the service starts."""
 
 from functools import cache
 from pathlib import Path
 
 from msgspec import Struct
 
+from tallystick.kernel.assets import STATIC as COMMON
 from tallystick.kernel.assets import Asset, read_asset
 
 STATIC = Path(__file__).parent / "static"
@@ -30,6 +31,6 @@ def read_assets() -> Assets:
     return Assets(
         style=read_asset("checkout.css", folder=STATIC),
         script=read_asset("checkout.js", folder=STATIC),
-        icon=read_asset("icon.svg", folder=STATIC),
+        icon=read_asset("icon.svg", folder=COMMON),
         embed=read_asset("embed.js", "/js/v1", folder=STATIC),
     )

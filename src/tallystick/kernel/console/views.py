@@ -7,7 +7,7 @@ from typing import Any, Final
 import jinja2
 from msgspec import Struct
 
-from tallystick.kernel.assets import Asset, read_asset
+from tallystick.kernel.assets import STATIC, Asset, read_asset
 from tallystick.kernel.console.charts import figure
 from tallystick.kernel.money import CurrencyRefused, display, exponent
 
@@ -30,7 +30,7 @@ class ConsoleViews:
 
     def __init__(self, service: str, folder: Path | None = None, links: tuple[Link, ...] = ()) -> None:
         self.style: Asset = read_asset("console.css", folder=HERE / "static", prefix=PREFIX)
-        self.icon: Asset = read_asset("icon.svg", folder=HERE / "static", prefix=PREFIX)
+        self.icon: Asset = read_asset("icon.svg", folder=STATIC, prefix=PREFIX)
         self.script: Asset = read_asset("live.js", folder=HERE / "static", prefix=PREFIX)
         self.links = (*links, Link("Audit trail", "/console/audit"))
         folders = [HERE / "templates", *([folder] if folder else [])]
