@@ -10,7 +10,6 @@ import pytest
 
 from tallystick.gateway.acquirers import port
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
-from tallystick.gateway.balance.parameters import CancelPayout, CreatePayout
 from tallystick.gateway.cards.pan import CardEntry, Cvc, Pan
 from tallystick.gateway.cards.typed import TypedCards
 from tallystick.gateway.cards.worker import Purge
@@ -43,6 +42,7 @@ from tallystick.gateway.reporting.parameters import CreateRun, RunParameters
 from tallystick.gateway.reporting.worker import ReportWriter
 from tallystick.gateway.settlement.closing import Closing
 from tallystick.gateway.settlement.manual_payouts import ManualPayouts
+from tallystick.gateway.settlement.parameters import CancelPayout, CreatePayout
 from tallystick.gateway.settlement.payouts import Arrivals
 from tallystick.gateway.settlement.worker import Settlement
 from tallystick.gateway.stripe_wire.call import Call, Caller, Reply

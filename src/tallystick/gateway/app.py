@@ -62,6 +62,7 @@ from tallystick.gateway.reporting import api as reporting_api
 from tallystick.gateway.reporting.commands import Reports
 from tallystick.gateway.reporting.worker import ReportWriter
 from tallystick.gateway.settings import Settings
+from tallystick.gateway.settlement import api as settlement_api
 from tallystick.gateway.settlement.closing import Closing
 from tallystick.gateway.settlement.manual_payouts import ManualPayouts
 from tallystick.gateway.settlement.operating import settlement_routes
@@ -168,7 +169,8 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         *payments_api.routes(payments, reads),
         *refunds_api.routes(refunds, reads),
         *disputes_api.routes(Disputes(carrying, database), reads),
-        *balance_api.routes(ManualPayouts(database, idempotency, reading, clock, entropy, deliveries.wake), reads),
+        *balance_api.routes(reads),
+        *settlement_api.routes(ManualPayouts(database, idempotency, reading, clock, entropy, deliveries.wake), reads),
         *reporting_api.routes(reports, reads, clock),
         *checkout_api.routes(checkout, reads),
         *cards_api.routes(Cards(database, idempotency, acquirer, clock, entropy), reads),

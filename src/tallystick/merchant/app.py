@@ -45,6 +45,7 @@ from tallystick.merchant.cases.api import case_routes
 from tallystick.merchant.cases.cases import case_teller
 from tallystick.merchant.cases.operating import case_operations
 from tallystick.merchant.cases.proposals import Proposals
+from tallystick.merchant.checkout.api import checkout_routes
 from tallystick.merchant.checkout.canceling import Canceling
 from tallystick.merchant.checkout.commands import Checkout
 from tallystick.merchant.checkout.drafts import Terms
@@ -86,6 +87,7 @@ from tallystick.merchant.reconciliation.job import Reconciler
 from tallystick.merchant.reconciliation.resolving import Resolver
 from tallystick.merchant.reconciliation.salvaging import Salvager
 from tallystick.merchant.reconciliation.taking import Taker
+from tallystick.merchant.refunds.api import refund_routes
 from tallystick.merchant.refunds.commands import Refunds
 from tallystick.merchant.refusals import RETRY_AFTER_S, exception_handlers
 from tallystick.merchant.requests import BODY_BYTES_MAX, authenticate
@@ -239,7 +241,9 @@ def _api(origin: str, behind: Behind) -> Asgi:
             Router(
                 "/",
                 route_handlers=[
-                    *order_routes(behind.checkout, behind.canceling, behind.refunds, behind.database),
+                    *order_routes(behind.database),
+                    *checkout_routes(behind.checkout, behind.canceling),
+                    *refund_routes(behind.refunds),
                     *customer_routes(behind.customers),
                     *case_routes(behind.database),
                     *reconciliation_routes(behind.database, behind.clock, behind.entropy),

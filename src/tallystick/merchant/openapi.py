@@ -12,11 +12,12 @@ import msgspec
 from tallystick import __version__
 from tallystick.merchant.cases.api import CasePage, CasesQuery
 from tallystick.merchant.cases.cases import Case
+from tallystick.merchant.checkout.api import Cancel, PayAgain
 from tallystick.merchant.checkout.request import CreateOrder
 from tallystick.merchant.customers import description as customers
 from tallystick.merchant.describing import Json, answer, operation, parameter, query
 from tallystick.merchant.errors import ProblemBody
-from tallystick.merchant.orders.api import Cancel, OrdersQuery, PayAgain, TimelineQuery
+from tallystick.merchant.orders.api import OrdersQuery, TimelineQuery
 from tallystick.merchant.orders.view import OrderPage, OrderView, TimelinePage
 from tallystick.merchant.reconciliation.api import FileQuery, MismatchesQuery, Reconcile, ReportQuery, RunsQuery
 from tallystick.merchant.reconciliation.view import MismatchPage, RunPage, RunView

@@ -7,7 +7,8 @@ import pytest
 
 from tallystick.gateway.acquirers.port import Authentication, ChargeRequest
 from tallystick.gateway.cards.pan import Pan
-from tallystick.gateway.checkout.results import Challenge, Declined, Paid, TryLater
+from tallystick.gateway.cards.typed import TryLater
+from tallystick.gateway.checkout.results import Challenge, Declined, Paid
 from tallystick.kernel.outcomes import NotSent
 
 VISA = "4242424242424242"

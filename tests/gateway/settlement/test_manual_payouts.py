@@ -12,9 +12,9 @@ import pytest
 
 from tallystick.gateway.accounts.accounts import set_days
 from tallystick.gateway.balance.api import SQL
-from tallystick.gateway.balance.parameters import CreatePayout
 from tallystick.gateway.faults.faults import NewFault
 from tallystick.gateway.invariants.rules import RULES
+from tallystick.gateway.settlement.parameters import CreatePayout
 from tallystick.gateway.stripe_wire import errors
 from tallystick.kernel.idempotency.engine import LeaseLost
 from tallystick.ports.database import ConstraintViolated

@@ -1,19 +1,14 @@
-"""The routes of the balance, of balance transactions and of payouts."""
+"""The routes of the balance and of balance transactions."""
 
 from typing import Any
 
 import msgspec
 
 from tallystick.gateway.balance.parameters import (
-    CancelPayout,
-    CreatePayout,
     ListBalanceTransactions,
-    ListPayouts,
     RetrieveBalance,
 )
 from tallystick.gateway.balance.transactions import kinds_of, references_of
-from tallystick.gateway.settlement.manual_payouts import ManualPayouts
-from tallystick.gateway.stripe_wire import writes
 from tallystick.gateway.stripe_wire.balance_objects import balance
 from tallystick.gateway.stripe_wire.call import Call, Reply
 from tallystick.gateway.stripe_wire.parameters import Parameters
@@ -27,12 +22,10 @@ SQL = Statements.beside(__file__)
 TRANSACTION = "balance_transaction"
 TRANSACTIONS = "/v1/balance_transactions"
 BALANCE = "balance"
-PAYOUT = "payout"
-PAYOUTS = "/v1/payouts"
 
 
-def routes(payouts: ManualPayouts, reads: Reads) -> list[Route]:
-    """Retrieve the balance; retrieve and list balance transactions and payouts; create and cancel payouts."""
+def routes(reads: Reads) -> list[Route]:
+    """Retrieve the balance; retrieve and list balance transactions."""
 
     async def retrieve(call: Call, _id: str, _sent: Parameters) -> Reply:
         rows = await reads.database.rows(SQL.balances, call.caller.account_id, call.caller.livemode)
@@ -42,16 +35,6 @@ def routes(payouts: ManualPayouts, reads: Reads) -> list[Route]:
         Route(method="GET", path="/v1/balance", parameters=RetrieveBalance, run=retrieve, kind=BALANCE),
         reads.page(TRANSACTIONS, TRANSACTION, ListBalanceTransactions, _statements, _filters),
         reads.one(f"{TRANSACTIONS}/{{id}}", TRANSACTION, noun="balance transaction"),
-        reads.page(
-            PAYOUTS,
-            PAYOUT,
-            ListPayouts,
-            (WIRE.page_of_payouts, WIRE.page_of_payouts_backwards),
-            lambda paging: (paging.status,),
-        ),
-        reads.one(f"{PAYOUTS}/{{id}}", PAYOUT),
-        writes.create(PAYOUTS, CreatePayout, payouts.create, kind=PAYOUT),
-        writes.change(f"{PAYOUTS}/{{id}}/cancel", CancelPayout, payouts.cancel, kind=PAYOUT),
     ]
 
 

@@ -8,12 +8,12 @@ saved.
 import logging
 from datetime import datetime, timedelta
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from tallystick.gateway.acquirers.port import Acquirer, CardRefused
 from tallystick.gateway.cards.commands import method_of
 from tallystick.gateway.cards.pan import CardEntry
-from tallystick.gateway.checkout.results import TryLater
 from tallystick.gateway.payments.payment import PaymentIntent, PaymentMethod
 from tallystick.gateway.vault.vault import Typed, Vault
 from tallystick.ports.database import DatabaseError
@@ -23,6 +23,10 @@ from tallystick.ports.key_encryption import KeyEncryptionError
 log = logging.getLogger(__name__)
 
 RETENTION_S = 900
+
+
+class TryLater(Struct, frozen=True):
+    """The card cannot be kept for the way over its bank just now; nothing was charged."""
 
 
 class TypedCards:

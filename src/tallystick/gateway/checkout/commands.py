@@ -13,7 +13,7 @@ from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
 from tallystick.gateway.card_testing.guard import CardTesting, Try
 from tallystick.gateway.card_testing.limits import WINDOW_S
 from tallystick.gateway.cards.pan import CardEntry, expired
-from tallystick.gateway.cards.typed import TypedCards
+from tallystick.gateway.cards.typed import TryLater, TypedCards
 from tallystick.gateway.checkout.opening import TTL_MIN_S, opened_session, session_key
 from tallystick.gateway.checkout.parameters import CreateSession, ExpireSession
 from tallystick.gateway.checkout.results import (
@@ -27,7 +27,6 @@ from tallystick.gateway.checkout.results import (
     SavedCard,
     SessionPage,
     TooMany,
-    TryLater,
 )
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.customers.known import KnownCustomers

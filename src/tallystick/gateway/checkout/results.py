@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from tallystick.gateway.acquirers.port import AuthenticationState, CardRefused
+from tallystick.gateway.cards.typed import TryLater
 from tallystick.gateway.checkout.session import CheckoutSession
 from tallystick.gateway.payments.payment import PaymentIntent
 
@@ -68,10 +69,6 @@ class NotOpen(Struct, frozen=True):
     """The session takes no card (any more)."""
 
     status: str
-
-
-class TryLater(Struct, frozen=True):
-    """The card cannot be kept for the way over its bank just now; nothing was charged."""
 
 
 class TooMany(Struct, frozen=True):

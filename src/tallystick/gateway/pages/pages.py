@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from tallystick.gateway.acquirers.port import CardRefused
 from tallystick.gateway.cards.pan import CardEntry
-from tallystick.gateway.checkout.results import Challenge, PayResult, SessionPage, TooMany, TryLater
+from tallystick.gateway.cards.typed import TryLater
+from tallystick.gateway.checkout.results import Challenge, PayResult, SessionPage, TooMany
 from tallystick.gateway.pages import forms, wording
 from tallystick.gateway.pages.answers import Answers
 from tallystick.gateway.pages.locale import locale_of

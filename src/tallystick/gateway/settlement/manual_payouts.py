@@ -10,11 +10,11 @@ from typing import Final
 
 import msgspec
 
-from tallystick.gateway.balance.parameters import CancelPayout, CreatePayout
 from tallystick.gateway.balance.payout import Payout
 from tallystick.gateway.ledger import postings
 from tallystick.gateway.ledger.commands import Books, Cause, transactions_of
 from tallystick.gateway.ledger.terms import Terms
+from tallystick.gateway.settlement.parameters import CancelPayout, CreatePayout
 from tallystick.gateway.settlement.payouts import PAYOUT_ARRIVES, SQL, cause_of, told
 from tallystick.gateway.stripe_wire import balance_objects, errors
 from tallystick.gateway.stripe_wire.call import Call, Reply

@@ -17,6 +17,7 @@ from tallystick.merchant.errors import NotChargeable
 from tallystick.merchant.expiry.steps import next_look_at
 from tallystick.merchant.gateways.port import AmountRefused, Gateway, Item, Opening, UiMode
 from tallystick.merchant.orders.facts import NO_FACTS, Attempted, encode
+from tallystick.merchant.orders.ids import ORDER_PREFIX
 from tallystick.merchant.orders.learning import OrderKey
 from tallystick.merchant.orders.merge import merge
 from tallystick.merchant.orders.view import LineItem, decode_line_items
@@ -26,7 +27,6 @@ from tallystick.ports.tracing import stored
 
 SQL = Statements.beside(__file__)
 
-ORDER_PREFIX: Final = "ord"
 FIRST_ATTEMPT: Final = 1
 GATEWAY_TTL_MIN_S: Final = 30 * 60  # Stripe refuses sessions that live less (RULES §8)
 # The time to live is enforced by our closing; the gateway's clock only catches what we miss.

@@ -21,11 +21,11 @@ from tallystick.merchant.accounts.commands import MERCHANT_PREFIX
 from tallystick.merchant.accounts.directory import Directory, Merchant
 from tallystick.merchant.checkout.canceling import Canceling
 from tallystick.merchant.checkout.commands import Checkout
-from tallystick.merchant.checkout.drafts import ORDER_PREFIX
 from tallystick.merchant.console.merchants import SQL, Merchants, Scope
 from tallystick.merchant.console.orders import ORDERS
 from tallystick.merchant.keyed import Answer
 from tallystick.merchant.orders.apply import SQL as ORDER
+from tallystick.merchant.orders.ids import ORDER_PREFIX
 from tallystick.merchant.orders.view import OrderView, order_view
 from tallystick.merchant.refunds.commands import CreateRefund, Refunds
 from tallystick.merchant.timeline.timeline import OrderFound, Timelines

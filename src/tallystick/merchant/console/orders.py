@@ -20,9 +20,9 @@ from tallystick.kernel.console.console import BrowserRequest, Html
 from tallystick.kernel.identifiers import first_id, owner_of
 from tallystick.kernel.money import MoneyRefused, chargeable, exponent, parse_decimal
 from tallystick.merchant.accounts.commands import MERCHANT_PREFIX
-from tallystick.merchant.checkout.drafts import ORDER_PREFIX
 from tallystick.merchant.console.customers import CustomerPages
 from tallystick.merchant.console.merchants import SQL, Merchants, Scope, said
+from tallystick.merchant.orders.ids import ORDER_PREFIX
 from tallystick.merchant.orders.state import Fulfilment, OrderState
 from tallystick.merchant.timeline.timeline import Timelines
 from tallystick.ports.database import Database, Record

@@ -19,8 +19,8 @@ from tallystick.kernel.timeline.reading import Messages, Reader, about, composed
 from tallystick.kernel.timeline.telling import amount_in_words
 from tallystick.merchant.accounts.commands import MERCHANT_PREFIX
 from tallystick.merchant.accounts.commands import SQL as ACCOUNTS
-from tallystick.merchant.checkout.drafts import ORDER_PREFIX
 from tallystick.merchant.notifications.notices import EVENT_PREFIX
+from tallystick.merchant.orders.ids import ORDER_PREFIX
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Record, Statements
 
