@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -47,6 +47,7 @@ from tallystick.kernel.migrations import migrate
 from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
+from tallystick.ports.http import AiohttpClient
 from tallystick.ports.key_encryption import KeyEncryptionRefused, KeyEncryptionUnavailable, make_key_file
 from tallystick.ports.postgres import EmbeddedPostgres, create_databases, require_supported_server
 from tallystick.ports.postgres_roles import make_roles
@@ -588,6 +589,67 @@ def openbao(lasting_openbao: OpenBao) -> Iterator[OpenBao]:
         lasting_openbao.start()
     if lasting_openbao.status("GET", "sys/health") != 200:
         lasting_openbao.unseal()
+
+
+@pytest.fixture(name="http")
+async def http_out() -> AsyncIterator[AiohttpClient]:
+    """A client that trusts the system's authorities."""
+    client = AiohttpClient()
+    yield client
+    await client.close()
+
+
+class Asked(Struct, frozen=True):
+    """What an application answered."""
+
+    status: int
+    raw_headers: list[tuple[bytes, bytes]]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By their names in small letters."""
+        return {name.decode().lower(): value.decode() for name, value in self.raw_headers}
+
+
+@pytest.fixture(scope="session")
+def ask() -> Callable[..., Awaitable[Asked]]:
+    """Asks an ASGI application itself, past the sockets: `await ask(asgi, "GET", "/v1/balance", headers)`."""
+
+    async def ask(
+        asgi: Callable[..., Awaitable[None]],
+        method: str,
+        path: str,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        body: bytes = b"",
+        scheme: str = "http",
+    ) -> Asked:
+        told: list[MutableMapping[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            told.append(message)
+
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "http_version": "1.1",
+            "scheme": scheme,
+            "server": ("127.0.0.1", 80),
+            "client": ("127.0.0.1", 1),
+            "headers": list(headers),
+            "state": {},
+        }
+        await asgi(scope, receive, send)
+        return Asked(told[0]["status"], told[0]["headers"])
+
+    return ask
 
 
 @pytest.fixture(scope="session")

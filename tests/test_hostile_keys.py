@@ -5,7 +5,7 @@ Seeded, so that it is the same every time, and sent to the applications themselv
 
 import base64
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,36 +35,6 @@ ODD = [b"\x00", b"\xff", b"\xc3\xa9", b" ", b"\t", b",", b"=", b":", b"\n", b"'"
 
 Headers = list[tuple[bytes, bytes]]
 Asgi = Callable[..., Any]
-
-
-async def ask(asgi: Asgi, method: str, path: str, headers: Headers, body: bytes = b"") -> int:
-    """The status that an application answers with."""
-    told: list[MutableMapping[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: MutableMapping[str, Any]) -> None:
-        told.append(message)
-
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "method": method,
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "http_version": "1.1",
-        "scheme": "http",
-        "server": ("127.0.0.1", 80),
-        "client": ("127.0.0.1", 1),
-        "headers": headers,
-        "state": {},
-    }
-    await asgi(scope, receive, send)
-    status: int = told[0]["status"]
-    return status
 
 
 def spoiled(chance: random.Random, good: bytes) -> bytes:
@@ -163,30 +133,30 @@ async def merchant(merchant_dsn: str, merchant_database: Database) -> AsyncItera
     await http.close()
 
 
-async def test_no_spoiled_key_opens_the_wire(gateway: tuple[Asgi, list[bytes]]) -> None:
+async def test_no_spoiled_key_opens_the_wire(gateway: tuple[Asgi, list[bytes]], ask: Any) -> None:
     asgi, keys = gateway
-    assert await ask(asgi, "GET", "/v1/balance", [(b"authorization", b"Bearer " + keys[0])]) == 200
+    assert (await ask(asgi, "GET", "/v1/balance", [(b"authorization", b"Bearer " + keys[0])])).status == 200
     for headers in hostile(SEED, keys, WIRE):
-        status = await ask(asgi, "GET", "/v1/balance", headers)
+        status = (await ask(asgi, "GET", "/v1/balance", headers)).status
         assert 400 <= status < 500, headers
 
 
-async def test_no_spoiled_key_opens_the_operator_api(gateway: tuple[Asgi, list[bytes]]) -> None:
+async def test_no_spoiled_key_opens_the_operator_api(gateway: tuple[Asgi, list[bytes]], ask: Any) -> None:
     asgi, keys = gateway
-    assert await ask(asgi, "GET", "/operator/v1", [(b"authorization", b"Bearer " + keys[2])]) == 200
+    assert (await ask(asgi, "GET", "/operator/v1", [(b"authorization", b"Bearer " + keys[2])])).status == 200
     for headers in hostile(SEED + 1, keys, OPERATORS):
-        assert await ask(asgi, "GET", "/operator/v1", headers) == 401, headers
+        assert (await ask(asgi, "GET", "/operator/v1", headers)).status == 401, headers
 
 
-async def test_no_spoiled_key_opens_the_merchants_api(merchant: tuple[Asgi, bytes, str]) -> None:
+async def test_no_spoiled_key_opens_the_merchants_api(merchant: tuple[Asgi, bytes, str], ask: Any) -> None:
     asgi, key, _ = merchant
-    assert await ask(asgi, "GET", "/v1/orders", [(b"authorization", b"Bearer " + key)]) == 200
+    assert (await ask(asgi, "GET", "/v1/orders", [(b"authorization", b"Bearer " + key)])).status == 200
     for headers in hostile(SEED + 2, [key], MERCHANTS):
-        assert await ask(asgi, "GET", "/v1/orders", headers) == 401, headers
+        assert (await ask(asgi, "GET", "/v1/orders", headers)).status == 401, headers
 
 
 async def test_no_spoiled_signature_brings_a_webhook_in(
-    merchant: tuple[Asgi, bytes, str], merchant_database: Database
+    merchant: tuple[Asgi, bytes, str], merchant_database: Database, ask: Any
 ) -> None:
     """A right one of another body, time or secret; a right one with something wrong; two at once; none."""
     asgi, _, connection = merchant
@@ -209,7 +179,7 @@ async def test_no_spoiled_signature_brings_a_webhook_in(
         headers = [(b"stripe-signature", sent)]
         if chance.random() < 0.05:
             headers.append((b"stripe-signature", good))
-        status = await ask(asgi, "POST", path, headers, body)
+        status = (await ask(asgi, "POST", path, headers, body)).status
         assert 400 <= status < 500, sent
     count = Statement("count", "SELECT count(*)::int AS n FROM inbox")
     assert (await merchant_database.rows(count))[0]["n"] == 0

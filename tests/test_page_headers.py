@@ -1,6 +1,7 @@
 """Every page of both services, and every page of theirs that says no, has the headers of RULES §9."""
 
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -63,14 +64,14 @@ def test_every_page_of_the_gateway(run_gateway: Any, client: Any) -> None:
 
 @pytest.mark.parametrize(("method", "path", "status"), MERCHANT)
 async def test_every_page_of_the_merchant_service(merchant_over_tls: Any, method: str, path: str, status: int) -> None:
-    answer, headers = await merchant_over_tls(method, path)
-    assert answer == status
-    assert lacking(headers) == []
-    assert "unsafe" not in headers["content-security-policy"]
+    answer = await merchant_over_tls(method, path)
+    assert answer.status == status
+    assert lacking(answer.headers) == []
+    assert "unsafe" not in answer.headers["content-security-policy"]
 
 
 @pytest.fixture
-def merchant_over_tls(merchant_dsn: str, merchant_database: Any) -> Any:
+def merchant_over_tls(merchant_dsn: str, merchant_database: Any, ask: Any) -> Any:
     """Asks a merchant service that believes to be behind TLS."""
     from tallystick.merchant import app
     from tallystick.merchant.settings import Settings
@@ -81,35 +82,7 @@ def merchant_over_tls(merchant_dsn: str, merchant_database: Any) -> Any:
     ports = app.Ports(merchant_database, nothing, nothing, SystemClock(), SystemEntropy())
     service = app.build(Settings(database_dsn=merchant_dsn, public_url="https://shop.example"), ports)
 
-    async def ask(method: str, path: str) -> tuple[int, dict[str, str]]:
-        told: list[Any] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        async def send(message: Any) -> None:
-            told.append(message)
-
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "method": method,
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "root_path": "",
-            "http_version": "1.1",
-            "scheme": "https",
-            "server": ("shop.example", 443),
-            "client": ("127.0.0.1", 1),
-            "headers": [(b"content-type", b"application/x-www-form-urlencoded")],
-            "state": {},
-        }
-        await service.asgi(scope, receive, send)
-        headers = {name.decode().lower(): value.decode() for name, value in told[0]["headers"]}
-        return told[0]["status"], headers
-
-    return ask
+    return partial(ask, service.asgi, headers=[(b"content-type", b"application/x-www-form-urlencoded")], scheme="https")
 
 
 def test_a_days_report_takes_no_other_style_than_its_own() -> None:

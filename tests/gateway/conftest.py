@@ -1,13 +1,16 @@
 """The gateway's core on a real PostgreSQL: an account, its commands, a bank that obeys, a movable clock."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import json
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
+from tallystick.cli.command import run
 from tallystick.gateway.acquirers import port
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
 from tallystick.gateway.cards.pan import CardEntry, Cvc, Pan
@@ -301,3 +304,26 @@ async def core(core_over: Callable[[Database], Awaitable[Core]], gateway_databas
 def another_process(core: Core) -> Callable[[], Core]:
     """A second process over the same database."""
     return lambda: Core(core.database, core.account_id, core.clock)
+
+
+@pytest.fixture
+def gateway(run_gateway: Callable[..., AbstractContextManager[Any]]) -> Iterator[Any]:
+    """A gateway as the operators of it know it: by its addresses."""
+    with run_gateway() as running:
+        yield running
+
+
+@pytest.fixture
+def command(gateway: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Runs a command line as an admin called Ada would: `command("gateway cases list", "--account", id)`."""
+    monkeypatch.setenv("TALLYSTICK_GATEWAY_DATABASE_DSN", gateway.dsn)
+    monkeypatch.setenv("TALLYSTICK_GATEWAY_URL", gateway.url)
+
+    def carry_out(line: str, *words: str, code: int = 0) -> Any:
+        assert run([*line.split(), *words, "--json"]) == code
+        told = capsys.readouterr().out
+        return json.loads(told) if told else None
+
+    key = carry_out("gateway operators create --name Ada --role admin")["operator_key"]
+    monkeypatch.setenv("TALLYSTICK_GATEWAY_OPERATOR_KEY", key)
+    return carry_out

@@ -4,7 +4,7 @@ is sealed or gone (RULES §12)."""
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.http import AiohttpClient, Answered, HttpRequest, NotSent
+from tallystick.ports.http import Answered, HttpRequest, NotSent
 from tallystick.ports.metrics import SECRETS_STALE_S
 from tallystick.ports.secrets import AnySecrets, SecretMissing, SecretUnavailable, read_local
 from tallystick.ports.vault import (
@@ -29,13 +29,6 @@ from tallystick.ports.vault import (
 from tallystick.ports.vault_secrets import VaultSecrets
 
 READS = ("read secret/data/shop/*",)
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[AiohttpClient]:
-    client = AiohttpClient()
-    yield client
-    await client.close()
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """Vault's transit engine, a real one, as key-encryption key: what it wraps it unwraps, and what it refuses is named."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.http import AiohttpClient, Answered, HttpRequest
+from tallystick.ports.http import Answered, HttpRequest
 from tallystick.ports.key_encryption import (
     KeyEncryption,
     KeyEncryptionRefused,
@@ -19,13 +18,6 @@ from tallystick.ports.vault_transit import TransitKeyEncryption
 
 MAY = ("update transit/encrypt/cards", "update transit/decrypt/cards", "update transit/rewrap/cards")
 KEYS = [bytes([number]) * 32 for number in range(5)]
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[AiohttpClient]:
-    client = AiohttpClient()
-    yield client
-    await client.close()
 
 
 @pytest.fixture

@@ -136,14 +136,6 @@ class Processes:
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[AiohttpClient]:
-    """A client that trusts the system's authorities."""
-    client = AiohttpClient()
-    yield client
-    await client.close()
-
-
-@pytest.fixture
 def processes(http: AiohttpClient) -> Processes:
     """Starts processes as a user does."""
     return Processes(http)

@@ -2,42 +2,15 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import psycopg
-import pytest
-
-from tallystick.cli.command import run
 
 Run = Callable[..., AbstractContextManager[Any]]
 
 PATH = "/operator/v1/cases"
-
-
-@pytest.fixture
-def gateway(run_gateway: Run) -> Iterator[Any]:
-    with run_gateway() as running:
-        yield running
-
-
-@pytest.fixture
-def command(
-    gateway: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., dict[str, Any]]:
-    """Runs a command line as an operator of this gateway would."""
-    monkeypatch.setenv("TALLYSTICK_GATEWAY_DATABASE_DSN", gateway.dsn)
-    monkeypatch.setenv("TALLYSTICK_GATEWAY_URL", gateway.url)
-
-    def carry_out(*words: str) -> dict[str, Any]:
-        assert run([*words, "--json"]) == 0
-        shown: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return shown
-
-    key = carry_out("gateway", "operators", "create", "--name", "Ada", "--role", "admin")["operator_key"]
-    monkeypatch.setenv("TALLYSTICK_GATEWAY_OPERATOR_KEY", key)
-    return carry_out
 
 
 def test_by_command_and_by_api(gateway: Any, client: Any, command: Any) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from http.client import IncompleteRead
@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from tallystick.cli.command import run
 from tallystick.gateway.acquirers.port import Approved, CaptureRequest, ChargeRequest, Declined, NotFound
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
 from tallystick.gateway.faults.acquirer import FaultyAcquirer
@@ -217,30 +216,6 @@ async def test_deliveries(
 def test_what_comes_late_comes_within_the_lease() -> None:
     limits = Limits()
     assert DELAY_S_MAX + limits.deadline_s < limits.lease_s
-
-
-@pytest.fixture
-def gateway(run_gateway: Run) -> Iterator[Any]:
-    with run_gateway() as running:
-        yield running
-
-
-@pytest.fixture
-def command(
-    gateway: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., dict[str, Any]]:
-    """Runs a command line as an operator of this gateway would."""
-    monkeypatch.setenv("TALLYSTICK_GATEWAY_DATABASE_DSN", gateway.dsn)
-    monkeypatch.setenv("TALLYSTICK_GATEWAY_URL", gateway.url)
-
-    def carry_out(line: str) -> dict[str, Any]:
-        assert run([*line.split(), "--json"]) == 0
-        shown: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return shown
-
-    key = carry_out("gateway operators create --name Ada --role admin")["operator_key"]
-    monkeypatch.setenv("TALLYSTICK_GATEWAY_OPERATOR_KEY", key)
-    return carry_out
 
 
 INTENT = {"amount": "500", "currency": "eur", "payment_method": "pm_card_visa", "confirm": "true"}

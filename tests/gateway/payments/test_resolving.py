@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from tallystick.cli.command import run
 from tallystick.gateway.payments.resolving import NotUnknown, Resolution
 from tallystick.gateway.stripe_wire import errors
 from tallystick.kernel.outcomes import Unknown
@@ -112,30 +111,6 @@ async def test_a_capture(core: Core) -> None:
     [listed] = await unknown(core)
     await core.resolving.resolve(found(core, listed.id))
     assert (await core.intent(intent["id"]))["status"] == "succeeded"
-
-
-@pytest.fixture
-def gateway(run_gateway: Run) -> Iterator[Any]:
-    with run_gateway() as running:
-        yield running
-
-
-@pytest.fixture
-def command(
-    gateway: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., dict[str, Any]]:
-    """Runs a command line as an operator of this gateway would."""
-    monkeypatch.setenv("TALLYSTICK_GATEWAY_DATABASE_DSN", gateway.dsn)
-    monkeypatch.setenv("TALLYSTICK_GATEWAY_URL", gateway.url)
-
-    def carry_out(*words: str) -> dict[str, Any]:
-        assert run([*words, "--json"]) == 0
-        shown: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return shown
-
-    key = carry_out("gateway", "operators", "create", "--name", "Ada", "--role", "admin")["operator_key"]
-    monkeypatch.setenv("TALLYSTICK_GATEWAY_OPERATOR_KEY", key)
-    return carry_out
 
 
 def test_an_account_may_be_let_capture_in_parts(gateway: Any, client: Any, command: Any) -> None:

@@ -2,41 +2,14 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
-import pytest
 
 from tallystick.cli.command import run
 
 PATH = "/operator/v1/settlements"
-
-
-@pytest.fixture
-def gateway(run_gateway: Callable[..., AbstractContextManager[Any]]) -> Iterator[Any]:
-    with run_gateway() as running:
-        yield running
-
-
-@pytest.fixture
-def command(
-    gateway: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., dict[str, Any]]:
-    """Runs a command line as an operator of this gateway would."""
-    monkeypatch.setenv("TALLYSTICK_GATEWAY_DATABASE_DSN", gateway.dsn)
-    monkeypatch.setenv("TALLYSTICK_GATEWAY_URL", gateway.url)
-
-    def carry_out(*words: str) -> dict[str, Any]:
-        assert run([*words, "--json"]) == 0
-        shown: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return shown
-
-    key = carry_out("gateway", "operators", "create", "--name", "Ada", "--role", "admin")["operator_key"]
-    monkeypatch.setenv("TALLYSTICK_GATEWAY_OPERATOR_KEY", key)
-    return carry_out
 
 
 def pay(gateway: Any, client: Any, amount: int) -> None:

@@ -1,7 +1,6 @@
 """Dead letters and redrives by the operator API and by the command (RULES §6, DESIGN §5, §6)."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,27 +11,6 @@ from tallystick.cli.command import run
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LETTERS, REDRIVES = "/operator/v1/dead-letters", "/operator/v1/redrives"
-
-
-@pytest.fixture
-def gateway(run_gateway: Any) -> Iterator[Any]:
-    with run_gateway() as running:
-        yield running
-
-
-@pytest.fixture
-def command(gateway: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.setenv("TALLYSTICK_GATEWAY_DATABASE_DSN", gateway.dsn)
-    monkeypatch.setenv("TALLYSTICK_GATEWAY_URL", gateway.url)
-
-    def carry_out(*arguments: str, code: int = 0) -> Any:
-        assert run([*arguments, "--json"]) == code
-        told = capsys.readouterr().out
-        return json.loads(told) if told else None
-
-    key = carry_out("gateway", "operators", "create", "--name", "ada", "--role", "admin")["operator_key"]
-    monkeypatch.setenv("TALLYSTICK_GATEWAY_OPERATOR_KEY", key)
-    return carry_out
 
 
 @pytest.fixture
@@ -113,7 +91,7 @@ def test_a_redrive_by_the_api(operator: Any, dead: list[str]) -> None:
     assert post(operator, REDRIVES, {"all": True, "rate_max": 0}).status == 422
     assert post(operator, REDRIVES, {"endpoint": "we_1", "dry_run": True}).json == {"matched": 3, "dry_run": True}
     made = post(operator, REDRIVES, {"delivery": "dlv_0"})
-    assert (made.status, made.json["matched"], made.json["created_by"]) == (201, 1, "ada")
+    assert (made.status, made.json["matched"], made.json["created_by"]) == (201, 1, "Ada")
     assert operator.get(f"{REDRIVES}/{made.json['id']}").json["id"] == made.json["id"]
     assert [each["id"] for each in operator.get(REDRIVES).json["data"]] == [made.json["id"]]
     assert post(operator, f"{REDRIVES}/{made.json['id']}/cancel", {}).json["state"] in ("canceled", "done")

@@ -1,6 +1,5 @@
 """What the database refuses because two were at the same rows is no fault of ours, nor of the operator: call again."""
 
-from collections.abc import MutableMapping
 from typing import Any
 
 from litestar import Response, get
@@ -13,7 +12,7 @@ from tallystick.ports.database import Database, SerializationFailed
 from tallystick.ports.entropy import SystemEntropy
 
 
-async def test_a_conflict_is_answered_503_to_be_repeated(gateway_database: Database) -> None:
+async def test_a_conflict_is_answered_503_to_be_repeated(gateway_database: Database, ask: Any) -> None:
     clock, entropy = SystemClock(), SystemEntropy()
     made = await create_key(gateway_database, "ada", role=Role.ADMIN, at=clock.now(), entropy=entropy)
 
@@ -23,29 +22,6 @@ async def test_a_conflict_is_answered_503_to_be_repeated(gateway_database: Datab
 
     access = {f"GET {PREFIX}": EVERYBODY, f"GET {PREFIX}/conflict": EVERYBODY}
     api = operator_api("gateway", access, [conflict], gateway_database, clock, entropy)
-    told: list[MutableMapping[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: MutableMapping[str, Any]) -> None:
-        told.append(message)
-
-    headers = [(b"authorization", f"Bearer {made.key}".encode())]
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": f"{PREFIX}/conflict",
-        "raw_path": f"{PREFIX}/conflict".encode(),
-        "query_string": b"",
-        "root_path": "",
-        "http_version": "1.1",
-        "scheme": "http",
-        "server": ("127.0.0.1", 80),
-        "client": ("127.0.0.1", 1),
-        "headers": headers,
-        "state": {},
-    }
-    await api(scope, receive, send)
-    assert told[0]["status"] == 503
-    assert (b"retry-after", b"2") in told[0]["headers"]
+    answer = await ask(api, "GET", f"{PREFIX}/conflict", [(b"authorization", f"Bearer {made.key}".encode())])
+    assert answer.status == 503
+    assert answer.headers["retry-after"] == "2"
