@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from tallystick.gateway import settings as gateway
 from tallystick.kernel.settings import describe
-from tallystick.kernel.vault import VaultSettings, vault_prefix
+from tallystick.kernel.vault_settings import VaultSettings, vault_prefix
 from tallystick.merchant import settings as merchant
 
 INTRODUCTION = """\

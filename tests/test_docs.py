@@ -18,7 +18,7 @@ from tallystick.gateway.ledger.postings import Kind
 from tallystick.gateway.payments.machine import STATUSES, TRANSITIONS
 from tallystick.gateway.settings import Settings as GatewaySettings
 from tallystick.kernel.settings import describe
-from tallystick.kernel.vault import VaultSettings
+from tallystick.kernel.vault_settings import VaultSettings
 from tallystick.merchant.settings import Settings as MerchantSettings
 
 ROOT = Path(__file__).parent.parent

@@ -10,15 +10,10 @@ from msgspec import Meta, Struct
 
 from tallystick.gateway import settings as gateway_settings
 from tallystick.gateway.vault.encryption import key_encryption
+from tallystick.kernel.service_secrets import LiveSetting, ServiceSecrets, Watch
 from tallystick.kernel.settings import SettingsRefused
-from tallystick.kernel.vault import (
-    LiveSetting,
-    ServiceSecrets,
-    Watch,
-    opened_secrets,
-    read_vault_settings,
-    vault_values,
-)
+from tallystick.kernel.vault import opened_secrets, vault_values
+from tallystick.kernel.vault_settings import read_vault_settings
 from tallystick.ports.secrets import AnySecrets
 
 PREFIX = "X_"

@@ -16,8 +16,9 @@ from tallystick.cli.serving import Address, Site, Worker, check_secure, serve, w
 from tallystick.kernel.addresses import is_this_machine
 from tallystick.kernel.database_address import is_verified
 from tallystick.kernel.service import Service
+from tallystick.kernel.service_secrets import ServiceSecrets
 from tallystick.kernel.service_settings import ServiceSettings
-from tallystick.kernel.vault import ServiceSecrets, opened_secrets
+from tallystick.kernel.vault import opened_secrets
 from tallystick.ports.clock import Clock, SystemClock
 from tallystick.ports.postgres_roles import may_change_tables
 from tallystick.ports.telemetry import configure_logging

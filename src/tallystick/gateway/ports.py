@@ -11,7 +11,7 @@ from tallystick.kernel.addresses import address_allowed, url_allowed
 from tallystick.kernel.monitoring.traces import NO_TRACES, Traces, open_traces
 from tallystick.kernel.opening import opened_alerts, opened_database
 from tallystick.kernel.people.opening import people_database, people_encryption, who_decides
-from tallystick.kernel.vault import ServiceSecrets
+from tallystick.kernel.service_secrets import ServiceSecrets
 from tallystick.ports.alerts import AppriseAlerts, LastingAlerts
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock
 from tallystick.ports.database import Database

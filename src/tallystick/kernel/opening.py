@@ -1,7 +1,7 @@
 """Ports that both services open alike: databases and alerts, whose addresses are secrets that may be rotated."""
 
+from tallystick.kernel.service_secrets import ServiceSecrets
 from tallystick.kernel.service_settings import ServiceSettings
-from tallystick.kernel.vault import ServiceSecrets
 from tallystick.ports.alerts import AppriseAlerts, TargetInvalid
 from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.database import Database

@@ -8,8 +8,8 @@ from tallystick.kernel.addresses import address_allowed, own_address_allowed, ur
 from tallystick.kernel.monitoring.traces import NO_TRACES, Traces, open_traces
 from tallystick.kernel.opening import opened_alerts, opened_database
 from tallystick.kernel.people.opening import people_database, people_encryption, who_decides
+from tallystick.kernel.service_secrets import ServiceSecrets
 from tallystick.kernel.settings import SettingsRefused
-from tallystick.kernel.vault import ServiceSecrets
 from tallystick.merchant.settings import PREFIX, Settings
 from tallystick.ports.alerts import AppriseAlerts, LastingAlerts
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock

@@ -16,9 +16,11 @@ from tallystick.cli.doctor.settings import check_file, check_secrets, check_sett
 from tallystick.gateway import settings as gateway
 from tallystick.gateway.people.tables import IN_THE_CLEAR as accounts_clear
 from tallystick.gateway.people.tables import REWRAPPED as accounts_keys
+from tallystick.kernel.service_secrets import ServiceSecrets
 from tallystick.kernel.settings import SettingsRefused, vault_references
 from tallystick.kernel.signatures import standard_key, stripe_key
-from tallystick.kernel.vault import ServiceSecrets, opened_secrets, read_vault_settings, vault_prefix
+from tallystick.kernel.vault import opened_secrets
+from tallystick.kernel.vault_settings import read_vault_settings, vault_prefix
 from tallystick.merchant import settings as merchant
 from tallystick.merchant.accounts.commands import list_merchants
 from tallystick.merchant.accounts.directory import Directory

@@ -11,8 +11,8 @@ from tallystick.cli.doctor.databases import ROLES_PAGE, check_password
 from tallystick.cli.doctor.findings import Notes
 from tallystick.kernel.people.opening import people_encryption
 from tallystick.kernel.people.tables import InTheClear, Rewrapped
+from tallystick.kernel.service_secrets import ServiceSecrets
 from tallystick.kernel.settings import SettingsRefused
-from tallystick.kernel.vault import ServiceSecrets
 from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.database import Database, DatabaseError
 from tallystick.ports.key_encryption import KeyEncryption, KeyEncryptionError

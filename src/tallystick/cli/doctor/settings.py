@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tallystick.cli.doctor.findings import Notes
 from tallystick.kernel.settings import SettingsRefused, describe, faults_of, reference_of, vault_references
-from tallystick.kernel.vault import VaultSettings, vault_prefix
+from tallystick.kernel.vault_settings import VaultSettings, vault_prefix
 
 SUFFIXES = ("", "_FILE", "_VAULT")
 OF_COMMANDS = ("URL", "OPERATOR_KEY", "OPERATOR_KEY_FILE", "API_KEY", "API_KEY_FILE", "SETTINGS_FILE")

@@ -2,7 +2,7 @@
 
 from tallystick.gateway.settings import PREFIX, Settings
 from tallystick.kernel.key_encryption import chosen
-from tallystick.kernel.vault import ServiceSecrets
+from tallystick.kernel.service_secrets import ServiceSecrets
 from tallystick.ports.key_encryption import KeyEncryption
 
 

@@ -8,8 +8,8 @@ from msgspec import Struct
 from tallystick.kernel.addresses import own_address_allowed
 from tallystick.kernel.key_encryption import chosen
 from tallystick.kernel.opening import opened_database
+from tallystick.kernel.service_secrets import ServiceSecrets
 from tallystick.kernel.service_settings import ServiceSettings
-from tallystick.kernel.vault import ServiceSecrets
 from tallystick.ports.database import Database
 from tallystick.ports.http import AiohttpClient
 from tallystick.ports.key_encryption import KeyEncryption, KeyEncryptionError, read_key_file
