@@ -230,18 +230,6 @@ def test_the_fingerprint_is_keyed_and_the_same_for_the_same_number() -> None:
         number.fingerprint(b"short")
 
 
-def test_a_request_differs_by_number_and_expiry_but_never_by_the_code() -> None:
-    """RULES §5: another card under the same key is another request."""
-    entry = an_entry()
-
-    def told(**changed: Any) -> str:
-        fields = {"number": entry.number, "exp_month": 12, "exp_year": 2030, "code": entry.code, **changed}
-        return pan.request_fingerprint(CardEntry(**fields), KEY)
-
-    assert told() == told(code=None)
-    assert len({told(), told(number=Pan("5555555555554444")), told(exp_month=11), told(exp_year=2031)}) == 4
-
-
 def test_the_same_card_has_another_fingerprint_at_another_account() -> None:
     keyed = Pan(NUMBER).fingerprint(KEY)
     assert pan.fingerprint_for("acct_a", keyed) == pan.fingerprint_for("acct_a", keyed)

@@ -167,11 +167,3 @@ def fingerprint_for(account_id: str, fingerprint: str) -> str:
     """A card's fingerprint as one account sees it: the same card at two accounts has two, so that merchants cannot put
     their shoppers together. `fingerprint` is keyed and known to no account, which makes it the key here."""
     return hmac.digest(fingerprint.encode(), account_id.encode(), hashlib.sha256).hex()[:FINGERPRINT_CHARACTERS]
-
-
-def request_fingerprint(entry: CardEntry, key: bytes) -> str:
-    """What stands for the card in the fingerprint of a request: a keyed hash of number and expiry, so that another card
-    under the same idempotency key is another request (RULES §5). Never the security code."""
-    assert len(key) >= KEY_BYTES_MIN, "the fingerprint key is too short"
-    told = f"{entry.number.reveal()}/{entry.exp_month:02d}/{entry.exp_year}"
-    return hmac.digest(key, told.encode(), hashlib.sha256).hex()

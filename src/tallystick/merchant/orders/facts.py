@@ -266,7 +266,6 @@ def hold_key(reason: HoldReason, subject: str) -> str:
 
 
 decode_facts = msgspec.json.Decoder(Facts).decode
-decode_fact = msgspec.json.Decoder(AnyFact).decode
 _encoder = msgspec.json.Encoder()
 
 
