@@ -42,13 +42,13 @@ NOUNS = {"orders", "customers", "cases", "reconciliations"}
 def applications(monkeypatch: pytest.MonkeyPatch) -> list[Litestar]:
     """The framework's applications of the services that are built after this: ask for it before `stage`."""
     built: list[Litestar] = []
-    made: Any = app._api
+    made: Any = app.api
 
     def noted(origin: str, behind: Any) -> Any:
         built.append(made(origin, behind))
         return built[-1]
 
-    monkeypatch.setattr(app, "_api", noted)
+    monkeypatch.setattr(app, "api", noted)
     return built
 
 
