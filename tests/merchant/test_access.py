@@ -15,7 +15,7 @@ from litestar.routes import HTTPRoute
 
 from tallystick.kernel.operators.keys import create_key
 from tallystick.kernel.operators.roles import Role
-from tallystick.merchant import app
+from tallystick.merchant import app, web
 from tallystick.merchant.access import CONSOLE, OPERATORS
 from tallystick.merchant.accounts.commands import create_merchant
 from tallystick.ports.clock import SystemClock
@@ -42,7 +42,7 @@ NOUNS = {"orders", "customers", "cases", "reconciliations"}
 def applications(monkeypatch: pytest.MonkeyPatch) -> list[Litestar]:
     """The framework's applications of the services that are built after this: ask for it before `stage`."""
     built: list[Litestar] = []
-    made: Any = app.api
+    made: Any = web.api
 
     def noted(origin: str, behind: Any) -> Any:
         built.append(made(origin, behind))
