@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Struct
 
 from tallystick.gateway.cases.concerns import WORDS, CaseKind, Concern
+from tallystick.kernel.case_telling import CaseTeller
 from tallystick.kernel.columns import columns
 from tallystick.kernel.identifiers import new_id
-from tallystick.kernel.telling import CaseTeller
 from tallystick.ports.alerts import Alerts
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Record, Statements, Transaction

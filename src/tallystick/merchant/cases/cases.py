@@ -7,9 +7,9 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from tallystick.kernel.case_telling import CaseTeller
 from tallystick.kernel.columns import columns
 from tallystick.kernel.identifiers import new_id
-from tallystick.kernel.telling import CaseTeller
 from tallystick.ports.alerts import Alerts
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Record, Statements, Transaction

@@ -7,7 +7,7 @@ import pytest
 
 from tallystick.gateway.cases.cases import case_teller, open_cases
 from tallystick.gateway.cases.concerns import Concern
-from tallystick.kernel.telling import AGAIN_S, CaseTeller
+from tallystick.kernel.case_telling import AGAIN_S, CaseTeller
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
