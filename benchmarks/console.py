@@ -2,8 +2,10 @@
 
 The service is called within this process, as ASGI, by an administrator who is logged in: what is measured is the
 server's work on a page, with PostgreSQL on the same two cores. Every page is asked for several times; `first_ms` is the
-first time since the service was started: its template is compiled then, its statements are planned. The overview keeps
-what it read for some seconds; `overview, read anew` reads everything each time.
+first time since the service was started: its statements are planned then. The overview keeps what it read for some
+seconds; `overview, read anew` reads everything each time. `explain` is what the operator API answers it with.
+
+`--data-dir` names a folder in which the database is kept: the next run uses the rows of the one before.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from tallystick.merchant.accounts.commands import add_connection, create_merchan
 from tallystick.merchant.app import Ports, build
 from tallystick.merchant.settings import Settings
 from tallystick.ports.asyncpg_database import open_database
-from tallystick.ports.database import Statement
+from tallystick.ports.database import Database, Statement
 from tallystick.ports.entropy import SystemEntropy
 
 FILL = (Path(__file__).parent / "console.sql").read_text()
@@ -48,7 +50,7 @@ def fill(dsn: str, merchant: str, connection: str, orders: int, now: datetime) -
         database.execute("VACUUM ANALYZE orders, attempt, timeline")
 
 
-def pages(merchant: str, orders: int, newest: str, middle: str, now: datetime) -> dict[str, str]:
+def pages(merchant: str, orders: int, newest: str, intent: str, middle: str, now: datetime) -> dict[str, str]:
     """What is asked for."""
     half = orders // 2
     day = now - timedelta(days=1)
@@ -76,12 +78,18 @@ def pages(merchant: str, orders: int, newest: str, middle: str, now: datetime) -
         "access log": f"/console/merchants/{merchant}/accesses",
         "audit trail": "/console/audit",
         "account": "/console/account",
+        "explain, by order": f"/operator/v1/timelines/{newest}",
+        "explain, by payment": f"/operator/v1/timelines/{intent}",
+        "explain, by payment, half of all ago": f"/operator/v1/timelines/pi_{half}",
     }
 
 
-async def measure(dsn: str, orders: int) -> dict[str, Any]:
-    """Fill a database and ask for every page."""
-    database, clock, entropy = await open_database(dsn), Ahead(), SystemEntropy()
+async def prepared(database: Database, dsn: str, orders: int) -> str:
+    """The merchant whose orders there are: of the run before, or filled in now."""
+    known = await database.rows(Statement("merchants", "SELECT merchant_id FROM merchant ORDER BY merchant_id"))
+    if known:
+        return str(known[0]["merchant_id"])
+    clock, entropy = Ahead(), SystemEntropy()
     made = await create_merchant(database, clock, entropy, name="Bench")
     connection = await add_connection(
         database,
@@ -92,25 +100,39 @@ async def measure(dsn: str, orders: int) -> dict[str, Any]:
         secret_key_ref="env:BENCH",
         webhook_secret_refs=["env:BENCH"],
     )
-    now, began = datetime.now(UTC).replace(microsecond=0), perf_counter()
-    fill(dsn, made.merchant_id, connection, orders, now)
-    filled_s = perf_counter() - began
-    await log_in(database)
-    place = "SELECT order_id FROM orders WHERE merchant_id = $1::text ORDER BY order_id DESC OFFSET $2::int LIMIT 1"
-    newest, middle = [
-        (await database.rows(Statement("place", place), made.merchant_id, offset))[0]["order_id"]
-        for offset in (10, orders // 2)
+    fill(dsn, made.merchant_id, connection, orders, datetime.now(UTC).replace(microsecond=0))
+    return made.merchant_id
+
+
+async def measure(dsn: str, orders: int) -> dict[str, Any]:
+    """Ask for every page."""
+    database, clock, entropy = await open_database(dsn), Ahead(), SystemEntropy()
+    began = perf_counter()
+    merchant = await prepared(database, dsn, orders)
+    prepared_s = perf_counter() - began
+    key = await log_in(database)
+    place = (
+        "SELECT o.order_id, o.created_at, a.payment_intent FROM orders o JOIN attempt a USING (merchant_id, order_id)"
+        " WHERE o.merchant_id = $1::text AND a.payment_intent IS NOT NULL AND o.order_id <="
+        " (SELECT order_id FROM orders WHERE merchant_id = $1::text ORDER BY order_id DESC OFFSET $2::int LIMIT 1)"
+        " ORDER BY o.merchant_id DESC, o.order_id DESC LIMIT 1"
+    )
+    newest, near, middle = [
+        (await database.rows(Statement("place", place), merchant, offset))[0] for offset in (0, 10, orders // 2)
     ]
+    await database.close()
+    database = await open_database(dsn)  # as a service that was just started has it
     nothing: Any = None
     service = build(Settings(database_dsn=dsn), Ports(database, nothing, nothing, clock, entropy))
     gc.collect()
     gc.freeze()  # as a server does once it is built (cli/serving.py)
-    report: dict[str, Any] = {"orders": orders, "filled_s": round(filled_s, 1), "pages": {}}
-    for name, path in pages(made.merchant_id, orders, newest, middle, now).items():
+    report: dict[str, Any] = {"orders": orders, "prepared_s": round(prepared_s, 1), "pages": {}}
+    asked = pages(merchant, orders, near["order_id"], near["payment_intent"], middle["order_id"], newest["created_at"])
+    for name, path in asked.items():
         answers = []
         for _ in range(TIMES):
             clock.ahead_s += 3600.0 if name == ANEW else 0.0
-            answers.append(await ask(service.asgi, path))
+            answers.append(await ask(service.asgi, path, key if path.startswith("/operator") else ""))
         assert {status for status, _, _ in answers} == {200}, f"{name}: {answers[0][0]}"
         report["pages"][name] = measured(answers)
     await database.close()
@@ -121,9 +143,10 @@ def main() -> None:
     """Measure, and print JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.console", description=__doc__)
     parser.add_argument("--orders", type=int, default=ORDERS)
+    parser.add_argument("--data-dir", type=Path, help="keep the database here, and use the one that is here")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-    with postgres() as server:
+    with postgres(arguments.data_dir) as server:
         server.create("console")
         dsn = server.dsn("console")
         migrate(dsn, "tallystick.merchant.schema")

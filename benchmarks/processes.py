@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -61,10 +61,11 @@ class Postgres:
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
-    """Start a fresh server and throw it away at the end."""
-    with tempfile.TemporaryDirectory(prefix="tallystick-benchmark-") as folder, EmbeddedPostgres(folder) as embedded:
-        yield Postgres(embedded)
+def postgres(kept: Path | None = None) -> Iterator[Postgres]:
+    """Start a fresh server and throw it away at the end, or one in a folder that is kept and used again."""
+    with ExitStack() as stack:
+        folder = kept or stack.enter_context(tempfile.TemporaryDirectory(prefix="tallystick-benchmark-"))
+        yield Postgres(stack.enter_context(EmbeddedPostgres(folder)))
 
 
 class Server:

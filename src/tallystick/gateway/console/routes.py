@@ -1,6 +1,7 @@
 """The addresses of the gateway's own pages for operators, beside those that both services have (`kernel/console`)."""
 
 from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -67,8 +68,9 @@ class Pages(Struct, frozen=True):
     sandbox: SandboxPages
 
 
+@cache
 def console_views() -> ConsoleViews:
-    """The templates of the gateway's console."""
+    """The templates of the gateway's console, compiled once in a process, however often it is built."""
     return ConsoleViews(SERVICE, FOLDER, LINKS)
 
 

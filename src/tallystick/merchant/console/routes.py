@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -48,8 +49,9 @@ class Pages(Struct, frozen=True):
     customers: CustomerPages
 
 
+@cache
 def console_views() -> ConsoleViews:
-    """The templates of the merchant service's console."""
+    """The templates of the merchant service's console, compiled once in a process, however often it is built."""
     return ConsoleViews(SERVICE, FOLDER, LINKS)
 
 
