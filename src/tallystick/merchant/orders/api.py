@@ -61,7 +61,7 @@ def order_routes(database: Database) -> list[HTTPRouteHandler]:
     @get("/v1/orders/{order_id:str}/timeline")
     async def show_timeline(request: Call) -> Response[bytes]:
         wanted = query(request, TimelineQuery)
-        merchant_id, order_id = request.auth.merchant_id(request)
+        merchant_id, order_id = request.auth.merchant_id, our_order(request)
         rows = await database.rows(SQL.list_timeline, merchant_id, order_id, wanted.cursor, wanted.limit + 1)
         if not rows and not await database.rows(SQL.find_orders, [merchant_id], [order_id]):
             raise NotFound
