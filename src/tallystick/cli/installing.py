@@ -128,24 +128,6 @@ async def create_merchant_account(
         )
 
 
-async def create_merchant_key(settings: MerchantSettings, merchant_id: str) -> str:
-    """One more API key of a merchant. Raises AccountRefused, DatabaseUnavailable."""
-    async with opened(settings.database_dsn, "keys create", merchant_id) as database:
-        return await merchants.create_api_key(database, SystemClock(), SystemEntropy(), merchant_id=merchant_id)
-
-
-async def list_merchant_keys(settings: MerchantSettings, merchant_id: str) -> list[merchants.ListedApiKey]:
-    """The API keys of a merchant. Raises DatabaseUnavailable."""
-    async with opened(settings.database_dsn) as database:
-        return await merchants.list_api_keys(database, merchant_id)
-
-
-async def revoke_merchant_key(settings: MerchantSettings, merchant_id: str, key_id: str) -> None:
-    """End the life of a key. Raises AccountRefused, DatabaseUnavailable."""
-    async with opened(settings.database_dsn, "keys revoke", f"{merchant_id} {key_id}") as database:
-        await merchants.revoke_api_key(database, SystemClock(), merchant_id=merchant_id, key_id=key_id)
-
-
 async def set_merchant_origins(settings: MerchantSettings, merchant_id: str, return_origins: Sequence[str]) -> None:
     """Replace a merchant's return origins. Raises AccountRefused, DatabaseUnavailable."""
     async with opened(settings.database_dsn, "accounts origins", merchant_id) as database:

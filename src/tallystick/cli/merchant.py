@@ -15,7 +15,6 @@ from tallystick.cli import (
     customers,
     fee_contracts,
     inbox,
-    merchant_keys,
     notifications,
     operators,
     reconcile,
@@ -37,7 +36,6 @@ accounts = typer.Typer(help="Merchants: who sells.", no_args_is_help=True)
 connections = typer.Typer(help="Connections: a merchant's account at a gateway.", no_args_is_help=True)
 app.add_typer(accounts, name="accounts")
 app.add_typer(connections, name="connections")
-app.add_typer(merchant_keys.app, name="keys")
 app.add_typer(operators.commands("merchant", _dsn), name="operators")
 app.add_typer(users.commands("merchant", _dsn), name="users")
 app.add_typer(audit.commands("merchant"), name="audit")

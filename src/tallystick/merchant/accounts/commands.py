@@ -3,7 +3,6 @@
 import base64
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
 from typing import get_args
 from urllib.parse import SplitResult, urlsplit
 
@@ -44,15 +43,6 @@ class NewMerchant(Struct, frozen=True):
         return f"NewMerchant({self.merchant_id!r})"
 
 
-class ListedApiKey(Struct, frozen=True):
-    """An API key as a list may show it. `id` names it for revocation."""
-
-    id: str
-    hint: str
-    created_at: datetime
-    revoked_at: datetime | None
-
-
 def hash_api_key(api_key: str) -> bytes:
     """What is stored of an API key, and looked up. The key has 128 random bits, so a plain SHA-256 cannot be
     reversed.
@@ -83,25 +73,6 @@ async def create_api_key(database: Database, clock: Clock, entropy: Entropy, *, 
     if not inserted:
         raise AccountRefused(f"there is no merchant {merchant_id}")
     return api_key
-
-
-async def list_api_keys(database: Database, merchant_id: str) -> list[ListedApiKey]:
-    """A merchant's API keys, the oldest first, revoked ones too."""
-    rows = await database.rows(SQL.list_api_keys, merchant_id)
-    return [
-        ListedApiKey(
-            _key_id(row["key_hash"]), f"{API_KEY_PREFIX}_…{row['last4']}", row["created_at"], row["revoked_at"]
-        )
-        for row in rows
-    ]
-
-
-async def revoke_api_key(database: Database, clock: Clock, *, merchant_id: str, key_id: str) -> None:
-    """End the life of a key; calls with it are refused within seconds. Raises AccountRefused if no such key lives."""
-    hashes = [row["key_hash"] for row in await database.rows(SQL.list_api_keys, merchant_id)]
-    named = [key_hash for key_hash in hashes if _key_id(key_hash) == key_id]
-    if not named or not await database.execute(SQL.revoke_api_key, merchant_id, named[0], clock.now()):
-        raise AccountRefused(f"merchant {merchant_id[:40]} has no living key {key_id[:40]}")
 
 
 async def set_return_origins(database: Database, *, merchant_id: str, return_origins: Sequence[str]) -> None:
@@ -252,11 +223,6 @@ def return_origin(url: str) -> str:
     if origin is None:
         raise AccountRefused("its host is not one that a browser would go to")
     return origin
-
-
-def _key_id(key_hash: bytes) -> str:
-    """Names a key to whoever revokes it; nothing can be called with it."""
-    return f"key_{key_hash.hex()[:16]}"
 
 
 def _split(url: str) -> SplitResult:

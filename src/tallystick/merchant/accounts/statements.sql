@@ -20,18 +20,6 @@ UPDATE merchant SET stock_url = $2::text, stock_secret = $3::text WHERE merchant
 INSERT INTO api_key (merchant_id, key_hash, last4, created_at)
 SELECT m.merchant_id, $2::bytea, $3::text, $4::timestamptz FROM merchant m WHERE m.merchant_id = $1::text;
 
--- list_api_keys
--- A merchant's API keys, the oldest first, revoked ones too.
-SELECT k.key_hash, k.last4, k.created_at, k.revoked_at
-  FROM api_key k
- WHERE k.merchant_id = $1::text
- ORDER BY k.created_at, k.key_hash;
-
--- revoke_api_key
--- End the life of a key that still lives.
-UPDATE api_key SET revoked_at = $3::timestamptz
- WHERE merchant_id = $1::text AND key_hash = $2::bytea AND revoked_at IS NULL;
-
 -- insert_connection
 -- A new connection of an existing merchant to a gateway; secrets are references.
 INSERT INTO connection (merchant_id, connection_id, gateway, url, secret_key_ref, signature_scheme, webhook_secret_refs, created_at)
