@@ -1,9 +1,11 @@
 """What holds for every command, also for those to come: data for scripts, help for people, completion for shells."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from typer.main import get_command
 
 from tallystick.cli.command import app, run
 
+ROOT = Path(__file__).parents[2]
 WITHOUT_JSON = {
     "serve": "runs until it is stopped",
     "gateway serve": "runs until it is stopped",
@@ -47,6 +50,22 @@ def test_a_command_prints_json_and_says_what_it_is_for(name: str) -> None:
     assert has_json(ALL[name]) != (name in WITHOUT_JSON), name
     assert ALL[name].help, f"{name} has no help"
     assert all(parameter.help or parameter.name in {"ctx"} for parameter in ALL[name].params), name
+
+
+def test_every_command_that_we_tell_people_to_run_is_one() -> None:
+    """In the documentation, and in what the software itself says; what follows a command are its arguments."""
+    wrong, named = [], 0
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "src").rglob("*.py")]:
+        for match in re.finditer(r"(?:`|\$ |^ *)tallystick ([a-z][a-z -]*)", page.read_text(encoding="utf-8"), re.M):
+            at: Any = get_command(app)
+            words = match[1].split()
+            named += 1
+            while words and hasattr(at, "commands"):
+                at = at.commands.get(words.pop(0))
+            if at is None:
+                wrong.append(f"{page.name}: {match[0].strip()}")
+    assert named > 150
+    assert wrong == []
 
 
 def test_every_exception_is_a_command() -> None:

@@ -209,3 +209,4 @@ async def test_services_refuse_plain_http_beyond_loopback(processes: Any) -> Non
             _, error = await refused.rest()
             assert refused.process.returncode == 2
             assert "plain HTTP" in error
+            assert len(error.splitlines()) == 1, "a sentence, and nothing that libraries say of themselves"

@@ -268,22 +268,27 @@ async def remove_shop_endpoint(settings: MerchantSettings, endpoint_id: str) -> 
         await shop_endpoints.remove_endpoint(database, SystemClock(), merchant_id=merchant_id, endpoint_id=endpoint_id)
 
 
-async def set_webhook_secrets(
-    settings: MerchantSettings, connection_id: str, files: Sequence[Path], references: Sequence[str] = ()
+async def set_connection_secrets(
+    settings: MerchantSettings, connection_id: str, secret_key: Path | str | None, webhook_secrets: Sequence[Path | str]
 ) -> None:
-    """Replace a connection's live webhook secrets by those in `files` and behind `references`. Raises AccountRefused,
-    CommandRefused, DatabaseUnavailable."""
-    for file in files:
-        if not file.exists():
-            raise CommandRefused(f"{file} does not exist: put the webhook secret (whsec_…) there first")
+    """Name other places, files or references, of a connection's secret key, of its live webhook secrets, or of both;
+    what is not named stays. Raises AccountRefused, CommandRefused, DatabaseUnavailable."""
+    for place in [*([secret_key] if secret_key else []), *webhook_secrets]:
+        if isinstance(place, Path) and not place.exists():
+            raise CommandRefused(f"{place} does not exist: put the secret there first")
     merchant_id = _merchant_of(connection_id)
-    async with opened(settings.database_dsn, "connections webhook-secrets", connection_id) as database:
-        await merchants.set_webhook_secrets(
-            database,
-            merchant_id=merchant_id,
-            connection_id=connection_id,
-            webhook_secret_refs=[*(f"file:{file}" for file in files), *references],
-        )
+    whose = {"merchant_id": merchant_id, "connection_id": connection_id}
+    named = [_reference(place) for place in webhook_secrets]
+    noted = opened(settings.database_dsn, "connections secrets", connection_id)
+    async with noted as database, database.transaction() as tx:
+        if secret_key:
+            await merchants.set_secret_key(tx, **whose, secret_key_ref=_reference(secret_key))
+        if named:
+            await merchants.set_webhook_secrets(tx, **whose, webhook_secret_refs=named)
+
+
+def _reference(place: Path | str) -> str:
+    return f"file:{place}" if isinstance(place, Path) else place
 
 
 def _merchant_of(id: str) -> str:

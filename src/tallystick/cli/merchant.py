@@ -15,6 +15,7 @@ from tallystick.cli import (
     customers,
     fee_contracts,
     inbox,
+    merchant_keys,
     notifications,
     operators,
     reconcile,
@@ -36,6 +37,7 @@ accounts = typer.Typer(help="Merchants: who sells.", no_args_is_help=True)
 connections = typer.Typer(help="Connections: a merchant's account at a gateway.", no_args_is_help=True)
 app.add_typer(accounts, name="accounts")
 app.add_typer(connections, name="connections")
+app.add_typer(merchant_keys.app, name="keys")
 app.add_typer(operators.commands("merchant", _dsn), name="operators")
 app.add_typer(users.commands("merchant", _dsn), name="users")
 app.add_typer(audit.commands("merchant"), name="audit")
@@ -235,6 +237,12 @@ def move_connection(
 @connections.command("secrets")
 def set_secrets(
     connection: Annotated[str, typer.Argument(help="con_…")],
+    secret_key_file: Annotated[
+        Path | None, typer.Option(help="The file that holds the account's secret key, sk_….")
+    ] = None,
+    secret_key_from: Annotated[
+        str | None, typer.Option(help="vault:path#field or env:NAME of it, instead of a file.")
+    ] = None,
     webhook_secret_file: Annotated[
         list[Path] | None,
         typer.Option(help="A file that holds a live webhook secret, whsec_…; repeatable: two during a rotation."),
@@ -244,22 +252,28 @@ def set_secrets(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replace the webhook secrets that are live for a connection: its webhooks are taken with any of them.
+    """Say anew where a connection's secrets lie: its secret key, the webhook secrets that are live, or both.
 
-    To rotate: name the old and the new one, roll the secret at the gateway, then name the new one alone. The
-    running service follows within ten seconds, and at once for a secret that it did not know.
+    Its webhooks are taken with any live secret. To rotate: name the old and the new one, roll the secret at the
+    gateway, then name the new one alone. The running service follows within ten seconds, and at once for a webhook
+    secret that it did not know. What is not named stays as it is.
     """
-    from tallystick.cli.installing import set_webhook_secrets
+    from tallystick.cli.installing import set_connection_secrets
     from tallystick.merchant.settings import read
 
+    if secret_key_file and secret_key_from:
+        raise CommandRefused("name the secret key once: --secret-key-file or --secret-key-from")
+    key = secret_key_file.absolute() if secret_key_file else secret_key_from
     files = [file.absolute() for file in webhook_secret_file or []]
     references = webhook_secret_from or []
-    if not files and not references:
-        raise CommandRefused("name a secret that is live: --webhook-secret-file or --webhook-secret-from")
-    asyncio.run(set_webhook_secrets(read(os.environ), connection, files, references))
+    if not key and not files and not references:
+        raise CommandRefused("name what changes: --secret-key-file or -from, --webhook-secret-file or -from")
+    asyncio.run(set_connection_secrets(read(os.environ), connection, key, [*files, *references]))
     names = [str(file) for file in files]
     told = {"connection": connection, "webhook_secret_files": names, "webhook_secrets_from": references}
-    show(as_json, told, *names, *references)
+    if key:
+        told["secret_key"] = str(key)
+    show(as_json, told, *([str(key)] if key else []), *names, *references)
 
 
 @connections.command("backfill")

@@ -148,6 +148,7 @@ def configure_logging(service: str, clock: Clock, *, level: str = "info", stream
         library.handlers.clear()
         library.propagate = True
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)  # addresses of pages are bearer secrets of shoppers
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of each part of itself that it reads
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

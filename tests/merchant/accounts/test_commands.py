@@ -6,15 +6,15 @@ import pytest
 
 from tallystick.kernel.identifiers import owner_of
 from tallystick.merchant.accounts import directory as directories
+from tallystick.merchant.accounts.api_keys import KEYS_LIVING_MAX, create_api_key, list_api_keys, revoke_api_key
 from tallystick.merchant.accounts.commands import (
     AccountRefused,
     add_connection,
     check_origin,
-    create_api_key,
     create_merchant,
-    hash_api_key,
     return_origin,
     set_return_origins,
+    set_secret_key,
     set_webhook_secrets,
     webhook_address,
 )
@@ -61,10 +61,27 @@ async def test_several_keys_live_until_they_are_revoked(
         found = await directory.merchant_of_key(key)
         assert found is not None
         assert found.merchant_id == merchant_id
-    revoke = Statement("x", "UPDATE api_key SET revoked_at = $2::timestamptz WHERE key_hash = $1::bytea")
-    await merchant_database.execute(revoke, hash_api_key(old), SystemClock().now())
+    listed = await list_api_keys(merchant_database, merchant_id=merchant_id)
+    assert [(key.last4, key.revoked_at) for key in listed] == [(old[-4:], None), (new[-4:], None)]
+    revoked = {"merchant_id": merchant_id, "key_id": listed[0].id}
+    await revoke_api_key(merchant_database, SystemClock(), **revoked)
     assert await directory.merchant_of_key(old) is None
     assert await directory.merchant_of_key(new) is not None
+    with pytest.raises(AccountRefused, match="no living"):
+        await revoke_api_key(merchant_database, SystemClock(), **revoked)
+
+
+async def test_a_key_is_revoked_by_its_owner_alone_and_keys_have_a_limit(merchant_database: Database) -> None:
+    """RULES §12."""
+    merchant_id, _ = await a_merchant(merchant_database)
+    stranger, _ = await a_merchant(merchant_database)
+    [theirs] = await list_api_keys(merchant_database, merchant_id=stranger)
+    with pytest.raises(AccountRefused, match="no living"):
+        await revoke_api_key(merchant_database, SystemClock(), merchant_id=merchant_id, key_id=theirs.id)
+    for _ in range(KEYS_LIVING_MAX - 1):
+        await create_api_key(merchant_database, *PORTS, merchant_id=merchant_id)
+    with pytest.raises(AccountRefused, match="revoke one"):
+        await create_api_key(merchant_database, *PORTS, merchant_id=merchant_id)
 
 
 async def test_a_connection_carries_its_owner_and_holds_no_secret(merchant_database: Database) -> None:
@@ -171,6 +188,29 @@ def test_an_origin_has_one_spelling(given: str, origin: str) -> None:
 def test_what_is_no_origin_is_refused(wrong: str) -> None:
     with pytest.raises(AccountRefused):
         check_origin(wrong)
+
+
+async def test_a_secret_key_can_lie_elsewhere_from_now_on(merchant_database: Database) -> None:
+    """RULES §12: the place is named, never the key; one connection changes, and nothing else of it."""
+    merchant_id, _ = await a_merchant(merchant_database)
+    connection_id, other = [
+        await add_connection(merchant_database, *PORTS, merchant_id=merchant_id, **GOOD) for _ in range(2)
+    ]
+    named: dict[str, str] = {"merchant_id": merchant_id, "connection_id": connection_id}
+    await set_secret_key(merchant_database, **named, secret_key_ref="vault:shop#key")
+    directory = Directory(merchant_database, SystemClock())
+    moved, stayed = [await directory.connection(merchant_id, each) for each in (connection_id, other)]
+    assert moved is not None
+    assert stayed is not None
+    assert moved.secret_key_ref == "vault:shop#key"
+    assert stayed.secret_key_ref == GOOD["secret_key_ref"]
+    assert moved.webhook_secret_refs == stayed.webhook_secret_refs
+    with pytest.raises(AccountRefused):
+        await set_secret_key(merchant_database, **named, secret_key_ref="sk_test_itself")
+    with pytest.raises(AccountRefused):
+        await set_secret_key(
+            merchant_database, merchant_id=merchant_id, connection_id="con_none", secret_key_ref="env:KEY"
+        )
 
 
 async def test_two_webhook_secrets_are_live_during_a_rotation(merchant_database: Database) -> None:

@@ -160,8 +160,8 @@ async def _check_connection(notes: Notes, connection: Connection, secrets: Servi
     named += [(reference, "webhook secret", key_of) for reference in connection.webhook_secret_refs]
     for reference, what, form in named:
         subject = f"{connection.connection_id} {what}"
-        if reference.startswith("file:"):
-            check_file(notes, subject, Path(reference.removeprefix("file:")))
+        if reference.startswith("file:") and not check_file(notes, subject, Path(reference.removeprefix("file:"))):
+            continue
         try:
             value = await secrets.secrets.read(reference)
             form(value)

@@ -70,22 +70,25 @@ def check_secrets(notes: Notes, kind: type[Struct], prefix: str, environ: Mappin
             notes.good("secret", setting.variable, f"is named in Vault as {place}")
 
 
-def check_file(notes: Notes, subject: str, path: Path) -> None:
-    """Whether a file that holds a secret is there, and for its owner alone."""
+def check_file(notes: Notes, subject: str, path: Path) -> bool:
+    """Note whether a file that holds a secret is there, and for its owner alone. False where nothing can be read from
+    it: then all is said."""
     try:
         mode = path.stat().st_mode
         with path.open("rb") as file:
             empty = not file.read(1)
     except OSError as error:
-        do = "Look at the path, and let the service's user read it."
+        do = f"Look at {path}, and let the service's user read it."
         notes.bad("secret", subject, f"its file cannot be read: {type(error).__name__}", do)
-        return
+        return False
     if empty:
         notes.bad("secret", subject, "its file is empty", "Write the secret into it.")
-    elif mode & 0o077:
+        return False
+    if mode & 0o077:
         notes.bad("secret", subject, f"others may read its file (mode {mode & 0o777:o})", f"chmod 600 {path}")
     else:
         notes.good("secret", subject, "lies in a file that only its owner may read")
+    return True
 
 
 def refused(error: SettingsRefused) -> tuple[str, str]:

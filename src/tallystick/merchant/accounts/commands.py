@@ -13,7 +13,7 @@ from tallystick.kernel.identifiers import new_owner_id, new_secret, owned_id
 from tallystick.kernel.origins import origin_of
 from tallystick.merchant.gateways.port import SignatureScheme
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, Statements
+from tallystick.ports.database import Database, Statements, Transaction
 from tallystick.ports.entropy import Entropy
 from tallystick.ports.secrets import SCHEMES
 
@@ -64,15 +64,6 @@ async def create_merchant(
         await tx.execute(SQL.insert_merchant, merchant_id, name, origins, at)
         await tx.execute(SQL.insert_api_key, merchant_id, hash_api_key(api_key), api_key[-4:], at)
     return NewMerchant(merchant_id, api_key)
-
-
-async def create_api_key(database: Database, clock: Clock, entropy: Entropy, *, merchant_id: str) -> str:
-    """One more API key of a merchant, for rotation; shown once."""
-    api_key = new_secret(API_KEY_PREFIX, entropy)
-    inserted = await database.execute(SQL.insert_api_key, merchant_id, hash_api_key(api_key), api_key[-4:], clock.now())
-    if not inserted:
-        raise AccountRefused(f"there is no merchant {merchant_id}")
-    return api_key
 
 
 async def set_return_origins(database: Database, *, merchant_id: str, return_origins: Sequence[str]) -> None:
@@ -164,11 +155,20 @@ async def set_connection_url(database: Database, *, merchant_id: str, connection
 
 
 async def set_webhook_secrets(
-    database: Database, *, merchant_id: str, connection_id: str, webhook_secret_refs: Sequence[str]
+    database: Database | Transaction, *, merchant_id: str, connection_id: str, webhook_secret_refs: Sequence[str]
 ) -> None:
     """Replace the references of a connection's live webhook secrets: two of them during a rotation (RULES §7)."""
     _check_secrets(webhook_secret_refs)
     if not await database.execute(SQL.set_webhook_secrets, merchant_id, connection_id, list(webhook_secret_refs)):
+        raise AccountRefused(f"there is no connection {connection_id}")
+
+
+async def set_secret_key(
+    database: Database | Transaction, *, merchant_id: str, connection_id: str, secret_key_ref: str
+) -> None:
+    """Say where the key lies with which a connection calls its gateway: another file, or Vault instead of a file."""
+    _check_reference(secret_key_ref)
+    if not await database.execute(SQL.set_secret_key, merchant_id, connection_id, secret_key_ref):
         raise AccountRefused(f"there is no connection {connection_id}")
 
 

@@ -20,6 +20,16 @@ UPDATE merchant SET stock_url = $2::text, stock_secret = $3::text WHERE merchant
 INSERT INTO api_key (merchant_id, key_hash, last4, created_at)
 SELECT m.merchant_id, $2::bytea, $3::text, $4::timestamptz FROM merchant m WHERE m.merchant_id = $1::text;
 
+-- api_keys_of_merchant
+-- The API keys of a merchant, oldest first, revoked ones too.
+SELECT k.key_hash, k.last4, k.created_at, k.revoked_at FROM api_key k
+ WHERE k.merchant_id = $1::text ORDER BY k.created_at, k.key_hash;
+
+-- revoke_api_key
+-- End the life of an API key that still lives.
+UPDATE api_key SET revoked_at = $3::timestamptz
+ WHERE merchant_id = $1::text AND key_hash = $2::bytea AND revoked_at IS NULL;
+
 -- insert_connection
 -- A new connection of an existing merchant to a gateway; secrets are references.
 INSERT INTO connection (merchant_id, connection_id, gateway, url, secret_key_ref, signature_scheme, webhook_secret_refs, created_at)
@@ -29,6 +39,10 @@ SELECT m.merchant_id, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text
 -- set_connection_url
 -- The new address of a connection's gateway.
 UPDATE connection SET url = $3::text WHERE merchant_id = $1::text AND connection_id = $2::text;
+
+-- set_secret_key
+-- The reference of the key with which a connection calls its gateway.
+UPDATE connection SET secret_key_ref = $3::text WHERE merchant_id = $1::text AND connection_id = $2::text;
 
 -- set_webhook_secrets
 -- The references of a connection's live webhook secrets.

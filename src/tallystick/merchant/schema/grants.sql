@@ -14,8 +14,7 @@ GRANT SELECT, INSERT ON audit_entry, audit_outcome TO tallystick_merchant;
 GRANT INSERT ON audit TO tallystick_merchant;
 
 -- Written once, but for the column that says what became of the row.
-GRANT SELECT, INSERT ON api_key TO tallystick_merchant;
-GRANT SELECT, INSERT, UPDATE (revoked_at) ON operator_key TO tallystick_merchant;
+GRANT SELECT, INSERT, UPDATE (revoked_at) ON api_key, operator_key TO tallystick_merchant;
 GRANT SELECT, INSERT, UPDATE (role, disabled_at, password_hash) ON operator_user TO tallystick_merchant;
 GRANT SELECT, INSERT, UPDATE (state, decided_by, decided_at) ON case_proposal TO tallystick_merchant;
 
