@@ -184,6 +184,21 @@ async def test_a_server_that_takes_no_writes_is_unavailable(database: Database) 
         await write()
 
 
+async def test_a_full_disk_is_told_in_the_log(empty_dsn: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Reads go on and the server answers, so nothing else would say why calls are refused; once a minute is enough."""
+    full = Statement("full", "DO $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full'; END $$")
+    opened = await open_database(empty_dsn)
+    try:
+        for _ in range(3):
+            with pytest.raises(DatabaseUnavailable):
+                await opened.execute(full)
+    finally:
+        await opened.close()
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(told) == 1
+    assert "DiskFullError" in told[0]
+
+
 async def test_an_absent_server_is_unavailable() -> None:
     nowhere = "postgresql://postgres@127.0.0.1:1/nowhere"
     with pytest.raises(DatabaseUnavailable):

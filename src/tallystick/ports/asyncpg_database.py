@@ -1,5 +1,6 @@
 """The database port of production: asyncpg connections, and DSNs that are rotated while the service runs."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from tallystick.ports.database import (
     Transaction,
     copied,
 )
+from tallystick.ports.shortages import Shortages
 
 log = logging.getLogger(__name__)
 
@@ -257,6 +259,7 @@ _ASYNCPG_ERRORS = (
     asyncpg.InternalClientError,
     OSError,  # refused, no such name, no such socket, timed out
 )
+_SHORTAGES = Shortages()  # of this process: each of its databases is told of alike
 _UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -279,4 +282,6 @@ def _named(error: Exception) -> DatabaseError:
         return StatementRefused("22000")  # a value that the driver cannot encode: no other connection would take it
     if isinstance(error, asyncpg.PostgresError) and not isinstance(error, _UNAVAILABLE):
         return StatementRefused(error.sqlstate or "?????")
+    if isinstance(error, asyncpg.InsufficientResourcesError):
+        _SHORTAGES.note(type(error).__name__, asyncio.get_running_loop().time())
     return DatabaseUnavailable(type(error).__name__)
