@@ -74,6 +74,7 @@ NOT_FOR_READERS = {
     ("gateway", "operator_second_factor", "*"),
     ("gateway", "login_failure", "*"),
     ("gateway", "payment_tries", "*"),
+    ("gateway", "charge_address", "*"),
     ("gateway", "operator_place", "*"),
     ("merchant", "operator_user", "*"),
     ("merchant", "operator_session", "*"),

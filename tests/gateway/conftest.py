@@ -13,6 +13,8 @@ import pytest
 from tallystick.cli.command import run
 from tallystick.gateway.acquirers import port
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
+from tallystick.gateway.card_testing.guard import CardTesting
+from tallystick.gateway.card_testing.limits import Limits
 from tallystick.gateway.cards.pan import CardEntry, Cvc, Pan
 from tallystick.gateway.cards.typed import TypedCards
 from tallystick.gateway.cards.worker import Purge
@@ -140,12 +142,14 @@ class Core:
             database, built_in(), HeldKeyEncryption(self._held_keys), [b"i" * 32], clock, self.entropy
         )
         self.reading = Reading(PAGES_URL, clock, self.records)
+        self.guard = CardTesting(database, clock, Limits())
         commits = Commits(
             database,
             self.idempotency,
             self.reading,
             clock,
             self.entropy,
+            guard=self.guard,
             pages_url=PAGES_URL,
             woken=self._wake,
         )
@@ -155,7 +159,7 @@ class Core:
         calling = Calling(self.bank, clock, self.entropy, pages_url=PAGES_URL, vault=self.vault)
         self.carrying = Carrying(commits, calling, clock)
         inquiries = Inquiries(calling, database)
-        self.payments = Payments(self.carrying, inquiries, self.bank, database, clock, self.entropy)
+        self.payments = Payments(self.carrying, inquiries, self.bank, database, clock, self.entropy, self.guard)
         self.refunds = Refunds(self.carrying, inquiries, database, clock, self.entropy)
         self.resolving = Resolving(self.carrying, calling, database, clock, self.entropy)
         self.inquirer = Inquirer(self.carrying, calling, database, clock, self.entropy)
@@ -175,9 +179,8 @@ class Core:
         self.payouts = ManualPayouts(database, self.idempotency, Reading(PAGES_URL), clock, self.entropy, self._wake)
         self.reports = Reports(database, self.idempotency, clock, self.entropy, pages_url=PAGES_URL)
         self.writer = ReportWriter(database, clock, self.entropy, self._wake, pages_url=PAGES_URL)
-        self.checkout = Checkout(
-            self.carrying, self.bank, database, clock, self.entropy, pages_url=PAGES_URL, ttl_min_s=60, typed=typed
-        )
+        asked = (self.carrying, self.bank, database, clock, self.entropy)
+        self.checkout = Checkout(*asked, pages_url=PAGES_URL, guard=self.guard, ttl_min_s=60, typed=typed)
         self.expiry = Expiry(self.carrying, database, clock, self.entropy)
 
     def _wake(self) -> None:
@@ -252,9 +255,11 @@ class Core:
     async def expire_session(self, id: str) -> Any:
         return shown((await self.checkout.expire([(self.call(), id, ExpireSession())]))[0])
 
-    async def pay(self, session_id: str, number: str = "4242424242424242", code: str = "123") -> Any:
+    async def pay(
+        self, session_id: str, number: str = "4242424242424242", code: str = "123", address: str | None = None
+    ) -> Any:
         card = CardEntry(number=Pan(number), exp_month=12, exp_year=2040, code=Cvc(code))
-        return await self.checkout.pay(session_id, card)
+        return await self.checkout.pay(session_id, card, address=address)
 
     async def rows(self, sql: str) -> list[dict[str, Any]]:
         return [dict(row) for row in await self.database.rows(Statement("of_a_test", sql))]

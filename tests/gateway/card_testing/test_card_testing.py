@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tallystick.gateway.card_testing.guard import CardTesting, Forgetting, Try
+from tallystick.gateway.card_testing.guard import CardTesting, Decline, Forgetting, Try
 from tallystick.gateway.card_testing.limits import Limits
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import Database, DatabaseUnavailable, Statement
+from tallystick.ports.database import Database, Statement
 
 ACCOUNT, OTHER = "acct_1", "acct_2"
 ADDRESS, ELSEWHERE = "203.0.113.9", "198.51.100.1"
@@ -58,19 +58,23 @@ async def test_it_holds_across_processes_and_for_many_at_once(
     assert sum(wait == 0 for wait in waits) == 10
 
 
+async def decline(guard: CardTesting, charge: str, fingerprint: str = "") -> None:
+    """The bank says no to a charge."""
+    async with guard._database.transaction() as tx:
+        await guard.count_declines(tx, [Decline(ACCOUNT, True, charge, fingerprint)], guard._clock.now())
+
+
 async def test_declines_count_more_than_tries(guard: CardTesting) -> None:
-    for _ in range(3):
-        tried = Try(ACCOUNT, True, address=ADDRESS)
-        assert await guard.admit(tried) == 0
-        await guard.declined(tried)
+    for number in range(3):
+        assert await guard.admit(Try(ACCOUNT, True, address=ADDRESS, charge=f"ch_{number}")) == 0
+        await decline(guard, f"ch_{number}")
     assert await guard.admit(Try(ACCOUNT, True, address=ADDRESS)) > 0
 
 
 async def test_a_card_is_counted_wherever_it_comes_from(guard: CardTesting) -> None:
     for address in ("192.0.2.1", "192.0.2.2"):
-        tried = Try(ACCOUNT, True, "fingerprint", address)
-        assert await guard.admit(tried) == 0
-        await guard.declined(tried)
+        assert await guard.admit(Try(ACCOUNT, True, "fingerprint", address, f"ch_{address}")) == 0
+        await decline(guard, f"ch_{address}", "fingerprint")
     assert await guard.admit(Try(ACCOUNT, True, "fingerprint", "192.0.2.3")) > 0
     assert await guard.admit(Try(ACCOUNT, True, "another", "192.0.2.3")) == 0
 
@@ -85,14 +89,15 @@ async def test_this_machine_is_not_counted(guard: CardTesting) -> None:
 
 
 async def test_addresses_are_forgotten(guard: CardTesting, gateway_database: Database, clock: StandingClock) -> None:
-    await guard.admit(Try(ACCOUNT, True, address=ADDRESS))
+    await guard.admit(Try(ACCOUNT, True, address=ADDRESS, charge="ch_1"))
     clock.at += timedelta(hours=1)
     await Forgetting(gateway_database, clock).forget()
-    count = Statement("count", "SELECT count(*)::int AS n FROM payment_tries")
-    assert (await gateway_database.rows(count))[0]["n"] == 1, "of the hour before something counts yet"
+    kept = Statement("kept", "SELECT subject FROM payment_tries UNION ALL SELECT subject FROM charge_address")
+    of_the_hour_before = [row["subject"] for row in await gateway_database.rows(kept)]
+    assert of_the_hour_before == [f"address {ADDRESS}"] * 2, "something of it counts yet"
     clock.at += timedelta(hours=1)
     await Forgetting(gateway_database, clock).forget()
-    assert (await gateway_database.rows(count))[0]["n"] == 0
+    assert await gateway_database.rows(kept) == []
 
 
 # The whole gateway
@@ -164,15 +169,6 @@ async def test_a_decline_counts_in_the_hour_in_which_it_came(guard: CardTesting,
     clock.at = datetime(2026, 11, 28, 12, 59, 59, tzinfo=UTC)
     assert await guard.admit(tried) == 0
     clock.at += timedelta(seconds=2)
-    await guard.declined(tried)
-    await guard.declined(tried)
+    await decline(guard, "ch_1", "fp_1")
+    await decline(guard, "ch_2", "fp_1")
     assert await guard.admit(tried) > 0
-
-
-async def test_a_decline_that_cannot_be_counted_is_no_error_of_the_payment(clock: StandingClock) -> None:
-    class Away:
-        async def execute(self, *_: Any) -> int:
-            raise DatabaseUnavailable("away")
-
-    guard = CardTesting(Away(), clock, Limits())  # type: ignore[arg-type]
-    await guard.declined(Try(ACCOUNT, True, "fp_1", ADDRESS))

@@ -8,7 +8,6 @@ import pytest
 
 from tallystick.gateway.acquirers.port import Authentication
 from tallystick.gateway.acquirers.port import Declined as DeclinedByBank
-from tallystick.gateway.card_testing.guard import CardTesting
 from tallystick.gateway.card_testing.limits import Limits
 from tallystick.gateway.cards.pan import CardEntry, Cvc, Pan
 from tallystick.gateway.checkout.parameters import SavedPaymentMethodOptions
@@ -226,9 +225,8 @@ async def test_no_event_says_who_a_customer_is(shop: Shop) -> None:
 @pytest.fixture
 def counting(shop: Shop) -> Shop:
     """The shop, whose pages count what is tried."""
-    core = shop.core
     limits = Limits(card_tries=50, card_declines=2, address_tries=50, address_declines=3, cards_of_test_mode=True)
-    core.checkout._guard = CardTesting(core.database, core.clock, limits)
+    shop.core.guard.limits = limits
     return shop
 
 

@@ -3,16 +3,17 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from msgspec import Struct
 
 from tallystick.gateway.card_testing.limits import WINDOW_S, Count, Limits, retry_after_s, window_of
 from tallystick.kernel.batching import Batcher
+from tallystick.kernel.columns import columns
 from tallystick.kernel.proxies import crowd, without_its_end
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Record, Statements
+from tallystick.ports.database import Database, DatabaseError, Record, Statements, Transaction
 
 SQL = Statements.beside(__file__)
 log = logging.getLogger(__name__)
@@ -37,12 +38,30 @@ class Subject(NamedTuple):
 
 
 class Try(Struct, frozen=True):
-    """Somebody is about to pay. `fingerprint` is the card's, keyed; `address` where a browser sent it from."""
+    """Somebody is about to pay. `fingerprint` is the card's, keyed; `address` where a browser sent it from, and
+    `charge` what comes of it: when the bank says no, to whomever it says it, the address is known by that."""
 
     account_id: str
     livemode: bool
     fingerprint: str | None = None
     address: str | None = None
+    charge: str | None = None
+
+
+class Decline(Struct, frozen=True):
+    """The bank said no to a charge, of the card with this fingerprint."""
+
+    account_id: str
+    livemode: bool
+    charge: str
+    fingerprint: str
+
+
+class _Counted(NamedTuple):
+    """One try of a subject, and the charge for which the subject, an address, is kept."""
+
+    subject: Subject
+    charge: str | None
 
 
 class Standing(Struct, frozen=True):
@@ -64,8 +83,7 @@ class CardTesting:
         self._database = database
         self._clock = clock
         self.limits = limits
-        self._counting: Batcher[Subject, Count] = Batcher(self._count, beside_items_min=BESIDE_ITEMS_MIN)
-        self._declining: Batcher[Subject, None] = Batcher(self._decline, beside_items_min=BESIDE_ITEMS_MIN)
+        self._counting: Batcher[_Counted, Count] = Batcher(self._count, beside_items_min=BESIDE_ITEMS_MIN)
 
     def session_closed(self, declines: int) -> bool:
         """Whether a session was declined so often that it takes no card any more."""
@@ -75,7 +93,8 @@ class CardTesting:
         """Count a try; 0 where it may go on, otherwise how many seconds to wait. Raises DatabaseError."""
         waits = [0]
         for subject in self._subjects(tried):
-            count = await self._counting.submit(subject)
+            charge = tried.charge if subject.kind == ADDRESS else None
+            count = await self._counting.submit(_Counted(subject, charge))
             waits.append(retry_after_s(count, *self._most(subject), self._clock.now()))
         return max(waits)
 
@@ -90,14 +109,12 @@ class CardTesting:
         rows = await self._database.rows(found, account_id, livemode, method if method is not None else intent)
         return Try(account_id, livemode, rows[0]["fingerprint"]) if rows else None
 
-    async def declined(self, tried: Try) -> None:
-        """A try that was admitted came to nothing. What is already decided is not undone by a count: without the
-        database it is left out."""
-        try:
-            for subject in self._subjects(tried):
-                await self._declining.submit(subject)
-        except DatabaseError as error:
-            log.warning("a decline is not counted: %s", type(error).__name__)
+    async def count_declines(self, tx: Transaction, declines: Sequence[Decline], at: datetime) -> None:
+        """Count them in the transaction that records them: once, whoever learnt of it. Raises DatabaseError."""
+        if not declines or not (self.limits.card_declines or self.limits.address_declines):
+            return
+        rows = [(d.account_id, d.livemode, d.charge, self._card(d)) for d in declines]
+        await tx.execute(SQL.count_declines, *columns(4, rows), window_of(at))
 
     async def standings(self, *, account: str | None = None, rows_max: int) -> list[Standing]:
         """Who was declined most, then who tried most, in this hour and the one before. Raises DatabaseError."""
@@ -121,9 +138,14 @@ class CardTesting:
         place = crowd(tried.address) if tried.address is not None else None
         if place is not None and (self.limits.address_tries or self.limits.address_declines):
             subjects.append(Subject(tried.account_id, tried.livemode, f"{ADDRESS} {place}"))
-        if tried.fingerprint and self._counts_cards(tried.livemode):
-            subjects.append(Subject(tried.account_id, tried.livemode, f"{CARD} {tried.fingerprint}"))
+        card = self._card(tried)
+        if card is not None:
+            subjects.append(Subject(tried.account_id, tried.livemode, card))
         return subjects
+
+    def _card(self, of: Try | Decline) -> str | None:
+        """The name under which a card is counted; None where it is not."""
+        return f"{CARD} {of.fingerprint}" if of.fingerprint and self._counts_cards(of.livemode) else None
 
     def _counts_cards(self, livemode: bool) -> bool:
         counted = livemode or self.limits.cards_of_test_mode
@@ -134,16 +156,14 @@ class CardTesting:
             return self.limits.card_tries, self.limits.card_declines
         return self.limits.address_tries, self.limits.address_declines
 
-    async def _count(self, subjects: Sequence[Subject]) -> list[Count]:
+    async def _count(self, tries: Sequence[_Counted]) -> list[Count]:
         window_at = window_of(self._clock.now())
         before_at = window_at - timedelta(seconds=WINDOW_S)
-        rows = await self._database.rows(SQL.count_tries, *_columns(subjects), window_at, before_at)
+        subjects = [one.subject for one in tries]
+        charges = [one.charge for one in tries]
+        rows = await self._database.rows(SQL.count_tries, *columns(3, subjects), window_at, before_at, charges)
         found = {Subject(row["account_id"], row["livemode"], row["subject"]): row for row in rows}
         return _one_by_one(subjects, found)
-
-    async def _decline(self, subjects: Sequence[Subject]) -> list[None]:
-        await self._database.execute(SQL.count_declines, *_columns(subjects), window_of(self._clock.now()))
-        return [None] * len(subjects)
 
 
 class Forgetting:
@@ -165,8 +185,9 @@ class Forgetting:
     async def forget(self) -> None:
         """All of it now."""
         before = window_of(self._clock.now()) - timedelta(seconds=WINDOW_S)
-        while await self._database.execute(SQL.forget_tries, before, FORGET_ROWS) == FORGET_ROWS:
-            pass
+        for old in (SQL.forget_tries, SQL.forget_addresses):
+            while await self._database.execute(old, before, FORGET_ROWS) == FORGET_ROWS:
+                pass
 
 
 def _one_by_one(subjects: Sequence[Subject], found: Mapping[Subject, Record]) -> list[Count]:
@@ -179,7 +200,3 @@ def _one_by_one(subjects: Sequence[Subject], found: Mapping[Subject, Record]) ->
         tries = row["tries"] - later[subject]
         counts.append(Count(tries, row["declines"], row["tries_before"], row["declines_before"]))
     return counts
-
-
-def _columns(subjects: Sequence[Subject]) -> list[list[object]]:
-    return [list(column) for column in zip(*subjects, strict=True)]

@@ -1,6 +1,12 @@
 -- count_tries
--- One more try of each subject in this hour; with what the hour before had.
-WITH counted AS (
+-- One more try of each subject in this hour; with what the hour before had. An address is kept for the charge ($6) that comes
+-- of the try, where one may come of it.
+WITH kept AS (
+    INSERT INTO charge_address (account_id, livemode, charge, subject, window_at)
+    SELECT each.account_id, each.livemode, each.charge, each.subject, $4::timestamptz
+      FROM unnest($1::text[], $2::boolean[], $3::text[], $6::text[]) AS each(account_id, livemode, subject, charge)
+     WHERE each.charge IS NOT NULL
+), counted AS (
     INSERT INTO payment_tries AS t (account_id, livemode, subject, window_at, tries, declines)
     SELECT each.account_id, each.livemode, each.subject, $4::timestamptz, count(*), 0
       FROM unnest($1::text[], $2::boolean[], $3::text[]) AS each(account_id, livemode, subject)
@@ -17,10 +23,17 @@ SELECT c.account_id, c.livemode, c.subject, c.tries, c.declines,
  ORDER BY c.account_id, c.livemode, c.subject;
 
 -- count_declines
--- One more decline of each subject in this hour, in the order in which tries are counted; its try may have been in the hour before.
+-- One more decline in this hour of each card ($4, none where cards are not counted) and of the address that its charge ($3) was tried
+-- from, in the order in which tries are counted; its try may have been in the hour before.
 INSERT INTO payment_tries AS t (account_id, livemode, subject, window_at, tries, declines)
-SELECT each.account_id, each.livemode, each.subject, $4::timestamptz, 0, count(*)
-  FROM unnest($1::text[], $2::boolean[], $3::text[]) AS each(account_id, livemode, subject)
+SELECT each.account_id, each.livemode, each.subject, $5::timestamptz, 0, count(*)
+  FROM (SELECT d.account_id, d.livemode, a.subject
+          FROM unnest($1::text[], $2::boolean[], $3::text[]) AS d(account_id, livemode, charge)
+          JOIN charge_address a ON (a.account_id, a.livemode, a.charge) = (d.account_id, d.livemode, d.charge)
+         UNION ALL
+        SELECT d.account_id, d.livemode, d.card
+          FROM unnest($1::text[], $2::boolean[], $4::text[]) AS d(account_id, livemode, card)
+         WHERE d.card IS NOT NULL) AS each
  GROUP BY each.account_id, each.livemode, each.subject
  ORDER BY each.account_id, each.livemode, each.subject
     ON CONFLICT (account_id, livemode, subject, window_at) DO UPDATE SET declines = t.declines + excluded.declines;
@@ -44,6 +57,16 @@ DELETE FROM payment_tries t
  WHERE (t.account_id, t.livemode, t.subject, t.window_at) IN
        (SELECT o.account_id, o.livemode, o.subject, o.window_at
           FROM payment_tries o
+         WHERE o.window_at < $1::timestamptz
+         ORDER BY o.window_at
+         LIMIT $2::int);
+
+-- forget_addresses
+-- From where charges were tried that long ago is thrown out, so many rows at a time.
+DELETE FROM charge_address a
+ WHERE (a.account_id, a.livemode, a.charge) IN
+       (SELECT o.account_id, o.livemode, o.charge
+          FROM charge_address o
          WHERE o.window_at < $1::timestamptz
          ORDER BY o.window_at
          LIMIT $2::int);

@@ -5,8 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from msgspec import convert
-from msgspec.structs import replace
+from msgspec import Struct, convert
 
 from tallystick.gateway.acquirers.port import Acquirer, Authentication, AuthenticationState, CardRefused
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
@@ -54,6 +53,13 @@ SAVED_SHOWN_MAX = 5  # the newest; a list to search in is no page to pay on
 _INTENT_FIELDS = tuple(f for f in PaymentIntent.__struct_fields__ if f not in ("account_id", "livemode", "id"))
 
 
+class Admitted(Struct, frozen=True):
+    """A session that a shopper may pay, and the charge that will come of it."""
+
+    page: SessionPage
+    charge_id: str
+
+
 class Checkout:
     """The commands of checkout sessions. `pages_url` is the gateway's own address."""
 
@@ -66,9 +72,9 @@ class Checkout:
         entropy: Entropy,
         *,
         pages_url: str,
+        guard: CardTesting,
         ttl_min_s: int = TTL_MIN_S,
         typed: TypedCards | None = None,
-        guard: CardTesting | None = None,
     ) -> None:
         self._carrying = carrying
         self._acquirer = acquirer
@@ -102,55 +108,50 @@ class Checkout:
         Sent twice, it pays once: the second finds the first under way."""
         at = self._clock.now()
         found = await self._admitted(session_id, address, at)
-        if not isinstance(found, SessionPage):
+        if not isinstance(found, Admitted):
             return found
-        intent = found.intent
-        save = (save and found.session.saves_card) or intent.setup_future_usage is not None
+        intent, charge_id = found.page.intent, found.charge_id
+        save = (save and found.page.session.saves_card) or intent.setup_future_usage is not None
         method = await self._typed.method(card, intent, at, save=save)
         if not isinstance(method, PaymentMethod):
             return method
-        tried = Try(intent.account_id, intent.livemode, method.fingerprint)
-        wait_s = await self._must_wait(found, tried)
+        wait_s = await self._guard.admit(Try(intent.account_id, intent.livemode, method.fingerprint))
         if wait_s:
             return TooMany(wait_s)
-        charge_id = owned_id("ch", intent.account_id, at, self._entropy)
         work = Work(key=_key_of(intent), tell=lambda _: inputs.Confirm(charge_id=charge_id, method=method))
-        return await self._counted(await self._carrying.carry(work, card), replace(tried, address=address))
+        return _pay_result(await self._carrying.carry(work, card))
 
-    async def _admitted(self, session_id: str, address: str | None, at: datetime) -> SessionPage | NotOpen | TooMany:
-        """The page of a session that may be paid by the shopper at `address` now; the try is counted."""
+    async def _admitted(self, session_id: str, address: str | None, at: datetime) -> Admitted | NotOpen | TooMany:
+        """A session that may be paid by the shopper at `address` now; the try is counted."""
         found = await self.page(session_id)
         if found is None or (found.session.status == "open" and found.session.expires_at <= at):
             return NotOpen("expired")
         intent = found.intent
         if found.session.status != "open" or (intent.livemode and self._acquirer.simulated):
             return NotOpen(found.session.status)
-        wait_s = await self._must_wait(found, Try(intent.account_id, intent.livemode, address=address))
-        return TooMany(wait_s) if wait_s else found
-
-    async def _must_wait(self, found: SessionPage, tried: Try) -> int:
-        """Count a try; how many seconds to wait where there were too many, else 0."""
-        if self._guard is None:
-            return 0
         if self._guard.session_closed(found.session.decline_count):
-            return WINDOW_S
-        return await self._guard.admit(tried)
+            return TooMany(WINDOW_S)
+        charge_id = owned_id("ch", intent.account_id, at, self._entropy)
+        tried = Try(intent.account_id, intent.livemode, address=address, charge=charge_id)
+        wait_s = await self._guard.admit(tried)
+        return TooMany(wait_s) if wait_s else Admitted(found, charge_id)
 
     async def pay_saved(self, session_id: str, method_id: str, *, address: str | None = None) -> PayResult:
         """Pay with a card that the session's customer has saved. Its security code is not asked for: it was never kept,
         and a bank that wants more than the card asks for it by 3DS."""
         at = self._clock.now()
         found = await self._admitted(session_id, address, at)
-        if not isinstance(found, SessionPage):
+        if not isinstance(found, Admitted):
             return found
-        if not any(card.id == method_id for card in found.saved):
-            return NotOpen(found.session.status)
-        intent = found.intent
-        tried = await self._tried_saved(found, method_id)
-        wait_s = await self._must_wait(found, tried)
+        page, charge_id = found.page, found.charge_id
+        intent = page.intent
+        if not any(card.id == method_id for card in page.saved):
+            return NotOpen(page.session.status)
+        # The card counts with the same number typed, whoever saved it.
+        tried = await self._guard.tried_by_call(intent.account_id, intent.livemode, method=method_id)
+        wait_s = await self._guard.admit(tried) if tried is not None else 0
         if wait_s:
             return TooMany(wait_s)
-        charge_id = owned_id("ch", intent.account_id, at, self._entropy)
 
         def confirm(payment: Payment) -> inputs.Confirm | None:
             method = payment.method(method_id)  # as it is now, under the payment's lock
@@ -159,22 +160,7 @@ class Checkout:
             return inputs.Confirm(charge_id=charge_id, method=method)
 
         work = Work(key=_key_of(intent), tell=confirm, methods=(method_id,))
-        return await self._counted(await self._carrying.carry(work), replace(tried, address=address))
-
-    async def _tried_saved(self, found: SessionPage, method_id: str) -> Try:
-        """A try with a saved card: the card counts with the same number typed, whoever saved it."""
-        intent = found.intent
-        known = None
-        if self._guard is not None:
-            known = await self._guard.tried_by_call(intent.account_id, intent.livemode, method=method_id)
-        return known or Try(intent.account_id, intent.livemode)
-
-    async def _counted(self, outcome: Outcome, tried: Try) -> PayResult:
-        """What the shopper is told; a decline is counted."""
-        paid = _pay_result(outcome)
-        if isinstance(paid, Declined) and self._guard is not None:
-            await self._guard.declined(tried)
-        return paid
+        return _pay_result(await self._carrying.carry(work))
 
     async def challenge(self, charge_id: str) -> ChallengePage | None:
         """What the simulated bank's page shows; None where no 3DS challenge of that charge was begun."""

@@ -37,13 +37,15 @@ class Told(Struct, frozen=True):
 
 class Decision(Struct, frozen=True, kw_only=True):
     """What a command or answer does. `send` is asked of the acquirer once all of this is committed: a charge that was
-    `sent`, a charge that is `authenticating`, a capture, a void or a refund. `concerns` are for a person to see."""
+    `sent`, a charge that is `authenticating`, a capture, a void or a refund. `concerns` are for a person to see.
+    `declined` is the charge to which the bank says no, to its card or to who holds it: that is counted (RULES §12)."""
 
     payment: Payment
     entries: tuple[Entry, ...] = ()
     events: tuple[Told, ...] = ()
     concerns: tuple[Concern, ...] = ()
     send: Charge | AcquirerRequest | None = None
+    declined: Charge | None = None
 
 
 class Refusal(Struct, frozen=True, kw_only=True):

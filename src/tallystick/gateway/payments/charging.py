@@ -87,7 +87,8 @@ def not_authenticated(payment: Payment, answer: inputs.NotAuthenticated, at: dat
     if charge is None:
         return _over(answer)
     error = _error(AUTHENTICATION_FAILED, None, _AUTHENTICATION_FAILED, None, payment.method(charge.payment_method))
-    return _another_method(payment.having(replace(charge, state="abandoned")), error)
+    charge = replace(charge, state="abandoned")
+    return replace(_another_method(payment.having(charge), error), declined=charge)
 
 
 def approved(payment: Payment, answer: inputs.Approved, at: datetime) -> Decision | Refusal:
@@ -171,17 +172,17 @@ def declined(payment: Payment, answer: inputs.Declined, at: datetime) -> Decisio
     failed = Told("charge.failed", charge)
     payment = payment.having(charge)
     if payment.intent.status != "processing":
-        return Decision(payment=payment, events=(failed,))
+        return Decision(payment=payment, events=(failed,), declined=charge)
     method = payment.method(charge.payment_method)
     error = _error(answer.code, answer.decline_code, answer.message, charge.id, method)
-    decision = _another_method(payment, error, failed)
+    decision = replace(_another_method(payment, error, failed), declined=charge)
     session = payment.open_session
     if session is None:
         return decision
     session = replace(session, decline_count=session.decline_count + 1)
     payment = replace(decision.payment, session=session)
     if session.decline_count >= DECLINES_PER_SESSION_MAX:
-        return canceled(payment, AUTOMATIC, at, *decision.events)
+        return replace(canceled(payment, AUTOMATIC, at, *decision.events), declined=charge)
     return replace(decision, payment=payment)
 
 

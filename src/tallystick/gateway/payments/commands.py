@@ -52,7 +52,7 @@ class Payments:
         database: Database,
         clock: Clock,
         entropy: Entropy,
-        guard: CardTesting | None = None,
+        guard: CardTesting,
     ) -> None:
         self._guard = guard
         self._carrying = carrying
@@ -147,8 +147,8 @@ class Payments:
         )
         if not sent.confirm:
             return await self._carrying.once(work)
-        tried = await self._tried(call.caller, card, intent.id)
-        return await self._try(tried, work, charge_id)
+        await self._admit(call.caller, card, intent.id)
+        return await self._carrying.carry(work)
 
     async def _update(self, call: Call, id: str, sent: UpdateIntent) -> Outcome:
         at = self._clock.now()
@@ -213,8 +213,9 @@ class Payments:
             expand=tuple(sent.expand),
             recovery=resuming.noted(Recovery(id, charge=charge_id)),
         )
-        tried = await self._tried(call.caller, card, id) if recovery is None else None
-        return await self._try(tried, work, charge_id)
+        if recovery is None:
+            await self._admit(call.caller, card, id)
+        return await self._carrying.carry(work)
 
     async def _capture(self, call: Call, id: str, sent: CaptureIntent) -> Outcome:
         several_allowed = sent.final_capture or await self._several_allowed(call.caller)
@@ -266,27 +267,16 @@ class Payments:
         )
         return await self._carrying.carry(work)
 
-    async def _tried(self, caller: Caller, card: NamedCard | None, intent_id: str) -> Try | None:
-        """What is counted of a call that confirms; None where nothing is."""
-        if self._guard is None:
-            return None
+    async def _admit(self, caller: Caller, card: NamedCard | None, intent_id: str) -> None:
+        """Count a call that confirms. Raises TooMany where its card was tried too often."""
         if card is not None and card.made is not None:
-            return Try(caller.account_id, caller.livemode, card.made.fingerprint)
-        method = card.id if card is not None else None
-        return await self._guard.tried_by_call(caller.account_id, caller.livemode, method=method, intent=intent_id)
-
-    async def _try(self, tried: Try | None, work: Work, charge_id: str) -> Outcome:
-        """Carry a confirmation out, unless the card was tried too often. Raises TooMany."""
-        if self._guard is None or tried is None:
-            return await self._carrying.carry(work)
-        wait_s = await self._guard.admit(tried)
+            tried: Try | None = Try(caller.account_id, caller.livemode, card.made.fingerprint)
+        else:
+            method = card.id if card is not None else None
+            tried = await self._guard.tried_by_call(caller.account_id, caller.livemode, method=method, intent=intent_id)
+        wait_s = await self._guard.admit(tried) if tried is not None else 0
         if wait_s:
             raise errors.card_tried_too_often(wait_s)
-        outcome = await self._carrying.carry(work)
-        charge = outcome.payment.charge(charge_id)
-        if charge is not None and charge.state == "declined":
-            await self._guard.declined(tried)
-        return outcome
 
     async def _several_allowed(self, caller: Caller) -> bool:
         return bool(await self._database.rows(SQL.accounts_with_several_captures, [caller.account_id]))

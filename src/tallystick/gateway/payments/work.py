@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from msgspec.json import encode
 from msgspec.structs import replace
 
+from tallystick.gateway.card_testing.guard import CardTesting, Decline
 from tallystick.gateway.cards.commands import find_methods
 from tallystick.gateway.cases.cases import open_cases
 from tallystick.gateway.ledger.commands import Books, Cause
@@ -95,9 +96,11 @@ class Commits:
         clock: Clock,
         entropy: Entropy,
         *,
+        guard: CardTesting,
         pages_url: str,
         woken: Callable[[], None],
     ) -> None:
+        self._guard = guard
         self._database = database
         self._idempotency = idempotency
         self._reading = reading
@@ -173,6 +176,8 @@ class Commits:
         await open_cases(tx, [concern for _, decision in decided for concern in decision.concerns], at, self._entropy)
         await _name_transactions(tx, happenings, posted, at)
         recorded = await events.record(tx, happenings, at=at, entropy=self._entropy)
+        # Last: others that are declined from the same place wait for these rows until this ends.
+        await self._guard.count_declines(tx, [one for _, decision in decided for one in _declines(decision)], at)
         return recorded.due
 
     async def _answer(
@@ -265,6 +270,16 @@ async def _name_transactions(
 ) -> None:
     owned = [(one.account_id, one.livemode, one.object) for one in happenings]
     await name_transactions(tx, owned, at, posted)
+
+
+def _declines(decision: Decision) -> list[Decline]:
+    """What is counted of a decision: a charge that the bank says no to."""
+    charge = decision.declined
+    if charge is None:
+        return []
+    method = decision.payment.method(charge.payment_method)
+    assert method is not None, "a charge is loaded with its card"
+    return [Decline(charge.account_id, charge.livemode, charge.id, method.fingerprint)]
 
 
 def _named(work: Work) -> list[Key]:

@@ -30,6 +30,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_key, dead_letter_alert, hear
 GRANT SELECT, INSERT, UPDATE (seen_at), DELETE ON operator_session TO tallystick_gateway;
 GRANT SELECT, INSERT, UPDATE, DELETE ON operator_second_factor, login_failure TO tallystick_gateway;
 GRANT SELECT, INSERT, UPDATE (tries, declines), DELETE ON payment_tries TO tallystick_gateway;
+GRANT SELECT, INSERT, DELETE ON charge_address TO tallystick_gateway;
 GRANT SELECT, INSERT, UPDATE (seen_at) ON operator_place TO tallystick_gateway;
 
 -- Card numbers, each sealed under a key of its own that only the key-encryption key opens. Nobody else sees this schema, and who
