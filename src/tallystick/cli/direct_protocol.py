@@ -40,8 +40,8 @@ class DirectProtocol(LimitedProtocol):
         self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
+        self._head_ends()
         if self._usual():
-            self._head_ends()
             self._held = True
             self._parts = []
         else:
@@ -49,6 +49,7 @@ class DirectProtocol(LimitedProtocol):
 
     def on_body(self, body: bytes) -> None:
         if self._held:
+            self._body_came = True
             self._parts.append(body)
         else:
             super().on_body(body)
@@ -57,6 +58,7 @@ class DirectProtocol(LimitedProtocol):
         if not self._held:
             super().on_message_complete()
             return
+        self._body_ends()
         name = self.url[len(self._direct.path_prefix) :].decode("latin-1")
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         call = DirectCall(self)
@@ -92,7 +94,7 @@ class DirectProtocol(LimitedProtocol):
         HttpToolsProtocol.on_message_begin(self)
         self.url, self.expect_100_continue = url, expect_100_continue
         self.headers.extend(headers)
-        super().on_headers_complete()
+        HttpToolsProtocol.on_headers_complete(self)
 
 
 class _NobodyWaits:
