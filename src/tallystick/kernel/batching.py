@@ -101,7 +101,7 @@ class Batcher(Generic[Item, Result]):
         """The next batch, once the loop has looked at its sockets again: without that many batches had one to four
         items, and each batch has its price.
         """
-        await _turn()
+        await turn()
         return self._take()
 
     def _take(self) -> list[tuple[Item, "asyncio.Future[Result]"]]:
@@ -150,7 +150,7 @@ class Batcher(Generic[Item, Result]):
 
 
 @coroutine
-def _turn() -> Generator[None, None, None]:
+def turn() -> Generator[None, None, None]:
     """Let the loop look at its sockets once. No time is waited for, so this is no matter of the clock."""
     yield
 

@@ -12,7 +12,7 @@ What is different from other layouts:
     status         only what is booked (BOOK) counts
 
 The parser takes no document type and no entities, so nothing can be fetched or blown up; one entry is in memory at a
-time.
+time, and what is asked for of it for each of its payments is found at once, however much stands beside it.
 """
 
 from collections import deque
@@ -34,7 +34,7 @@ from tallystick.merchant.reconciliation.lines import (
 
 BLOCK_BYTES: Final = 64 * 1024
 DEPTH_MAX: Final = 40  # the schema's own deepest element lies at 16
-ENTRY_NODES_MAX: Final = 200_000  # of one entry: a batch of ten thousand payments
+NODES_MAX: Final = 210_000  # in memory: of one entry, a batch of ten thousand payments, and its statement
 TEXT_CHARACTERS_MAX: Final = 10_000
 OPENING: Final = ("OPBD", "PRCD")
 CLOSING: Final = "CLBD"
@@ -45,13 +45,22 @@ WHOLES: Final = ("Stmt", "Ntry")  # what is handed over once it has ended
 class Node:
     """An element: its name, its currency attribute, its text and what stands in it."""
 
-    __slots__ = ("currency", "name", "nodes", "text")
+    __slots__ = ("_firsts", "currency", "name", "nodes", "text")
 
     def __init__(self, name: str, currency: str | None) -> None:
         self.name = name
         self.currency = currency
         self.text = ""
         self.nodes: list[Node] = []
+        self._firsts: dict[str, Node] | None = None  # of each name, where anything stands in it
+
+    def add(self, node: "Node") -> None:
+        """Put an element in, behind the others."""
+        self.nodes.append(node)
+        if self._firsts is None:
+            self._firsts = {}
+        if node.name not in WHOLES:  # these are let go, and nobody looks for them here
+            self._firsts.setdefault(node.name, node)
 
     def all(self, name: str) -> "list[Node]":
         """The elements of this name that stand in it."""
@@ -61,7 +70,7 @@ class Node:
         """The first element at `path`, such as `Refs/EndToEndId`."""
         node: Node | None = self
         for name in path.split("/"):
-            node = next((each for each in node.nodes if each.name == name), None) if node else None
+            node = node._firsts.get(name) if node and node._firsts else None
         return node
 
     def words(self, path: str) -> str:
@@ -70,12 +79,17 @@ class Node:
         return node.text.strip() if node else ""
 
 
-def read_camt053(file: BinaryIO) -> Iterator[Manifest | SettlementLine]:
-    """The statements of a file, each as its manifest and then its lines. Raises FileDamaged."""
+def read_camt053(file: BinaryIO) -> Iterator[Manifest | SettlementLine | None]:
+    """The statements of a file, each as its manifest and then its lines; None after each block of the file, which may
+    hold none. Raises FileDamaged."""
     statements = entries = 0
     statement: Node | None = None
     currency = ""
-    for place, node, parent in _elements(file):
+    for element in _elements(file):
+        if element is None:
+            yield None
+            continue
+        place, node, parent = element
         whole = parent if node.name == "Ntry" else node
         if statement is None:
             statement, currency, entries = whole, _currency(whole, place), 0
@@ -94,14 +108,16 @@ def read_camt053(file: BinaryIO) -> Iterator[Manifest | SettlementLine]:
 # --- the parser ------------------------------------------------------------------------------------------------------
 
 
-def _elements(file: BinaryIO) -> Iterator[tuple[int, Node, Node]]:
-    """Every entry as it ends, with its statement as far as it is known, and every statement as it ends."""
+def _elements(file: BinaryIO) -> Iterator[tuple[int, Node, Node] | None]:
+    """Every entry as it ends, with its statement as far as it is known, and every statement as it ends; None after each
+    block of the file."""
     builder = _Builder()
     try:
         while block := file.read(BLOCK_BYTES):
             builder.parser.Parse(block, False)
             while builder.ended:
                 yield builder.ended.popleft()
+            yield None
         builder.parser.Parse(b"", True)
     except expat.ExpatError as error:
         damage = "empty" if error.code == _NO_ELEMENTS else "syntax"
@@ -131,7 +147,8 @@ class _Builder:
         self.parser.CharacterDataHandler = self._text
         self.ended: deque[tuple[int, Node, Node]] = deque()
         self._open: list[Node] = []
-        self._nodes = 0
+        self._nodes = 0  # in memory
+        self._nodes_before: list[int] = []  # each of the wholes that are open
 
     def _refuse(self, *_: object) -> int:
         raise FileDamaged("syntax", self.parser.CurrentLineNumber, "document types and entities are not taken")
@@ -140,14 +157,14 @@ class _Builder:
         space, _, local = name.rpartition(" ")
         if not self._open and not (local == "Document" and ":camt.053." in space):
             raise FileDamaged("syntax", self.parser.CurrentLineNumber, "it is no camt.053 document")
-        self._nodes += 1
-        if len(self._open) >= DEPTH_MAX or self._nodes > ENTRY_NODES_MAX:
-            raise FileDamaged("size", self.parser.CurrentLineNumber)
         if local in WHOLES:
-            self._nodes = 0
+            self._nodes_before.append(self._nodes)
+        self._nodes += 1
+        if len(self._open) >= DEPTH_MAX or self._nodes > NODES_MAX:
+            raise FileDamaged("size", self.parser.CurrentLineNumber)
         node = Node(local, attributes.get("Ccy"))
         if self._open:
-            self._open[-1].nodes.append(node)
+            self._open[-1].add(node)
         self._open.append(node)
 
     def _text(self, text: str) -> None:
@@ -161,7 +178,8 @@ class _Builder:
         if node.name in WHOLES and self._open:
             parent = self._open[-1]
             self.ended.append((self.parser.CurrentLineNumber, node, parent))
-            parent.nodes.remove(node)
+            parent.nodes.pop()  # the last one
+            self._nodes = self._nodes_before.pop()
 
 
 # --- what it says ----------------------------------------------------------------------------------------------------
@@ -221,6 +239,7 @@ def _entry(entry: Node, currency: str, statement: Node, place: int) -> Iterator[
         details, amounts = details[:1] or [(entry, entry)], [amount]
     if any(each is None for each in amounts) or sum(each for each in amounts if each is not None) != amount:
         raise FileDamaged("batch", place)
+    codes = {node.text.strip() for node in _within(entry.find("BkTxCd"))}
     for number, ((group, detail), each) in enumerate(zip(details, amounts, strict=True), start=1):
         assert each is not None
         batch = group.words("Btch/PmtInfId") or detail.words("Refs/PmtInfId") or entry.words("NtryDtls/Btch/PmtInfId")
@@ -233,18 +252,17 @@ def _entry(entry: Node, currency: str, statement: Node, place: int) -> Iterator[
             gross_minor=in_range(each, place),
             fee_minor=0,
             net_minor=each,
-            category=_category(entry, each, reversal=reversal),
+            category=_category(codes, each, reversal=reversal),
             source=an_id(detail.words("Refs/AcctSvcrRef"), place) or reference,
             order_reference=our_reference(end_to_end) if end_to_end != "NOTPROVIDED" else None,
             payout=our_reference(batch),
         )
 
 
-def _category(entry: Node, amount: int, *, reversal: bool) -> Category:
+def _category(codes: set[str], amount: int, *, reversal: bool) -> Category:
     """Money that comes in is a payout that arrived; one that is taken back has failed. The bank's own charges are fees,
     and the rest is for a person.
     """
-    codes = {node.text.strip() for node in _within(entry.find("BkTxCd"))}
     if codes & CHARGES:
         return "fee"
     if amount > 0 and not reversal:

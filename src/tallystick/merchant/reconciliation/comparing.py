@@ -6,12 +6,12 @@ fit come back, so many at a time.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime
-from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
+from tallystick.kernel.batching import turn
 from tallystick.merchant.orders.facts import AttemptFacts, decode_facts
 from tallystick.merchant.orders.state import Owed
 from tallystick.merchant.reconciliation.findings import Code, Contract, Day, Decided, Finding, Settled, SoldOrder
@@ -23,7 +23,7 @@ from tallystick.ports.database import Database, Record, Statements, Transaction
 SQL = Statements.beside(__file__)
 
 BLOCK_LINES: Final = 2_000  # parsed between two turns of the loop, a few milliseconds each
-TELL_BLOCKS: Final = 50  # a hundred thousand lines, about a second
+TELL_LINES: Final = 100_000  # about a second
 PAGE_PAYMENTS: Final = 500
 
 Progress = Callable[[int], Awaitable[None]]
@@ -72,14 +72,17 @@ async def copy_lines(tx: Transaction, key: RunKey, reading: Reading, tell: Progr
 
 
 async def _blocks(key: RunKey, reading: Reading, tell: Progress | None) -> AsyncIterator[bytes]:
-    lines = iter(reading)
     head = f"{key.merchant_id}\t{key.reconciliation_id}\t"
-    blocks = 0
-    while block := "".join([head + _text(line) for line in islice(lines, BLOCK_LINES)]):
-        yield block.encode()
-        blocks += 1
-        if tell is not None and blocks % TELL_BLOCKS == 0:
-            await tell(blocks * BLOCK_LINES)
+    lines = told = 0
+    for block in reading.blocks(BLOCK_LINES):
+        await turn()
+        if not block:
+            continue
+        yield "".join([head + _text(line) for line in block]).encode()
+        lines += len(block)
+        if tell is not None and lines - told >= TELL_LINES:
+            await tell(lines)
+            told = lines
 
 
 def _text(line: SettlementLine) -> str:

@@ -1,8 +1,9 @@
 """The port of settlement lines: what a report or a statement says, whatever its layout. Pure. RULES §2, §11.
 
 A reader takes the bytes of a file and gives `Manifest` and `SettlementLine` in the order in which they stand there: a
-manifest opens a part of the file (most have one), its lines follow. `Tally` watches over them: what does not add up is
-no settlement, and the whole file is refused (`FileDamaged`).
+manifest opens a part of the file (most have one), its lines follow. One whose layout may hold much that is no line
+gives None now and then, so that others have a turn. `Tally` watches over them: what does not add up is no settlement,
+and the whole file is refused (`FileDamaged`).
 
 Amounts are minor units by ISO 4217, signed as the merchant sees them: what comes in is positive, what goes out is
 negative, a fee that is taken is positive. So `net = gross - fee` in every line of every layout.
@@ -126,7 +127,7 @@ class Manifest(Struct, frozen=True):
     sha256: str | None = None
 
 
-Reader = Callable[[BinaryIO], Iterator[Manifest | SettlementLine]]
+Reader = Callable[[BinaryIO], Iterator[Manifest | SettlementLine | None]]
 
 
 class Tally:

@@ -27,9 +27,26 @@ class Reading:
         self._read = READERS[layout](file)
 
     def __iter__(self) -> Iterator[SettlementLine]:
+        return (each for each in self._walk() if each is not None)
+
+    def blocks(self, lines_max: int) -> Iterator[list[SettlementLine]]:
+        """The lines in blocks of `lines_max`; one is shorter, or empty, where much was read without finding any."""
+        block: list[SettlementLine] = []
+        for each in self._walk():
+            if each is not None:
+                block.append(each)
+                if len(block) < lines_max:
+                    continue
+            yield block
+            block = []
+        yield block
+
+    def _walk(self) -> Iterator[SettlementLine | None]:
         tally: Tally | None = None
         for each in self._read:
-            if isinstance(each, SettlementLine):
+            if each is None:
+                yield None
+            elif isinstance(each, SettlementLine):
                 assert tally is not None, "a reader gives a manifest before its lines"
                 tally.add(each)
                 yield each
