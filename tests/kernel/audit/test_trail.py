@@ -142,3 +142,11 @@ async def test_nothing_that_people_write_and_no_card_number_is_kept(gateway_data
     assert "4242424242424242" not in json.dumps(entry.asked)
     assert ("email" in entry.asked, entry.asked["text"], entry.asked["id"]) == (False, "…", "cas_1")
     assert entry.asked["at"] == "2026-11-23T12:00:00Z"
+
+
+def test_an_entry_is_one_line_and_commands_no_terminal(gateway: Any, client: Any, command: Any, key: str) -> None:
+    """Who may do little could else write lines into the trail that never were, or take others off the screen."""
+    path = "/operator/v1/endpoints/we_%1b%5b2J%0d%0a2026-01-01%e2%80%aegone%c2%9b2J/roll-secret"
+    assert client(gateway.url, key).send("POST", path, b"{}", JSON).status == 422
+    [act] = command("gateway audit list --act roll-secret")["acts"]
+    assert act["subject"] == "we_\ufffd[2J\ufffd\ufffd2026-01-01\ufffdgone\ufffd2J"

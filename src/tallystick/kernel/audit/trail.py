@@ -18,6 +18,7 @@ SQL = Statements.beside(__file__)
 PREFIX: Final = "aud"
 NEWEST: Final = "aud_~"  # sorts after every id
 OLDEST: Final = "aud_"
+UNPRINTABLE: Final = "\ufffd"
 TEXT_CHARACTERS_MAX: Final = 200  # of one value of what was asked
 MEMBERS_MAX: Final = 30
 NOT_KEPT: Final = frozenset(
@@ -136,7 +137,10 @@ class Trail:
 
 
 def _text(text: str) -> str:
-    return text.replace("\x00", "")[:TEXT_CHARACTERS_MAX]
+    """One line that shows what it is: an operator chose it, and neither breaks lines nor commands the terminal of who
+    reads the trail."""
+    text = text.replace("\x00", "")[:TEXT_CHARACTERS_MAX]
+    return text if text.isprintable() else "".join([each if each.isprintable() else UNPRINTABLE for each in text])
 
 
 def _entry(row: Record) -> Entry:
