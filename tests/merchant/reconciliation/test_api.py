@@ -1,13 +1,18 @@
 """Reconciliation over HTTP: runs, mismatches, report, files; cases proposed and approved by two people."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
 import pytest
 
+from tallystick.kernel.identifiers import new_id
 from tallystick.kernel.operators.keys import create_key
 from tallystick.kernel.operators.roles import Role
-from tallystick.merchant.reconciliation import report
+from tallystick.merchant.reconciliation import api, job, report
+from tallystick.merchant.reconciliation.taking import SQL
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import ConstraintViolated, Statement
 from tallystick.ports.entropy import SystemEntropy
@@ -16,7 +21,7 @@ Files = Any
 Stage = Any
 
 
-async def hand_in(stage: Stage, raw: bytes, **query: str) -> tuple[int, dict[str, Any]]:
+async def hand_in(stage: Stage, raw: bytes | AsyncIterator[bytes], **query: str) -> tuple[int, dict[str, Any]]:
     address = f"{stage.url}/v1/reconciliations/files"
     wanted = {"format": "stripe", "date": "2026-11-26"} | query
     async with stage.client.post(address, params=wanted, data=raw, headers=stage.headers()) as answer:
@@ -51,6 +56,30 @@ async def test_a_file_is_handed_in_and_its_run_is_shown(stage: Stage, files: Fil
     assert rest["next_cursor"] is None
     status, runs = await stage.get("/v1/reconciliations")
     assert [each["id"] for each in runs["data"]] == [run["id"]]
+
+
+async def test_a_file_that_breaks_off_leaves_nothing_behind(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    async def half() -> AsyncIterator[bytes]:
+        yield b"x" * 2 * api.PIECE_BYTES
+        while not await stage.count("settlement_upload"):  # noqa: ASYNC110 - it happens in the database
+            await asyncio.sleep(0.02)
+        raise ConnectionResetError
+
+    with pytest.raises((aiohttp.ClientError, ConnectionError)):
+        await hand_in(stage, half())
+    async with asyncio.timeout(20):
+        while await stage.count("settlement_upload"):  # noqa: ASYNC110 - it happens in the database
+            await asyncio.sleep(0.02)
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
+
+
+async def test_what_a_process_that_died_was_handed_is_let_go_of(stage: Stage, files: Files) -> None:
+    at = SystemClock().now()
+    for age in (job.ABANDONED_AFTER + timedelta(days=1), timedelta(hours=1)):
+        abandoned = (stage.merchant_id, new_id(job.PREFIX, at - age, SystemEntropy()))
+        await stage.database.execute(SQL.insert_piece, *abandoned, 1, b"x")
+    await work(stage)
+    assert await stage.count("settlement_upload") == 1, "the younger one may still be coming"
 
 
 async def test_a_day_has_one_run_and_a_dry_run_is_always_a_new_one(stage: Stage, files: Files) -> None:

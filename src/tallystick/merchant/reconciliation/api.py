@@ -1,17 +1,19 @@
 """The routes of reconciliation: runs, mismatches, a day's report, and a file that is handed in (DESIGN §6)."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import date
 from typing import Annotated, Final, Literal
 
 import msgspec
 from litestar import Response, get, post
+from litestar.exceptions import InternalServerException
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 from msgspec import Meta, Struct
 
 from tallystick.kernel.identifiers import new_id
-from tallystick.kernel.problems import FieldError, FieldsRefused, TooLarge
+from tallystick.kernel.problems import FieldError, FieldsRefused, Malformed, TooLarge
 from tallystick.kernel.requests import NoQuery, query
 from tallystick.merchant import answers
 from tallystick.merchant.accounts.directory import Merchant
@@ -31,7 +33,7 @@ from tallystick.merchant.reconciliation.view import (
 )
 from tallystick.merchant.requests import PAGE_ROWS, Call, IdCursor, Limit, allowed_methods, body
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database
+from tallystick.ports.database import Database, DatabaseError
 from tallystick.ports.entropy import Entropy
 
 FILE_BYTES_MAX: Final = 1024 * 1024 * 1024
@@ -115,10 +117,7 @@ def reconciliation_routes(database: Database, clock: Clock, entropy: Entropy) ->
         connection_id = _connection(request.auth, wanted.connection)
         at = clock.now()
         key = RunKey(request.auth.merchant_id, new_id(PREFIX, at, entropy))
-        number = 0
-        async for piece in _pieces(request):
-            number += 1
-            await database.execute(SQL.insert_piece, *key, number, piece)
+        await _keep_pieces(database, key, request)
         row = await request_run(
             database, key, connection_id, wanted.date, wanted.format, at, requested_by="api", dry_run=wanted.dry_run
         )
@@ -191,6 +190,21 @@ async def _table(database: Database, merchant_id: str, run: RunView) -> AsyncIte
     while after is not None:
         found, after = await _mismatches(database, merchant_id, run.id, after, REPORT_PAGE)
         yield report.table(run, found, head=False)
+
+
+async def _keep_pieces(database: Database, key: RunKey, request: Call) -> None:
+    """The body in the database, all of it or nothing. Raises TooLarge, and Malformed where it breaks off."""
+    number = 0
+    try:
+        async for piece in _pieces(request):
+            number += 1
+            await database.execute(SQL.insert_piece, *key, number, piece)
+    except Exception as error:
+        with suppress(DatabaseError):  # then they go with those of processes that died
+            await database.execute(SQL.delete_pieces, *key)
+        if isinstance(error, InternalServerException):  # how the framework says it; nobody listens any more
+            raise Malformed from None
+        raise
 
 
 async def _pieces(request: Call) -> AsyncIterator[bytes]:

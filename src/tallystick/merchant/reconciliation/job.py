@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.kernel import looking
-from tallystick.kernel.identifiers import new_id
+from tallystick.kernel.identifiers import first_id, new_id
 from tallystick.merchant.accounts.directory import Directory
 from tallystick.merchant.cases.cases import Found, open_cases
 from tallystick.merchant.gateways.port import Connection
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 PREFIX: Final = "rec"
 READY_S: Final = 30 * 60  # after the day's end: the gateway closes it ten minutes after
 DAYS_BACK: Final = 31  # in which a day without a run is noticed, whoever asked for those around it
+ABANDONED_AFTER: Final = timedelta(days=7)  # a file that is handed in: the largest, as slowly as may be, takes five
 SCHEDULE_EVERY: Final = timedelta(seconds=60)
 SCHEDULED_MAX: Final = 100
 PAUSE_S: Final = 1.0
@@ -104,8 +105,10 @@ class Reconciler:
         return 1
 
     async def schedule(self) -> None:
-        """Ask for a run of every day that is over and has none, the oldest first."""
+        """Ask for a run of every day that is over and has none, the oldest first; and let go of what was half handed
+        in."""
         at = self._clock.now()
+        await self._database.execute(SQL.forget_pieces, first_id(PREFIX, at - ABANDONED_AFTER))
         newest = (at - timedelta(days=1, seconds=READY_S)).date()
         for row in await self._database.rows(SQL.days_to_schedule, newest, DAYS_BACK, SCHEDULED_MAX):
             await request_run(

@@ -220,6 +220,12 @@ SELECT u.bytes FROM settlement_upload u WHERE u.merchant_id = $1::text AND u.rec
 -- A file that was handed in has been read.
 DELETE FROM settlement_upload u WHERE u.merchant_id = $1::text AND u.reconciliation_id = $2::text;
 
+-- forget_pieces
+-- Files of which the end never came, because a process died that was being handed them. $1 sorts behind the names of all.
+DELETE FROM settlement_upload u
+ WHERE u.reconciliation_id < $1::text
+   AND NOT EXISTS (SELECT FROM reconciliation r WHERE (r.merchant_id, r.reconciliation_id) = (u.merchant_id, u.reconciliation_id));
+
 -- delete_lines
 -- The lines of a dry run are not kept: what it found is.
 DELETE FROM settlement_line l WHERE l.merchant_id = $1::text AND l.reconciliation_id = $2::text;
