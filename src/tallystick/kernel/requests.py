@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
+from litestar.exceptions import InternalServerException
 from msgspec import Struct
 
 from tallystick.kernel.card_numbers import without_card_numbers
@@ -22,7 +23,15 @@ async def body(request: Request[Any, Any, Any], type: type[Type]) -> Type:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise MediaTypeRefused
-    return read(await request.body(), type)
+    return read(await raw_body(request), type)
+
+
+async def raw_body(request: Request[Any, Any, Any]) -> bytes:
+    """The body as it was sent. Raises Malformed where it breaks off: no fault of ours, and nobody listens any more."""
+    try:
+        return await request.body()
+    except InternalServerException:  # how the framework says so
+        raise Malformed from None
 
 
 def read(raw: bytes, type: type[Type]) -> Type:

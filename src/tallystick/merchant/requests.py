@@ -14,7 +14,7 @@ from tallystick.kernel.idempotency import KeyInvalid, parse_key
 from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.kernel.requests import body as read_body
-from tallystick.kernel.requests import read
+from tallystick.kernel.requests import raw_body, read
 from tallystick.merchant.accounts.directory import Directory, Merchant
 from tallystick.merchant.errors import IdempotencyKeyMissing, IdempotencyKeyRefused, TooMany, Unauthenticated
 from tallystick.ports.clock import Clock
@@ -41,8 +41,9 @@ def authenticate(directory: Directory, rates: Rates, proxies: Proxies, clock: Cl
         address, at_s = proxies.client(connection.scope), clock.monotonic_s()
         if rates.stranger(address, at_s):
             raise TooMany(retry_after_s=rates.refusals.retry_after_s)
-        scheme, _, api_key = connection.headers.get("authorization", "").partition(" ")
-        merchant = await directory.merchant_of_key(api_key.strip()) if scheme.lower() == "bearer" else None
+        scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
+        api_key = credentials.strip()  # however it was written: it has one rate
+        merchant = await directory.merchant_of_key(api_key) if scheme.lower() == "bearer" else None
         if merchant is None:
             rates.refused(address, at_s)
             raise Unauthenticated
@@ -78,7 +79,7 @@ def idempotency_key(request: Call) -> str:
 async def body(request: Call, type: type[Type], default: bytes = b"") -> tuple[Type, Any]:
     """The body as `type`, and as it was sent; `default` where none was sent. Raises MediaTypeRefused, Malformed and
     FieldsRefused."""
-    raw = await request.body()
+    raw = await raw_body(request)
     if not raw and default:
         return read(default, type), msgspec.json.decode(default)
     return await read_body(request, type), msgspec.json.decode(raw)

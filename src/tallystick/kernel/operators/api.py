@@ -28,7 +28,7 @@ from tallystick.kernel.problems import (
 from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.kernel.refusals import exception_handlers
-from tallystick.kernel.requests import NoQuery, query
+from tallystick.kernel.requests import NoQuery, query, raw_body
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseUnavailable, SerializationFailed
 from tallystick.ports.entropy import Entropy
@@ -134,7 +134,7 @@ async def _asked(request: Request[Operator, Any, Any]) -> dict[str, object] | No
     if request.method == "GET":
         return dict(request.query_params.items()) or None
     try:
-        return msgspec.json.decode(await request.body(), type=dict[str, object])
+        return msgspec.json.decode(await raw_body(request), type=dict[str, object])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
