@@ -28,6 +28,7 @@ def scope(peer: str | None, *forwarded: str) -> dict[str, Any]:
         (PROXY, ["1.2.3.4", f"{CLIENT}, {PROXY_TOO}"], CLIENT),
         (PROXY, [f"{CLIENT}:4711"], CLIENT),
         (PROXY, ["[2001:db8::1]"], "2001:db8::1"),
+        (PROXY, ["[2001:db8::1]:49152"], "2001:db8::1"),
         (PROXY, ["nonsense"], PROXY),
         (PROXY, [f"{CLIENT}, nonsense"], PROXY),
         (PROXY, ["\u00e9"], PROXY),

@@ -81,9 +81,13 @@ def without_its_end(place: str) -> str:
 
 @lru_cache(maxsize=REMEMBERED_MAX)
 def _plain(text: str) -> str:
-    """An address in its one form; v4-mapped ones as IPv4, a port behind an IPv4 address is left out."""
-    host, colon, _port = text.partition(":")
-    bare = host if colon and text.count(":") == 1 else text.strip("[]")
+    """An address in its one form; v4-mapped ones as IPv4, a port behind an IPv4 address or behind brackets is left
+    out."""
+    host, _, _port = text.partition(":")
+    if text.startswith("["):
+        bare = text[1:].partition("]")[0]
+    else:
+        bare = host if text.count(":") == 1 else text
     try:
         parsed = ip_address(bare.partition("%")[0])
     except ValueError:
