@@ -1,5 +1,6 @@
 """Rate limits of keys and addresses: 429, in each API's own words, with Retry-After; nobody else is slowed down."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -54,6 +55,15 @@ def test_a_key_that_calls_too_quickly_is_told_to_wait(run_gateway: Any, client: 
         assert answers[-1].error["type"] == "invalid_request_error"
         assert answers[-1].headers["retry-after"] == "1"
         assert client(gateway.url, gateway.other.secret_key).get("/v1/balance").status == 200
+
+
+def test_a_key_has_one_rate_however_it_is_written(run_gateway: Any, client: Any) -> None:
+    with run_gateway(calls_per_key_max=1.0) as gateway:
+        nobody = client(gateway.url, "")
+        key = gateway.test.secret_key
+        ways = [base64.b64encode(f"{key}:{n}".encode()).decode() for n in range(6)]
+        answers = [nobody.get("/v1/balance", [("Authorization", f"Basic {way}")]) for way in ways]
+        assert (answers[0].status, answers[-1].status) == (200, 429)
 
 
 def test_who_asks_for_pages_faster_than_anybody_clicks_is_told_kindly(run_gateway: Any, client: Any) -> None:

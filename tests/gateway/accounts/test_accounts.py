@@ -16,7 +16,7 @@ from tallystick.gateway.accounts.accounts import (
     revoke_key,
     set_origins,
 )
-from tallystick.gateway.accounts.authentication import REMEMBERED_S, Authenticator
+from tallystick.gateway.accounts.authentication import REMEMBERED_S, Authenticator, key_in
 from tallystick.gateway.accounts.origins import checked_origins, may_return_to
 from tallystick.gateway.errors import AccountRefused, OriginInvalid
 from tallystick.gateway.stripe_wire.errors import Unauthenticated
@@ -89,7 +89,7 @@ async def test_every_living_key_names_its_caller_by_basic_and_bearer(gateway_dat
         (second.publishable_key, "publishable"),
     ):
         for header in (f"Bearer {key}", "Basic " + base64.b64encode(f"{key}:".encode()).decode()):
-            caller = await authenticator.caller([header.encode()])
+            caller = await authenticator.caller(key_in([header.encode()]))
             assert (caller.account_id, caller.livemode, caller.kind) == (account.account_id, False, kind)
 
 
@@ -125,12 +125,12 @@ async def test_a_revoked_key_is_refused_within_seconds(gateway_database: Databas
 )
 async def test_a_header_without_a_living_key_is_refused(gateway_database: Database, headers: list[bytes]) -> None:
     with pytest.raises(Unauthenticated):
-        await Authenticator(gateway_database, StandingClock()).caller(headers)
+        await Authenticator(gateway_database, StandingClock()).caller(key_in(headers))
 
 
 async def test_a_wrong_key_is_not_repeated(gateway_database: Database) -> None:
     with pytest.raises(Unauthenticated) as refused:
-        await Authenticator(gateway_database, StandingClock()).caller([b"Bearer sk_test_0123456789abcdefghijklmn"])
+        await Authenticator(gateway_database, StandingClock()).caller("sk_test_0123456789abcdefghijklmn")
     assert refused.value.message == "Invalid API Key provided: sk_test_****************klmn"
 
 

@@ -40,9 +40,8 @@ class Authenticator:
         self._finding: Batcher[bytes, Caller | None] = Batcher(self._find)
         self._versioned: set[str] = set()
 
-    async def caller(self, authorization: Sequence[bytes]) -> Caller:
-        """The caller that the Authorization headers of one request name. Raises Unauthenticated."""
-        key = key_in(authorization)
+    async def caller(self, key: str) -> Caller:
+        """The caller whose key this is. Raises Unauthenticated."""
         found = await self.caller_of(key)
         if found is None:
             raise Unauthenticated(f"Invalid API Key provided: {_masked(key)}")

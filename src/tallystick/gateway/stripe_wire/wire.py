@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
-from tallystick.gateway.accounts.authentication import Authenticator
+from tallystick.gateway.accounts.authentication import Authenticator, key_in
 from tallystick.gateway.customers.customer import KIND as CUSTOMER
 from tallystick.gateway.faults.faults import API, Fault, Faults
 from tallystick.gateway.stripe_wire import errors, expanding, forms
@@ -177,11 +177,12 @@ class Wire:
         if rates.stranger(request.address, at_s):
             raise errors.too_many_requests(rates.refusals.retry_after_s)
         try:
-            caller = await self._authenticator.caller(request.authorization)
+            key = key_in(request.authorization)
+            caller = await self._authenticator.caller(key)
         except errors.Unauthenticated:
             rates.refused(request.address, at_s)
             raise
-        if rates.keys.exceeded(hash(request.authorization[0]), at_s):
+        if rates.keys.exceeded(hash(key), at_s):  # not the header's: a key can be written in any number of ways
             raise errors.too_many_requests(rates.keys.retry_after_s)
         return caller
 
