@@ -16,6 +16,7 @@ from tallystick.cli import (
     faults,
     gateway_cases,
     operators,
+    payments,
     settlements,
     unknown_outcomes,
     users,
@@ -47,6 +48,7 @@ app.add_typer(faults.app, name="faults")
 app.add_typer(unknown_outcomes.app, name="unknown-outcomes")
 app.command("settle")(settlements.settle)
 app.add_typer(gateway_cases.app, name="cases")
+app.add_typer(payments.app, name="payments")
 app.add_typer(vault.keys, name="vault-key")
 app.add_typer(customers.of_accounts, name="customers")
 app.command("rewrap")(vault.rewrap)

@@ -35,6 +35,10 @@ OPERATORS: Final[Access] = {
     "POST /operator/v1/cases/{case_id}/close": roles(Role.FINANCE),
     "GET /operator/v1/unknown-outcomes": readers(Role.FINANCE, Role.SUPPORT),
     "POST /operator/v1/unknown-outcomes/{object_id}/resolve": roles(Role.FINANCE),
+    "GET /operator/v1/payments/{payment_id}": readers(Role.FINANCE, Role.SUPPORT),
+    "POST /operator/v1/payments/{payment_id}/refund": roles(Role.FINANCE),
+    "POST /operator/v1/payments/{payment_id}/cancel": roles(Role.FINANCE, Role.SUPPORT),
+    "POST /operator/v1/payments/{payment_id}/inquire": roles(Role.FINANCE, Role.SUPPORT),
 }
 
 CONSOLE: Final[Access] = {
@@ -44,6 +48,9 @@ CONSOLE: Final[Access] = {
     "GET /console/accounts/{account_id}": readers(Role.SUPPORT, Role.FINANCE),
     "GET /console/payments": readers(Role.SUPPORT, Role.FINANCE),
     "GET /console/payments/{payment_id}": readers(Role.SUPPORT, Role.FINANCE),
+    "POST /console/payments/{payment_id}/refund": roles(Role.FINANCE),
+    "POST /console/payments/{payment_id}/cancel": roles(Role.FINANCE, Role.SUPPORT),
+    "POST /console/payments/{payment_id}/inquire": roles(Role.FINANCE, Role.SUPPORT),
     "GET /console/endpoints": readers(Role.SUPPORT),
     "GET /console/dead-letters": readers(Role.SUPPORT),
     "GET /console/dead-letters/{delivery_id}": readers(Role.SUPPORT),

@@ -11,6 +11,8 @@ from litestar.handlers import HTTPRouteHandler
 from tallystick.gateway.access import OPERATORS, SANDBOX
 from tallystick.gateway.accounts.authentication import Authenticator
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
+from tallystick.gateway.acts.commands import Acts
+from tallystick.gateway.acts.operating import act_routes
 from tallystick.gateway.balance import api as balance_api
 from tallystick.gateway.card_testing.guard import CardTesting, Forgetting
 from tallystick.gateway.card_testing.limits import Limits as TestingLimits
@@ -112,7 +114,6 @@ from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.service import Asgi, Service, Web, Worker, at_first_call, built_anew
 from tallystick.ports.clock import SandboxClock, unmoved
 from tallystick.ports.database import Database, DatabaseError, Statements
-from tallystick.ports.entropy import Entropy
 from tallystick.ports.tracing import Tracer
 
 SQL = Statements.beside(__file__)
@@ -132,7 +133,6 @@ class Behind(Commands, frozen=True):
     trail: Trail
     proxies: Proxies
     rates: Rates
-    entropy: Entropy
     access: Access
     tracer: Tracer
 
@@ -198,9 +198,10 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
     reaper = KeyReaper(idempotency, clock)
     sandbox = SandboxTime(database, clock, SQL.pending) if isinstance(clock, SandboxClock) else None
     resolving = Resolving(carrying, calling, database, clock, entropy)
-    rate_max = settings.webhook_rate_max
-    at_hand = (letters, redrives, faults, settlement, resolving, guard, sandbox, rate_max, database, clock)
-    logged_in = (_logins(settings, ports), Trail(database, clock, entropy), proxies, rates, entropy)
+    acts = Acts(payments, refunds, inquiries, carrying, keyed, database, clock, entropy)
+    decided = (letters, redrives, faults, settlement, resolving, acts, guard)
+    at_hand = (*decided, sandbox, settings.webhook_rate_max, database, clock, entropy)
+    logged_in = (_logins(settings, ports), Trail(database, clock, entropy), proxies, rates)
     behind = Behind(*at_hand, checkout, *logged_in, people.records.access, tracer)
     operators = at_first_call(lambda: web(_operators, settings.origin, behind))
     backlogs = (keeper, redriver, alerter, case_teller(database, ports.alerts, clock))
@@ -297,6 +298,7 @@ def _operators(_origin: str, behind: Behind) -> Asgi:
         *settlement_routes(behind.settlement, database, clock),
         *case_routes(Cases(database, clock)),
         *unknown_outcome_routes(behind.resolving),
+        *act_routes(behind.acts),
         *timeline_routes(Timelines(database, clock)),
         *people_routes(behind.access),
         *status_routes("gateway", database, FIGURES, clock),

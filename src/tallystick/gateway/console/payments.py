@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
+from tallystick.gateway.acts.commands import Acts
 from tallystick.gateway.console import payment
 from tallystick.gateway.console.desk import (
     ACCOUNTS_AT_ONCE,
@@ -57,6 +58,8 @@ STATUSES: Final = (
     "requires_payment_method",
     "canceled",
 )
+CANCELABLE: Final = ("requires_payment_method", "requires_confirmation", "requires_action", "requires_capture")
+"""Where giving up could make sense; whether it can be done, the command decides."""
 Status = Literal[
     "succeeded",
     "requires_capture",
@@ -89,9 +92,10 @@ class PaymentsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class ShownQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`GET /console/payments/{payment_id}`: where the timeline goes on."""
+    """`GET /console/payments/{payment_id}`: where the timeline goes on; of how many outcomes the bank was `asked`."""
 
     cursor: Annotated[str, Meta(min_length=1, max_length=600)] | None = None
+    asked: Annotated[int, Meta(ge=0, le=1_000)] | None = None
 
 
 class PaymentPages(Struct, frozen=True):
@@ -99,6 +103,7 @@ class PaymentPages(Struct, frozen=True):
 
     desk: Desk
     timelines: Timelines
+    acts: Acts
 
     async def list_payments(self, request: BrowserRequest) -> Html:
         """The newest payments that fit the filters, or what was searched for."""
@@ -138,6 +143,7 @@ class PaymentPages(Struct, frozen=True):
             wanted = None
         if shown is None or wanted is None:
             return self.desk.missing(request)
+        standing = await self.acts.standing_of(key)
         timeline = await self.timelines.read(found, after=after, rows_max=TIMELINE_ROWS)
         return self.desk.page(
             "payment",
@@ -145,6 +151,9 @@ class PaymentPages(Struct, frozen=True):
             f"Payment {found.id}",
             live=None if wanted.cursor else REFRESH_S,
             timeline=timeline,
+            standing=standing,
+            cancelable=standing.status in CANCELABLE,
+            asked=wanted.asked,
             **shown,
         )
 

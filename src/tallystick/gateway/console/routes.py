@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from tallystick.gateway.console.accounts import ACCOUNTS, AccountPages
+from tallystick.gateway.console.acting import ActPages
 from tallystick.gateway.console.card_testing import CARD_TESTING, CardTestingPage
 from tallystick.gateway.console.cases import CASES, UNKNOWN, CasePages
 from tallystick.gateway.console.endpoints import ENDPOINTS, EndpointPages
@@ -60,6 +61,7 @@ class Pages(Struct, frozen=True):
     overview: OverviewPage
     accounts: AccountPages
     payments: PaymentPages
+    acting: ActPages
     endpoints: EndpointPages
     letters: LetterPages
     cases: CasePages
@@ -83,7 +85,8 @@ def console_routes(console: Console, pages: Pages) -> Router:
             return await pages.overview.show(request)
         return console.see_other(ACCOUNT)
 
-    handlers = [*_looking(pages), *_webhooks(pages), *_deciding(pages.cases), *_money(pages.money), *_sandbox(pages)]
+    deciding = [*_acting(pages.acting), *_deciding(pages.cases)]
+    handlers = [*_looking(pages), *_webhooks(pages), *deciding, *_money(pages.money), *_sandbox(pages)]
     return routes(console, SERVICE, start, handlers)
 
 
@@ -107,6 +110,15 @@ def _webhooks(pages: Pages) -> list[HTTPRouteHandler]:
         _get(REDRIVES, pages.letters.list_redrives),
         _get(f"{REDRIVES}/{{redrive_id:str}}", pages.letters.show_redrive),
         _post(f"{REDRIVES}/{{redrive_id:str}}/cancel", pages.letters.cancel),
+    ]
+
+
+def _acting(acting: ActPages) -> list[HTTPRouteHandler]:
+    payment = f"{PAYMENTS}/{{payment_id:str}}"
+    return [
+        _post(f"{payment}/refund", acting.refund),
+        _post(f"{payment}/cancel", acting.cancel),
+        _post(f"{payment}/inquire", acting.inquire),
     ]
 
 

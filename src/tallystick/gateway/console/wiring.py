@@ -3,9 +3,11 @@
 from msgspec import Struct
 
 from tallystick.gateway.access import CONSOLE, CONSOLE_SANDBOX
+from tallystick.gateway.acts.commands import Acts
 from tallystick.gateway.card_testing.guard import CardTesting
 from tallystick.gateway.cases.cases import Cases
 from tallystick.gateway.console.accounts import AccountPages
+from tallystick.gateway.console.acting import ActPages
 from tallystick.gateway.console.card_testing import CardTestingPage
 from tallystick.gateway.console.cases import CasePages
 from tallystick.gateway.console.desk import Desk
@@ -28,6 +30,7 @@ from tallystick.kernel.operators.roles import Access
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database
+from tallystick.ports.entropy import Entropy
 
 
 class Commands(Struct, frozen=True):
@@ -39,11 +42,13 @@ class Commands(Struct, frozen=True):
     faults: Faults
     settlement: Settlement
     resolving: Resolving
+    acts: Acts
     guard: CardTesting
     sandbox: SandboxTime | None
     rate_max: float
     database: Database
     clock: Clock
+    entropy: Entropy
 
 
 def access_of(commands: Commands) -> Access:
@@ -58,7 +63,8 @@ def pages_of(console: Console, commands: Commands) -> Pages:
     return Pages(
         overview=OverviewPage(desk),
         accounts=AccountPages(desk),
-        payments=PaymentPages(desk, Timelines(database, clock)),
+        payments=PaymentPages(desk, Timelines(database, clock), commands.acts),
+        acting=ActPages(desk, commands.acts, commands.entropy),
         endpoints=EndpointPages(desk, commands.rate_max),
         letters=LetterPages(console, commands.letters, commands.redrives, Standings(database, clock)),
         cases=CasePages(desk, Cases(database, clock), commands.resolving),

@@ -18,7 +18,7 @@ from tallystick.gateway.payments.payment import Payment
 from tallystick.gateway.payments.records import Key
 from tallystick.gateway.payments.resuming import Recovery
 from tallystick.gateway.payments.work import Answer, Outcome, Tell, Work
-from tallystick.gateway.stripe_wire import errors, objects
+from tallystick.gateway.stripe_wire import errors, keyed, objects
 from tallystick.gateway.stripe_wire.call import Call, Caller
 from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.kernel.idempotency import Claim, Idempotency, LeaseLost
@@ -65,7 +65,8 @@ class Completion:
         recovery = msgspec.json.decode(claim.recovery, type=Recovery)
         owner, livemode = claim.scope.owner_id, claim.scope.mode == "live"
         key = (owner, livemode, recovery.intent)
-        call = Call(Caller(owner, livemode), new_id("req", self._clock.now(), self._entropy), claim.scope.key, claim)
+        request_id = new_id("req", self._clock.now(), self._entropy)
+        call = Call(Caller(owner, livemode), request_id, keyed.shown(claim.scope.key), claim)
         tell, answer = (
             await self._of_charge(key, recovery.charge)
             if recovery.charge is not None

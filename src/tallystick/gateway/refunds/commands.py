@@ -15,7 +15,7 @@ from tallystick.gateway.payments.payment import Payment
 from tallystick.gateway.payments.records import Key
 from tallystick.gateway.payments.resuming import Recovery
 from tallystick.gateway.payments.work import Outcome, Tell, Work
-from tallystick.gateway.refunds.parameters import CancelRefund, CreateRefund, UpdateRefund
+from tallystick.gateway.refunds.parameters import CancelRefund, CreateRefund, RefundAsSeen, UpdateRefund
 from tallystick.gateway.stripe_wire import errors, objects
 from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
 from tallystick.gateway.stripe_wire.objects import Json
@@ -101,6 +101,8 @@ class Refunds:
             request = payment.request(earlier) if earlier is not None else None
             if request is not None:
                 return resuming.answer_of_request(request, learnt)
+            if isinstance(sent, RefundAsSeen):
+                _check_seen(payment, sent)
             return inputs.CreateRefund(
                 refund_id=refund_id,
                 request_id=request_id,
@@ -140,3 +142,15 @@ class Refunds:
         if not rows:
             raise errors.no_such_reference("charge", sent.charge, param="charge")
         return caller.account_id, caller.livemode, rows[0]["payment_intent"]
+
+
+def _check_seen(payment: Payment, sent: RefundAsSeen) -> None:
+    """Raises UnexpectedState where another amount could be given back than was seen. The payment is locked, so of two
+    that saw the same the second is refused."""
+    charge = payment.charge(sent.charge) if sent.charge is not None else payment.live
+    left = charge.refundable if charge is not None else 0
+    if left != sent.refundable:
+        raise errors.unexpected_state(
+            f"{left} could be given back by now, and not {sent.refundable}: somebody was faster. Look again.",
+            code="refundable_changed",
+        )

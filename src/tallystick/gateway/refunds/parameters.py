@@ -44,6 +44,13 @@ class CreateRefund(Parameters, frozen=True, kw_only=True):
             )
 
 
+class RefundAsSeen(CreateRefund, frozen=True, kw_only=True):
+    """What an operator asks for, who saw that so much, `refundable`, could be given back: where it is another amount by
+    now, somebody was faster, and nothing is done. No call of the wire is bound to it."""
+
+    refundable: int
+
+
 class UpdateRefund(Parameters, frozen=True, kw_only=True):
     """`POST /v1/refunds/{id}`."""
 

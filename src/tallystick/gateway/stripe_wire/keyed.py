@@ -29,6 +29,9 @@ REUSED_MESSAGE = (
     "with. Try using a key other than the one you sent if you meant to execute a different request."
 )
 
+OF_OPERATORS = "§"
+"""What the keys of operators' acts begin with: a merchant's are ASCII, so neither meets the other's."""
+
 
 class Keyed:
     """Executes calls at most once for each key."""
@@ -94,3 +97,13 @@ class Keyed:
 def in_use(retry_after_s: int) -> errors.KeyInUse:
     """The same call is being executed right now."""
     return errors.KeyInUse(IN_USE_MESSAGE, code="idempotency_key_in_use", retry_after_s=retry_after_s)
+
+
+def of_operators(key: str) -> str:
+    """The key of an operator's act, beside those of the account's own calls."""
+    return OF_OPERATORS + key
+
+
+def shown(key: str) -> str | None:
+    """A key as its account's events tell it: an operator's is no business of theirs."""
+    return None if key.startswith(OF_OPERATORS) else key

@@ -5,9 +5,11 @@ Problem               kernel/problems.py, with what is wrong with a request's fo
   NotAllowed          403  not with this role
   NotFound            404  no such thing
   Conflict            409  not as things stand
+    UnderWay          409  the same is being done right now
   TooMany             429  keys that open nothing come too quickly
   Internal            500  a fault of ours, with a reference for the logs
   DatabaseDown        503  nothing was executed
+  Unavailable         503  whoever must be asked does not answer
 """
 
 from typing import ClassVar
@@ -43,6 +45,12 @@ class Conflict(Problem):
     status, code, title = 409, "conflict", "That cannot be done as things stand"
 
 
+class UnderWay(Conflict):
+    """Somebody sent the same a moment ago, and it is being done."""
+
+    default_detail = "The same is being done right now: look what comes of it."
+
+
 class TooMany(Problem):
     """Keys that open nothing come too quickly from one address."""
 
@@ -61,4 +69,12 @@ class DatabaseDown(Problem):
 
     status, code, title = 503, "database_unavailable", "The database cannot be reached"
     default_detail = "Repeat the call in a moment."
+    default_headers: ClassVar = {"Retry-After": "2"}
+
+
+class Unavailable(Problem):
+    """Whoever must be asked does not answer. `detail` says whether something may have been done."""
+
+    status, code, title = 503, "unavailable", "That cannot be done right now"
+    default_detail = "Repeat the call in a moment; under the same key nothing is done twice."
     default_headers: ClassVar = {"Retry-After": "2"}

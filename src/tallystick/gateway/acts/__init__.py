@@ -1,0 +1,1 @@
+"""What operators do about a payment: give money back, give it up, ask the bank now."""
