@@ -172,7 +172,7 @@ def _chosen(
     ours: bool | None,
 ) -> dict[str, Any]:
     given = {"account": account, "endpoint": endpoint, "type": type, "reason": reason, "ours": ours}
-    given |= {"since": _instant(since), "until": _instant(until)}
+    given |= {"since": instant(since), "until": instant(until)}
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -180,7 +180,7 @@ def _as_query(chosen: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value).lower() if isinstance(value, bool) else value for name, value in chosen.items()}
 
 
-def _instant(text: str | None) -> str | None:
+def instant(text: str | None) -> str | None:
     """An instant in ISO 8601 (UTC where it names no zone), or a time ago."""
     if text is None:
         return None

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
+from tallystick.cli.dead_letters import instant
+from tallystick.cli.failures import CommandRefused
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, console, show
 
@@ -51,8 +54,39 @@ def show_webhook(connection: Connection, event: Event, data_dir: DataDir = None,
 
 
 @app.command("run")
-def run_webhook(connection: Connection, event: Event, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Try one webhook again now."""
+def run_webhooks(
+    connection: Annotated[str | None, typer.Argument(help="con_…; alone: all of it that fit")] = None,
+    event: Annotated[str | None, typer.Argument(help="evt_…; left out: all that fit")] = None,
+    merchant: Annotated[str | None, typer.Option(help="Those of this merchant, mer_….")] = None,
+    state: Annotated[State | None, typer.Option(help="Those in this state.")] = None,
+    type: Annotated[str | None, typer.Option("--type", help="Those of this event type.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="That came since then: 2026-11-23T12:00:00Z, or 90m, 4h, 2d ago.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="That came before then, likewise.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All there are, of all merchants.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try webhooks again: one now, or all that fit; the running service does so, whatever becomes of us."""
+    given = {"merchant": merchant, "state": state, "type": type, "since": instant(since), "until": instant(until)}
+    chosen = {name: str(value) for name, value in given.items() if value is not None}
+    if connection and event and not (chosen or everything or dry_run):
+        _run_one(connection, event, data_dir, as_json)
+        return
+    chosen |= {name: value for name, value in (("connection", connection), ("event", event)) if value}
+    if not chosen and not everything:
+        raise CommandRefused("say which webhooks (con_… evt_…, --merchant, --state, --type, --since, …), or --all")
+    asked = {**chosen, "all": everything, "dry_run": dry_run}
+    made = ask("merchant", data_dir, lambda api: api.ask("POST", f"{PATH}/run", asked))
+    if dry_run:
+        show(as_json, made, f"{made['matched']} webhooks would be tried again. Nothing was done.")
+    else:
+        show(as_json, made, f"{made['due']} of {made['matched']} webhooks are tried again; the others are already.")
+
+
+def _run_one(connection: str, event: str, data_dir: Path | None, as_json: bool) -> None:
     path = f"{PATH}/{quote(connection, safe='')}/{quote(event, safe='')}/run"
     found = ask("merchant", data_dir, lambda api: api.ask("POST", path))
     show(as_json, found, f"{event}: {found['state']}{': ' + found['error'] if found['error'] else ''}")

@@ -36,6 +36,7 @@ OPERATORS: Final[Access] = {
     "GET /operator/v1/inbox": readers(Role.SUPPORT),
     "GET /operator/v1/inbox/{connection_id}/{event_id}": readers(Role.SUPPORT),
     "POST /operator/v1/inbox/{connection_id}/{event_id}/run": roles(Role.SUPPORT),
+    "POST /operator/v1/inbox/run": roles(Role.SUPPORT),
     "GET /operator/v1/connections/{connection_id}": readers(Role.SUPPORT),
     "POST /operator/v1/connections/{connection_id}/backfill": roles(Role.SUPPORT),
     "GET /operator/v1/dead-letters": readers(Role.SUPPORT, Role.FULFILMENT),

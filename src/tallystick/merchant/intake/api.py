@@ -10,8 +10,10 @@ from msgspec import Meta, Struct
 from tallystick.kernel.identifiers import owner_of
 from tallystick.kernel.operators.api import Call, answer
 from tallystick.kernel.operators.problems import Conflict, NotFound
+from tallystick.kernel.problems import FieldError, FieldsRefused
 from tallystick.kernel.requests import NoQuery, body, query
 from tallystick.merchant.accounts.commands import MERCHANT_PREFIX
+from tallystick.merchant.intake.again import Again, Unapplied, Word
 from tallystick.merchant.intake.backfill import Wanted, want_backfills
 from tallystick.merchant.intake.commands import SQL, EventKey
 from tallystick.merchant.intake.inbox import InboxWorker
@@ -54,6 +56,22 @@ class WebhookPage(Struct, frozen=True):
     next_cursor: str | None
 
 
+class RunAgain(Unapplied, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`POST /operator/v1/inbox/run`: which are tried again, of one merchant, of a connection, or of all."""
+
+    merchant: Word | None = None
+    all: bool = False
+    dry_run: bool = False
+
+
+class RanAgain(Struct, frozen=True):
+    """How many fit, and how many of them are due now because of it: the others were, or are just being tried."""
+
+    matched: int
+    due: int
+    dry_run: bool
+
+
 class WatchView(Struct, frozen=True):
     """How far a connection's events are known. A backfill is wanted or under way where `backfill_from` is not null."""
 
@@ -72,6 +90,7 @@ class WantBackfill(Struct, frozen=True, forbid_unknown_fields=True):
 
 def inbox_routes(database: Database, inbox: InboxWorker, clock: Clock) -> list[HTTPRouteHandler]:
     """The handlers, over what they need."""
+    again = Again(database, clock)
 
     @get("/inbox")
     async def list_inbox(request: Call) -> Response[bytes]:
@@ -95,6 +114,18 @@ def inbox_routes(database: Database, inbox: InboxWorker, clock: Clock) -> list[H
         if not await inbox.run_now(key):
             raise Conflict("It was applied or ignored before, or somebody else is at it right now.")
         return answer(await found(key))
+
+    @post("/inbox/run")
+    async def run_webhooks(request: Call) -> Response[bytes]:
+        query(request, NoQuery)
+        wanted = await body(request, RunAgain)
+        which = Unapplied(**{name: getattr(wanted, name) for name in Unapplied.__struct_fields__})
+        if which == Unapplied() and wanted.merchant is None and not wanted.all:
+            raise FieldsRefused("See errors.", errors=[FieldError("all", "say which webhooks, or all")])
+        owners = await again.owners(wanted.merchant, which)
+        matched = sum([await again.count(each, which) for each in owners])
+        due = 0 if wanted.dry_run else sum([await again.run(each, which) for each in owners])
+        return answer(RanAgain(matched, due, wanted.dry_run), 200 if wanted.dry_run else 202)
 
     @get("/connections/{connection_id:str}")
     async def show_watch(request: Call) -> Response[bytes]:
@@ -122,7 +153,7 @@ def inbox_routes(database: Database, inbox: InboxWorker, clock: Clock) -> list[H
         rows = await database.rows(SQL.find_watch, merchant_id, connection_id)
         return _watch(connection_id, rows[0] if rows else None)
 
-    return [list_inbox, show_webhook, run_webhook, show_watch, want_backfill]
+    return [list_inbox, show_webhook, run_webhook, run_webhooks, show_watch, want_backfill]
 
 
 def _connection(request: Call) -> tuple[str, str]:

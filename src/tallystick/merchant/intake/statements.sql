@@ -157,8 +157,8 @@ SELECT count(*)::int AS webhooks
    AND ($6::timestamptz IS NULL OR i.received_at >= $6::timestamptz) AND ($7::timestamptz IS NULL OR i.received_at < $7::timestamptz);
 
 -- let_unapplied_be_due
--- Webhooks of a merchant that came to nothing so far and fit what is given are due at a time: whoever works on what is due tries each
--- once more. Those that are due sooner stay so, and those that somebody holds are left to them.
+-- Some webhooks of a merchant that came to nothing so far and fit what is given, those behind the place, are due at a time: whoever works
+-- on what is due tries each once more. Those that are due sooner stay so, and those that somebody holds are left to them.
 UPDATE inbox i
    SET due_at = $8::timestamptz
   FROM (SELECT u.merchant_id, u.connection_id, u.event_id
@@ -170,6 +170,9 @@ UPDATE inbox i
            AND ($7::timestamptz IS NULL OR u.received_at < $7::timestamptz)
            AND (u.due_at IS NULL OR u.due_at > $8::timestamptz)
            AND (u.lease_until IS NULL OR u.lease_until <= $8::timestamptz)
+           AND (u.connection_id, u.event_id) > ($9::text, $10::text)
          ORDER BY u.merchant_id, u.connection_id, u.event_id
+         LIMIT $11::int
            FOR NO KEY UPDATE OF u) AS these
- WHERE i.merchant_id = these.merchant_id AND i.connection_id = these.connection_id AND i.event_id = these.event_id;
+ WHERE i.merchant_id = these.merchant_id AND i.connection_id = these.connection_id AND i.event_id = these.event_id
+RETURNING i.connection_id, i.event_id;
