@@ -113,15 +113,58 @@ def test_a_name_that_is_mistyped_is_noticed(expression: str) -> None:
     assert strange(expression)
 
 
-def test_a_dashboard_is_one_that_grafana_can_place() -> None:
-    """Each panel has its own number and its own place; all ask the source that is chosen at the top."""
-    for path in sorted((FOLDER / "grafana" / "dashboards").iterdir()):
-        board = json.loads(path.read_text(encoding="utf-8"))
-        places = [(each["gridPos"]["x"], each["gridPos"]["y"]) for each in board["panels"]]
-        assert len(set(places)) == len({each["id"] for each in board["panels"]}) == len(board["panels"])
-        assert max(each["gridPos"]["x"] + each["gridPos"]["w"] for each in board["panels"]) == 24
-        assert {each["datasource"]["uid"] for each in board["panels"]} == {"${datasource}"}
-        assert board["templating"]["list"][0]["name"] == "datasource"
+KINDS = {"timeseries", "stat", "table", "bargauge", "row"}
+UNITS = {"s", "short", "ops", "reqps", "percentunit", "percent", "bytes", "none", "dateTimeFromNow"}
+SCHEMA_MIN = 36  # of Grafana 9.2: data sources are named by type and uid
+
+
+def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
+    return (
+        one["x"] < other["x"] + other["w"]
+        and other["x"] < one["x"] + one["w"]
+        and one["y"] < other["y"] + other["h"]
+        and other["y"] < one["y"] + one["h"]
+    )
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "grafana" / "dashboards").iterdir()), ids=lambda path: path.stem)
+def test_a_dashboard_is_one_that_grafana_takes(path: Path) -> None:
+    """What its schema demands: numbers and names that are each panel's own, places on the grid that do not
+    cover each other, known kinds and units, and everywhere the source that is chosen at the top."""
+    board = json.loads(path.read_text(encoding="utf-8"))
+    assert board["schemaVersion"] >= SCHEMA_MIN
+    assert board["uid"] == path.stem
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,40}", board["uid"])
+    assert board["title"]
+    assert board.get("id") is None, "Grafana gives it a number"
+    assert {"from", "to"} <= board["time"].keys()
+    [source] = [each for each in board["templating"]["list"] if each["type"] == "datasource"]
+    assert (source["name"], source["query"]) == ("datasource", "prometheus")
+    panels = board["panels"]
+    assert len({each["id"] for each in panels}) == len({each["title"] for each in panels}) == len(panels)
+    assert all(isinstance(each["id"], int) and each["id"] > 0 for each in panels)
+    for number, panel in enumerate(panels):
+        assert panel["type"] in KINDS, panel["title"]
+        place = panel["gridPos"]
+        assert set(place) == {"x", "y", "w", "h"}
+        assert min(place.values()) >= 0
+        assert place["x"] + place["w"] <= 24
+        assert min(place["w"], place["h"]) > 0
+        assert not [each["title"] for each in panels[:number] if overlap(place, each["gridPos"])], panel["title"]
+        asked = {"type": "prometheus", "uid": "${datasource}"}
+        assert panel["datasource"] == asked
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS, panel["title"]
+        references = [target["refId"] for target in panel["targets"]]
+        assert references
+        assert len(set(references)) == len(references)
+        for target in panel["targets"]:
+            assert target.get("datasource", asked) == asked
+            assert target["expr"].count("(") == target["expr"].count(")")
+            assert re.sub(r"\{\{\w+\}\}", "", target["legendFormat"]).count("{") == 0, target["legendFormat"]
+    assert max(each["gridPos"]["x"] + each["gridPos"]["w"] for each in panels) == 24
+
+
+def test_what_provisions_grafana_names_files_and_prometheus() -> None:
     provider = yaml.safe_load((FOLDER / "grafana/provisioning/dashboards/tallystick.yml").read_text(encoding="utf-8"))
     source = yaml.safe_load((FOLDER / "grafana/provisioning/datasources/prometheus.yml").read_text(encoding="utf-8"))
     assert provider["providers"][0]["type"] == "file"

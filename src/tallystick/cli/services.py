@@ -113,7 +113,7 @@ def _beside(
     workers: list[Worker] = [worker.run for worker in (*secrets.workers, *service.workers)]
     if service.watched is None:
         return workers, None
-    workers.append(service.watched.heartbeat.run)
+    workers.append(service.watched.heartbeat(_kind(workers_alone)).run)
     if service.watched.watch is not None:
         workers.append(service.watched.watch(_name_of_process(settings, workers_alone)).run)
     if not settings.metrics_port:
@@ -123,8 +123,12 @@ def _beside(
     return workers, Site(service.watched.metrics, Address(settings.metrics_host, settings.metrics_port, *files))
 
 
+def _kind(workers_alone: bool) -> str:
+    return "work" if workers_alone else "serve"
+
+
 def _name_of_process(settings: ServiceSettings, workers_alone: bool) -> str:
     """Under which a process is missed when it dies, and taken for the same when it is started again. Those on one
     machine that run workers alone are told apart by the port of their metrics."""
     place = settings.metrics_port if workers_alone else settings.port
-    return f"{'work' if workers_alone else 'serve'} on {os.uname().nodename}:{place}"
+    return f"{_kind(workers_alone)} on {os.uname().nodename}:{place}"

@@ -53,11 +53,11 @@ class Worker(Protocol):
 
 
 class Watched(Struct, frozen=True):
-    """How a process is seen (RULES §13): its metrics, what says that it lives while it runs workers, and what judges
-    the service's alerts for the process of this name, where it does so itself."""
+    """How a process is seen (RULES §13): its metrics, what says that one of its kind lives while it runs workers, and
+    what judges the service's alerts for the process of this name, where it does so itself."""
 
     metrics: Asgi
-    heartbeat: Worker
+    heartbeat: Callable[[str], Worker]
     watch: Callable[[str], Worker] | None = None
 
 

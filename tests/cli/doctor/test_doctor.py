@@ -390,3 +390,61 @@ async def test_shops_endpoints_and_stock_hooks_are_looked_at_likewise(
         f"endpoint {ids[1].endpoint_id}": "bad",
         f"stock hook of {made.merchant_id}": "bad",
     }
+
+
+# The collector of traces
+
+
+async def traces(dsn: str, url: str, **more: str) -> Finding | None:
+    """What is found of a collector."""
+    environ = {f"{GATEWAY}DATABASE_DSN": dsn, f"{GATEWAY}PORT": "1", f"{GATEWAY}TRACES_URL": url, **more}
+    found = [finding for finding in await examine("gateway", environ) if finding.check == "traces"]
+    assert all(finding.subject == f"{GATEWAY}TRACES_URL" for finding in found)
+    return found[0] if found else None
+
+
+async def test_a_collector_that_takes_spans_is_well_and_none_is_not_looked_for(
+    collector: Any, gateway_dsn: str
+) -> None:
+    found = await traces(gateway_dsn, collector.url)
+    assert found is not None
+    assert (found.state, found.do) == ("good", "")
+    assert await traces(gateway_dsn, "") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "says", "do"),
+    [
+        ("http://127.0.0.1:1/v1/traces", "connection_refused", "Nobody listens there"),
+        ("http://10.0.0.1/v1/traces", "plain_http", "https://"),
+        ("https://169.254.169.254/v1/traces", "address_refused", "no server of ours"),
+    ],
+)
+async def test_a_collector_that_cannot_be_reached_is_told_with_what_to_do(
+    gateway_dsn: str, url: str, says: str, do: str
+) -> None:
+    found = await traces(gateway_dsn, url)
+    assert found is not None
+    assert found.state == "warning", "no payment waits for it"
+    assert says in found.says
+    assert do in found.do
+
+
+@pytest.mark.parametrize(("status", "do"), [(401, "TRACES_HEADERS"), (404, "/v1/traces"), (415, "JSON"), (500, "log")])
+async def test_a_collector_that_refuses_is_told_and_its_key_is_not(
+    gateway_dsn: str, collector: Any, status: int, do: str
+) -> None:
+    collector.status = status
+    key = {f"{GATEWAY}TRACES_HEADERS": "authorization=Basic s3cretkey"}
+    found = await traces(gateway_dsn, collector.url, **key)
+    assert found is not None
+    assert (found.state, do in found.do) == ("warning", True)
+    assert str(status) in found.says
+    assert "s3cretkey" not in repr(found)
+
+
+async def test_a_collector_that_speaks_no_tls(gateway_dsn: str, collector: Any) -> None:
+    found = await traces(gateway_dsn, collector.url.replace("http://", "https://"))
+    assert found is not None
+    assert "tls" in found.says
+    assert "TLS" in found.do

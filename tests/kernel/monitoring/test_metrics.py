@@ -105,10 +105,11 @@ async def test_a_cohort_is_that_of_its_window(merchant_database: Database) -> No
 async def test_workers_are_alive_as_long_as_somebody_says_so(gateway_database: Database) -> None:
     _, before = await page(gateway_database, OF_GATEWAY)
     assert ("tallystick_heartbeat_age_seconds", frozenset()) not in samples(before), "nobody ever said so"
-    beating = Heartbeat(gateway_database, At())
-    await beating.beat()
+    for kind in ("serve", "work"):
+        await Heartbeat(gateway_database, At(), kind).beat()
     _, after = await page(gateway_database, OF_GATEWAY)
     assert value(after, "tallystick_heartbeat_age_seconds") == 0
+    assert [value(after, "tallystick_workers_silent_seconds", kind=kind) for kind in ("serve", "work")] == [0, 0]
 
 
 async def test_a_process_tells_what_it_counted_while_its_database_is_away() -> None:

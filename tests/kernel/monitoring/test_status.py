@@ -32,6 +32,7 @@ def well() -> Known:
     """Figures of both services while all is well."""
     return {
         "heartbeat_age_seconds": one(3),
+        "workers_silent_seconds": one(3, kind="serve"),
         "deliveries_unfinished": [*one(4, state="due"), *one(0, state="held"), *one(0, state="dead")],
         "delivery_due_oldest_seconds": one(2),
         "inbound_unapplied": [*one(1, state="parked"), *one(0, state="failed")],
@@ -81,6 +82,7 @@ def test_where_all_is_well_nobody_is_asked_for() -> None:
     [
         ("heartbeat_age_seconds", one(61), "WorkersDead"),
         ("heartbeat_age_seconds", [], "WorkersDead"),
+        ("workers_silent_seconds", [*one(3, kind="serve"), *one(61, kind="work")], "WorkersDead"),
         ("deliveries_unfinished", one(1, state="dead"), "DeadLetters"),
         ("delivery_due_oldest_seconds", one(301), "DeliveriesLate"),
         ("inbound_unapplied", one(1, state="failed"), "InboundDeadLetters"),

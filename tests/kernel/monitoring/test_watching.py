@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from tallystick.gateway.monitoring.figures import FIGURES as OF_GATEWAY
+from tallystick.kernel.monitoring.counts import Counts
 from tallystick.kernel.monitoring.figures import read
 from tallystick.kernel.monitoring.heartbeat import Heartbeat
+from tallystick.kernel.monitoring.rules import RULES
 from tallystick.kernel.monitoring.watching import Watch
 from tallystick.merchant.monitoring.figures import FIGURES as OF_MERCHANT
 from tallystick.ports.clock import SystemClock
@@ -237,6 +239,48 @@ async def test_what_processes_count_is_judged_together(bench: Bench) -> None:
     assert [title.split(":")[1] for title in bench.pager.told[2:]] == [" CardNumberInLog", " DeadLetters"]
 
 
+class Unheard:
+    """A database that commits what the next statement says, and whose answer is lost."""
+
+    def __init__(self, database: Database) -> None:
+        self._database, self.loses = database, 0
+
+    async def rows(self, *asked: Any) -> Any:
+        return await self._database.rows(*asked)
+
+    async def execute(self, *asked: Any) -> int:
+        done = await self._database.execute(*asked)
+        if self.loses:
+            self.loses -= 1
+            raise DatabaseUnavailable("the answer is lost")
+        return done
+
+
+async def test_what_was_said_without_hearing_the_answer_counts_once(bench: Bench) -> None:
+    there: Any = Unheard(bench.database)
+    counts = [Counts(name, RULES) for name in ("serve on a:1", "work on a:1")]
+    amount = Statement("amount", "SELECT sum(amount)::int AS n FROM alert_count WHERE metric = 'dead_letters_total'")
+
+    async def known() -> int:
+        [row] = await bench.database.rows(amount)
+        return int(row["n"] or 0)
+
+    DEAD_LETTERS.labels("endpoint").inc(5)
+    there.loses = 2
+    for _ in range(2):
+        with pytest.raises(DatabaseUnavailable):
+            await counts[0].say(there, bench.clock.now())
+        bench.clock.passes(EVERY_S)
+    assert await known() == 5
+    DEAD_LETTERS.labels("endpoint").inc(2)
+    await counts[0].say(there, bench.clock.now())
+    assert await known() == 7, "what was unheard once, and what came since"
+    await counts[1].say(there, bench.clock.now())
+    assert await known() == 14, "another process of the same registry, in this test, counted it too"
+    await counts[0].say(there, bench.clock.now())
+    assert await known() == 14
+
+
 async def test_slow_webhooks_and_webhooks_that_were_not_stored(merchant_database: Database) -> None:
     bench = Bench(merchant_database)
     watch = bench.watch(figures=OF_MERCHANT)
@@ -295,7 +339,7 @@ async def test_a_database_that_is_away_is_told_without_it(bench: Bench) -> None:
 
 async def test_time_that_is_moved_brings_no_alert_of_its_own(bench: Bench) -> None:
     """An hour of the sandbox passes in a moment: what became due in it gets a moment to be done; what stays is told."""
-    watch, heartbeat = bench.watch(), Heartbeat(bench.database, bench.clock)
+    watch, heartbeat = bench.watch(), Heartbeat(bench.database, bench.clock, "serve")
     await heartbeat.beat()
     await bench.goes_on(30, watch)
     await bench.database.execute(A_DAY_TO_CLOSE, bench.clock.now() + timedelta(minutes=30))
@@ -315,6 +359,60 @@ async def test_time_that_is_moved_brings_no_alert_of_its_own(bench: Bench) -> No
         await heartbeat.beat()
         await bench.goes_on(EVERY_S, watch)
     assert bench.pager.told == [f"fires {OVERDUE_TOLD}"]
+
+
+WORKERS_TOLD = "Gateway: WorkersDead: No process of the kind that did runs the workers of this service: work."
+
+
+async def test_a_worker_that_was_killed_beside_one_that_serves_is_told(bench: Bench) -> None:
+    """Whoever judges runs workers itself, and sees all the same that those are gone that ran them alone."""
+    serving, working = (Heartbeat(bench.database, bench.clock, kind) for kind in ("serve", "work"))
+    watch = bench.watch()
+    await working.beat()
+    for _ in range(8):
+        await serving.beat()
+        await bench.goes_on(EVERY_S, watch)
+    assert bench.pager.told == [f"fires {WORKERS_TOLD}"]
+    assert bench.pager.texts[0].endswith("What to do: docs/alerts.md#workersdead")
+    for beating in (serving, working):
+        await beating.beat()
+    await bench.goes_on(EVERY_S, watch)
+    assert bench.pager.told[1:] == [f"over {WORKERS_TOLD}"]
+
+
+async def test_a_worker_that_ended_as_it_should_is_not_missed(bench: Bench) -> None:
+    """Of two that run, the other says so again within moments."""
+    serving, working = (Heartbeat(bench.database, bench.clock, kind) for kind in ("serve", "work"))
+    watch, running = bench.watch(), asyncio.create_task(working.run())
+    figure = next(each for each in OF_GATEWAY if each.name == "workers_silent_seconds")
+
+    async def kinds() -> set[str]:
+        [values] = (await read(bench.database, [figure], bench.clock.now())).values()
+        return {value.labels["kind"] for value in values}
+
+    for _ in range(1_000):
+        if await kinds():
+            break
+        await asyncio.sleep(0.01)
+    assert await kinds() == {"work"}
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert await kinds() == set()
+    for _ in range(10):
+        await serving.beat()
+        await bench.goes_on(EVERY_S, watch)
+    assert bench.pager.told == []
+
+
+async def test_what_is_told_as_a_process_that_is_down_is_not_told_twice(bench: Bench) -> None:
+    serving, working = (Heartbeat(bench.database, bench.clock, kind) for kind in ("serve", "work"))
+    watch, killed = bench.watch(), bench.watch("work on a:1")
+    await working.beat()
+    await bench.goes_on(EVERY_S, watch, killed)
+    for _ in range(12):
+        await serving.beat()
+        await bench.goes_on(EVERY_S, watch)
+    assert bench.pager.told == ["fires Gateway: ProcessDown: A process does not answer: work on a:1."]
 
 
 async def test_where_nothing_happens_nobody_is_told(bench: Bench) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tallystick.cli.doctor.certificates import check_certificate, check_life, read_certificates
+from tallystick.cli.doctor.collectors import check_traces
 from tallystick.cli.doctor.databases import check_database
 from tallystick.cli.doctor.endpoints import check_endpoints
 from tallystick.cli.doctor.findings import Finding, Notes
@@ -108,6 +109,7 @@ async def _check_running(notes: Notes, prefix: str, settings: Any, secrets: Serv
     await check_peer(
         notes, f"the {service}", f"{settings.origin}/readyz", ca_file, SystemClock().now(), needed=False, ready=True
     )
+    await check_traces(notes, prefix, settings)
     if answers:
         await check_people(notes, prefix, settings, secrets, people_of(service))
         await check_endpoints(notes, settings.database_dsn, loopback=getattr(settings, ON_LOOPBACK[service]))

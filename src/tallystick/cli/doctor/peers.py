@@ -16,6 +16,8 @@ DO: Final = {
     "tls_certificate": "Its certificate is not by an authority that we trust, or for another name: look at …_CA_FILE.",
     "tls": "It speaks no TLS that we take, or none at all: look at https:// and the port.",
     "connect_timeout": "Nothing comes back: look at the firewall.",
+    "plain_http": "Plain HTTP goes to this machine alone: name it with https://, or put an agent beside the service.",
+    "address_refused": "Its name leads to an address where no server of ours stands: look at the name server.",
     "invalid_url": "It is no address: it must be such as https://pay.example.",
 }
 

@@ -43,8 +43,10 @@ class Alert(Struct, frozen=True, kw_only=True):
 
 
 def true_of(rules: Sequence[Rule], seen: Seen) -> set[Key]:
-    """What is true at present."""
-    return {(rule.name, written(about)) for rule in rules for about in rule.condition.holds(seen)}
+    """What is true at present, and does not follow from something else that is."""
+    true = [(rule, rule.condition.holds(seen)) for rule in rules]
+    causes = {rule.name for rule, found in true if found}
+    return {(rule.name, written(about)) for rule, found in true if rule.follows not in causes for about in found}
 
 
 def decide(

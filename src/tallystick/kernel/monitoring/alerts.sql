@@ -17,13 +17,20 @@ DELETE FROM heartbeat h WHERE h.name = $1::text;
 
 -- forget_processes
 -- What has been silent for so long was taken away by somebody.
-DELETE FROM heartbeat h WHERE h.name LIKE 'process %' AND h.beat_at < $1::timestamptz;
+DELETE FROM heartbeat h WHERE (h.name LIKE 'process %' OR h.name LIKE 'counted by %') AND h.beat_at < $1::timestamptz;
 
 -- add_counts
--- What a process counted since it last said so, added to what all have.
+-- What a process counted since it last said so, added to what all have; nothing where it said just that before: it did not hear that it
+-- was heard.
+WITH said AS (
+    INSERT INTO heartbeat AS h (name, beat_at) VALUES ($1::text, $2::timestamptz)
+        ON CONFLICT (name) DO UPDATE SET beat_at = excluded.beat_at WHERE h.beat_at <> excluded.beat_at
+    RETURNING h.name
+)
 INSERT INTO alert_count AS c (metric, bucket_at, labels, amount)
-SELECT n.metric, $1::timestamptz, n.labels, n.amount
-  FROM unnest($2::text[], $3::text[], $4::bigint[]) AS n(metric, labels, amount)
+SELECT n.metric, $3::timestamptz, n.labels, n.amount
+  FROM unnest($4::text[], $5::text[], $6::bigint[]) AS n(metric, labels, amount)
+ WHERE EXISTS (SELECT FROM said)
  ORDER BY n.metric, n.labels
     ON CONFLICT (metric, bucket_at, labels) DO UPDATE SET amount = c.amount + excluded.amount;
 

@@ -1,12 +1,13 @@
 """What the rules must know of the processes, gathered in the database: there it outlives them, and is of all together.
 
 Every process adds what it counted since it last said so, in buckets of a minute; whoever judges sums them up. What a
-process counted in its last seconds dies with it where it is killed.
+process counted in its last seconds dies with it where it is killed. What it said without hearing the answer it says
+again to the letter, under the same time, and that is added once.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from tallystick.kernel.columns import columns
 from tallystick.kernel.monitoring.conditions import JOB, Of, Value
@@ -17,6 +18,7 @@ from tallystick.ports.metrics import samples
 SQL = Statements.beside(__file__, "alerts.sql")
 
 BUCKET_S: Final = 60
+COUNTED_BY: Final = "counted by "
 PROCESS_GAUGES: Final = ("invariant_violations",)
 """What no statement finds in a moment: the last round of checks that came to its end says it, whoever made it."""
 
@@ -24,10 +26,24 @@ Series = tuple[str, str]
 """A metric and its labels: `webhooks_received_total`, `result=stored`."""
 
 
-class Counts:
-    """What this process counted, as far as the rules look at it. `times`: by how much their windows are shortened."""
+Totals = dict[Series, int]
 
-    def __init__(self, rules: Sequence[Rule], *, times: int = 1) -> None:
+
+class Said(NamedTuple):
+    """What is said at a time: how much each series grew, and where that leaves the totals."""
+
+    at: datetime
+    rows: list[tuple[str, str, int]]
+    totals: Totals
+
+
+class Counts:
+    """What the process of this name counted, as far as the rules look at it. `times`: by how much their windows are
+    shortened."""
+
+    def __init__(self, process: str, rules: Sequence[Rule], *, times: int = 1) -> None:
+        self._name = f"{COUNTED_BY}{process}"
+        self._unheard: Said | None = None
         self._bucket_s = max(BUCKET_S // times, 1)
         self._of: dict[str, list[Of]] = {}
         self._labels: dict[str, set[str]] = {}
@@ -40,15 +56,21 @@ class Counts:
 
     async def say(self, database: Database, at: datetime) -> None:
         """Add what was counted since this was last said. Raises DatabaseError, and says it the next time."""
+        if self._unheard is not None:
+            await self._add(database, self._unheard)
         totals = self._totals()
         grown = [(*series, total - self._said.get(series, 0)) for series, total in sorted(totals.items())]
-        rows = [row for row in grown if row[2] > 0]
-        if rows:
-            await database.execute(SQL.add_counts, self._bucket(at), *columns(3, rows))
-        self._said = totals
+        await self._add(database, Said(at, [row for row in grown if row[2] > 0], totals))
         gauges = [(each.name, _written(each.labels), int(each.value)) for each in samples(PROCESS_GAUGES)]
         if gauges:
             await database.execute(SQL.set_gauges, at, *columns(3, sorted(gauges)))
+
+    async def _add(self, database: Database, said: Said) -> None:
+        self._unheard = said
+        if said.rows:
+            bucket_at = self._bucket(said.at)
+            await database.execute(SQL.add_counts, self._name, said.at, bucket_at, *columns(3, said.rows))
+        self._said, self._unheard = said.totals, None
 
     async def increases(self, database: Database, at: datetime) -> dict[tuple[str, int], list[Value]]:
         """What everything grew by within every window that a rule looks at. Raises DatabaseError."""
@@ -72,8 +94,8 @@ class Counts:
         before = at - timedelta(seconds=max(self._windows) + self._bucket_s)
         await database.execute(SQL.forget_counts, sorted(self._of), before)
 
-    def _totals(self) -> dict[Series, int]:
-        totals: dict[Series, int] = {}
+    def _totals(self) -> Totals:
+        totals: Totals = {}
         for sample in samples(self._of):
             if any(of.matches(sample.labels) for of in self._of[sample.name]):
                 kept = {label: sample.labels[label] for label in self._labels[sample.name] if label in sample.labels}

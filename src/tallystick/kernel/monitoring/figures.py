@@ -37,6 +37,12 @@ DELIVERING: Final = (
     Figure("delivery_due_oldest_seconds", "How long the oldest due delivery waits.", SQL.delivery_due_oldest),
     Figure("heartbeat_age_seconds", "Since a process last ran this service's workers.", SQL.heartbeat_age),
     Figure(
+        "workers_silent_seconds",
+        "Since a process of each kind that runs workers last said so.",
+        SQL.workers_silent,
+        ("kind",),
+    ),
+    Figure(
         "alerts_firing",
         "Alerts that fire where the service judges itself.",
         ALERTS.alerts_firing,

@@ -265,9 +265,9 @@ SERVICE: Final = Dashboard(
         ),
         Panel(
             "Heartbeat",
-            "Since a process last ran the workers.",
+            "Since a process of each kind last ran the workers.",
             "s",
-            (Line("max by (job) (tallystick_heartbeat_age_seconds)", "{{job}}"),),
+            (Line("max by (job, kind) (tallystick_workers_silent_seconds)", "{{job}} {{kind}}"),),
             "WorkersDead",
         ),
         Panel(
@@ -293,6 +293,13 @@ SERVICE: Final = Dashboard(
             "short",
             (Line("sum by (job) (increase(tallystick_scrubber_hits_total[1h]))", "{{job}}"),),
             "CardNumberInLog",
+        ),
+        Panel(
+            "Steps of traces",
+            "That were exported, or dropped.",
+            "ops",
+            (Line("sum by (job, result) (rate(tallystick_spans_total[5m]))", "{{job}} {{result}}"),),
+            "SpansDropped",
         ),
         Panel(
             "Vault",

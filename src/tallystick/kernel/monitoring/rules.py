@@ -47,6 +47,8 @@ class Rule(Struct, frozen=True):
     for_s: int = 0
     keep_s: int = 0
     why: str = ""
+    follows: str = ""
+    """Another rule: where that is true too, this one follows from it, and nobody is told twice."""
 
     @property
     def runbook(self) -> str:
@@ -56,6 +58,7 @@ class Rule(Struct, frozen=True):
 
 ANSWERED: Final = Of("charges_total", "outcome", "approved|declined|unknown")
 NOT_STORED: Final = Of("webhooks_received_total", "result", "failed|unavailable")
+DROPPED: Final = Of("spans_total", "result", "dropped_queue_full|dropped_refused|dropped_unreachable")
 REFUSED: Final = Of("webhooks_received_total", "result", "refused|unknown_connection|too_large")
 RECEIVED: Final = Of("webhooks_received_total")
 OUR_ERRORS: Final = Of("http_requests_total", "status", "5xx")
@@ -187,9 +190,11 @@ RULES: Final = (
     Rule(
         "work",
         "WorkersDead",
-        Above(Of("heartbeat_age_seconds"), MINUTE, by=("job",)),
+        Above(Of("workers_silent_seconds"), MINUTE, by=("job", "kind")),
         "page",
-        "No process runs the workers of this service.",
+        "No process of the kind that did runs the workers of this service: {kind}.",
+        why="Whoever shows metrics runs workers: one that ran them alone is missed by what its kind last wrote.",
+        follows="ProcessDown",
     ),
     Rule(
         "work",
@@ -227,6 +232,16 @@ RULES: Final = (
         for_s=MINUTE,
     ),
     DATABASE_DOWN,
+    Rule(
+        "service",
+        "SpansDropped",
+        Share(DROPPED, Of("spans_total"), 10 * MINUTE, above=0.05, least=20, by=("job",)),
+        "ticket",
+        "Steps of traces are lost.",
+        for_s=5 * MINUTE,
+        keep_s=KEPT_S,
+        why="No payment waits for them; whoever looks for one will not find it.",
+    ),
     Rule(
         "service",
         "ErrorBudgetBurns",

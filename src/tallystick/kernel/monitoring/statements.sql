@@ -15,9 +15,20 @@ SELECT greatest(0, coalesce(extract(epoch FROM $1::timestamptz - min(d.due_at)),
   FROM (SELECT due_at FROM delivery WHERE state = 'due' ORDER BY due_at LIMIT 1) AS d;
 
 -- heartbeat_age
--- Seconds since a process last said that it runs the workers; no row before the first.
-SELECT greatest(0, extract(epoch FROM $1::timestamptz - h.beat_at)) AS value
-  FROM heartbeat h WHERE h.name = 'workers' ORDER BY h.name;
+-- Seconds since a process last said that it runs the workers, whatever its kind; no row before the first.
+SELECT greatest(0, extract(epoch FROM $1::timestamptz - max(h.beat_at))) AS value
+  FROM heartbeat h WHERE h.name LIKE 'workers%' HAVING count(*) > 0;
+
+-- workers_silent
+-- Seconds since a process of each kind last said that it runs the workers. A kind that was silent for a day was taken away.
+SELECT substr(h.name, length('workers ') + 1) AS kind, greatest(0, extract(epoch FROM $1::timestamptz - h.beat_at)) AS value
+  FROM heartbeat h
+ WHERE h.name LIKE 'workers %' AND h.beat_at > $1::timestamptz - interval '1 day'
+ ORDER BY h.name;
+
+-- end_beat
+-- The last process that said so ends as it should, as far as it knows: another one says it again in a moment.
+DELETE FROM heartbeat h WHERE h.name = $1::text;
 
 -- beat
 -- Say that somebody lives: whoever runs the workers, or a process by its name.

@@ -71,7 +71,7 @@ def judged(service: str, known: Read, violated: Mapping[str, int], at: datetime)
     return Status(service, at, not any(line.alert for line in lines), lines)
 
 
-def _workers(_service: str, known: Read) -> Line:
+def _workers(service: str, known: Read) -> Line:
     beats = known["heartbeat_age_seconds"]
     if not beats:
         return Line("workers", "never seen", "WorkersDead", "start them: `tallystick serve`, or `… work`")
@@ -79,6 +79,10 @@ def _workers(_service: str, known: Read) -> Line:
     if age_s > LIMITS["WorkersDead"]:
         do = "no process runs this service's workers: start them, and look why they ended"
         return Line("workers", f"last seen {_age(age_s)} ago", "WorkersDead", do)
+    kinds = _by(known.get("workers_silent_seconds", ()), "kind")
+    if silent := sorted(kind for kind, silent_s in kinds.items() if silent_s > LIMITS["WorkersDead"]):
+        do = f"`tallystick {service} {silent[0]}` died: start it, and look why it ended"
+        return Line("workers", f"seen {_age(age_s)} ago, but none of {', '.join(silent)}", "WorkersDead", do)
     return Line("workers", f"seen {_age(age_s)} ago")
 
 

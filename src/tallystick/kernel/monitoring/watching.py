@@ -61,8 +61,10 @@ def watched(
             times=settings.alerts_shortened,
         )
 
-    page, heartbeat = MetricsPage(database, read, clock), Heartbeat(database, clock)
-    return Watched(page, heartbeat, watch if settings.alerts_every_s else None)
+    def beating(kind: str) -> Heartbeat:
+        return Heartbeat(database, clock, kind)
+
+    return Watched(MetricsPage(database, read, clock), beating, watch if settings.alerts_every_s else None)
 
 
 class Watch:
@@ -85,7 +87,7 @@ class Watch:
         self._figures = read
         self._clock = clock
         self._rules = shortened(RULES, times)
-        self._counts = Counts(self._rules, times=times)
+        self._counts = Counts(process, self._rules, times=times)
         self._teller = Teller(database, alerts, clock, self._rules, service=service)
         self._process = PROCESS + process
         self._every_s = every_s
