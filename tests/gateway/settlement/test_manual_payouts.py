@@ -18,6 +18,8 @@ from tallystick.gateway.settlement.parameters import CreatePayout
 from tallystick.gateway.stripe_wire import errors
 from tallystick.kernel.idempotency.engine import LeaseLost
 from tallystick.ports.database import ConstraintViolated
+from tallystick.ports.tracing import read as read_trace
+from tallystick.ports.tracing import within
 
 Core = Any
 
@@ -235,3 +237,25 @@ async def test_under_one_key_it_is_paid_out_once(rich: Core) -> None:
     with pytest.raises(LeaseLost):
         await rich.payouts.create([(rich.call(claim), sent)])
     assert await rich.rows("SELECT count(*)::int AS n FROM payout") == [{"n": 1}]
+
+
+async def test_what_becomes_of_it_is_told_in_the_trace_of_the_call_that_asked(rich: Core) -> None:
+    """RULES §13: a day later, by a worker that belongs to no step; what calls it off is a step of its own caller's."""
+    asked, other = (f"00-{'0af7651916cd43dd8448eb211c80319' + end}-b7ad6b7169203331-01" for end in ("c", "d"))
+    with within(read_trace(asked)):
+        made, called_off = await rich.pay_out(100), await rich.pay_out(100)
+    untraced = await rich.pay_out(100)
+    with within(read_trace(other)):
+        await rich.cancel_payout(called_off["id"])
+    rich.clock.ahead += timedelta(days=1)
+    await rich.settlement._arrivals.record()
+    rows = await rich.rows("SELECT type, object_id, trace FROM event WHERE type LIKE 'payout.%'")
+    told = {(row["type"], row["object_id"]): row["trace"] for row in rows}
+    assert told == {
+        ("payout.created", made["id"]): asked,
+        ("payout.paid", made["id"]): asked,
+        ("payout.created", called_off["id"]): asked,
+        ("payout.canceled", called_off["id"]): other,
+        ("payout.created", untraced["id"]): None,
+        ("payout.paid", untraced["id"]): None,
+    }

@@ -1,6 +1,7 @@
 """RULES §4: late money is kept or given back by policy, surplus is given back, each once; the stock hook."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,6 +18,8 @@ from tallystick.merchant.orders.outbox import Outbox
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Statement
 from tallystick.ports.entropy import SystemEntropy
+from tallystick.ports.traced_http import TracedHttp
+from tallystick.ports.tracing import Followed, SpanTracer
 
 Stage = Any
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -54,10 +57,10 @@ async def shelf() -> AsyncIterator[Shelf]:
     await runner.cleanup()
 
 
-def a_worker(stage: Stage) -> ErrandWorker:
+def a_worker(stage: Stage, http: Any = None) -> ErrandWorker:
     clock, entropy = SystemClock(), SystemEntropy()
-    gateways = {"stripe": StripeGateway(stage.http, stage.secrets, clock, entropy)}
-    directory, stock = Directory(stage.database, clock), Stock(stage.http)
+    gateways = {"stripe": StripeGateway(http or stage.http, stage.secrets, clock, entropy)}
+    directory, stock = Directory(stage.database, clock), Stock(http or stage.http)
     return ErrandWorker(stage.database, gateways, directory, stock, clock, entropy, Outbox(clock, entropy))
 
 
@@ -361,3 +364,32 @@ async def test_a_policy_does_not_decide_about_goods_that_are_held(stage: Stage, 
     await work(stage)
     found = await stage.order(order_id)
     assert (found["fulfilment"], found["attention"]) == ("allowed", None)
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+async def test_what_is_done_about_late_money_is_a_step_of_its_orders_trace(stage: Stage, shelf: Shelf) -> None:
+    """RULES §13: the stock is asked, the payment looked at, the money given back in the trace that opened the attempt;
+    what is learnt of it is told there."""
+    await policy(stage, "accept_if_available", shelf)
+    shelf.says = [(200, {"available": False})]
+    await a_late_payment(stage)
+    opened = f"00-{TRACE}-b7ad6b7169203331-01"
+    await stage.database.execute(Statement("x", "UPDATE attempt SET trace = $1::text"), opened)
+    spans: list[Followed] = []
+    traced = TracedHttp(stage.http, SpanTracer(SystemClock(), SystemEntropy(), spans.append), "peer")
+    while await a_worker(stage, traced).run_once():
+        pass
+    assert Counter(span.name for span in spans) == {"POST peer": 3, "GET peer": 1}, "stock twice, a look, a refund"
+    assert {span.context.trace_id for span in spans} == {TRACE}
+
+
+async def test_nothing_is_followed_where_nobody_followed_the_attempt(stage: Stage) -> None:
+    await policy(stage, "refund")
+    await a_late_payment(stage)
+    spans: list[Followed] = []
+    traced = TracedHttp(stage.http, SpanTracer(SystemClock(), SystemEntropy(), spans.append), "peer")
+    while await a_worker(stage, traced).run_once():
+        pass
+    assert spans == []

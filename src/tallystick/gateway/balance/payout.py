@@ -8,7 +8,8 @@ from msgspec import Struct
 
 class Payout(Struct, frozen=True, kw_only=True):
     """Money on its way to a merchant, in minor units. `day` is the business day whose closing made it (`automatic`), or
-    on which the merchant asked for it; `metadata` is JSON text."""
+    on which the merchant asked for it; `metadata` is JSON text, `trace` the step in which it was asked for, where
+    somebody follows that. What a day's closing pays out is of many payments, and of no trace."""
 
     account_id: str
     livemode: bool
@@ -23,3 +24,4 @@ class Payout(Struct, frozen=True, kw_only=True):
     description: str | None = None
     statement_descriptor: str | None = None
     metadata: str = "{}"
+    trace: str | None = None

@@ -28,6 +28,7 @@ from tallystick.kernel.identifiers import new_id
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Transaction
 from tallystick.ports.entropy import Entropy
+from tallystick.ports.tracing import stored
 
 Answer = Reply | Exception
 
@@ -94,6 +95,7 @@ class ManualPayouts:
             description=sent.description,
             statement_descriptor=sent.statement_descriptor,
             metadata=msgspec.json.encode(merged_metadata({}, sent.metadata)).decode(),
+            trace=stored(),
         )
         if not await tx.execute(SQL.insert_payout_within, *msgspec.structs.astuple(payout)):
             raise _insufficient(sent)
@@ -120,7 +122,7 @@ class ManualPayouts:
         made = (await transactions_of(tx, [_cause("payout", payout)]))[_cause("payout", payout)]
         moved = (made, posted[_cause("payout_cancel", payout)])
         shaped = balance_objects.payout(payout, *moved)
-        return await self._end(tx, call, told("payout.canceled", payout, *moved), shaped, sent.expand)
+        return await self._end(tx, call, told("payout.canceled", payout, *moved, trace=stored()), shaped, sent.expand)
 
     async def _end(
         self, tx: Transaction, call: Call, happening: Happening, shaped: Json, expand: Sequence[str]

@@ -82,8 +82,10 @@ def cause_of(payout: Payout) -> Cause:
     return Cause(payout.account_id, payout.livemode, None, None, payout.currency)
 
 
-def told(type: str, payout: Payout, balance_transaction: str | None, failure: str | None = None) -> Happening:
-    """An event about a payout."""
+def told(
+    type: str, payout: Payout, balance_transaction: str | None, failure: str | None = None, trace: str | None = None
+) -> Happening:
+    """An event about a payout, in the trace of the call that makes it, or of the one that asked for the payout."""
     assert type in EVENT_TYPES
     shaped = balance_objects.payout(payout, balance_transaction, failure)
-    return Happening(payout.account_id, payout.livemode, type, payout.id, shaped)
+    return Happening(payout.account_id, payout.livemode, type, payout.id, shaped, trace=trace or payout.trace)

@@ -219,17 +219,17 @@ UPDATE balance_account b
 -- insert_payout
 -- Money goes to the merchant's bank.
 INSERT INTO payout (account_id, livemode, id, currency, day, amount, status, arrival_at, created_at, automatic, description,
-                    statement_descriptor, metadata)
+                    statement_descriptor, metadata, trace)
 VALUES ($1::text, $2::boolean, $3::text, $4::text, $5::date, $6::bigint, $7::text, $8::timestamptz, $9::timestamptz, $10::boolean,
-        $11::text, $12::text, $13::text::jsonb);
+        $11::text, $12::text, $13::text::jsonb, $14::text);
 
 -- insert_payout_within
 -- The same if so much is available under the lock of the balance: what the last report came to and what was paid out or called off
 -- since, less what refunds and disputes have taken since and nothing has made up for.
 INSERT INTO payout (account_id, livemode, id, currency, day, amount, status, arrival_at, created_at, automatic, description,
-                    statement_descriptor, metadata)
+                    statement_descriptor, metadata, trace)
 SELECT $1::text, $2::boolean, $3::text, $4::text, $5::date, $6::bigint, $7::text, $8::timestamptz, $9::timestamptz, $10::boolean,
-       $11::text, $12::text, $13::text::jsonb
+       $11::text, $12::text, $13::text::jsonb, $14::text
   FROM (SELECT coalesce(max(r.balances->>'merchant_available'), '0')::bigint AS available, coalesce(max(r.later_from), '') AS later_from
           FROM (SELECT s.balances, s.later_from
                   FROM settlement_report s
@@ -285,4 +285,4 @@ UPDATE payout p
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[]) AS n(account_id, livemode, id, status)
  WHERE (p.account_id, p.livemode, p.id) = (n.account_id, n.livemode, n.id) AND p.status = 'pending'
 RETURNING p.account_id, p.livemode, p.id, p.currency, p.day, p.amount, p.status, p.arrival_at, p.created_at, p.automatic, p.description,
-          p.statement_descriptor, p.metadata::text AS metadata;
+          p.statement_descriptor, p.metadata::text AS metadata, p.trace;

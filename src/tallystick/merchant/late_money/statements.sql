@@ -7,7 +7,8 @@ SELECT e.merchant_id, e.order_id, e.kind, e.attempt, e.generation
  LIMIT $2::int;
 
 -- take_errands
--- Take the lease of errands; those that someone else took meanwhile have another generation.
+-- Take the lease of errands, each with the trace in which its attempt was opened; those that someone else took meanwhile have another
+-- generation.
 UPDATE errand e
    SET lease_until = $1::timestamptz, generation = e.generation + 1, tries = e.tries + 1
   FROM unnest($2::text[], $3::text[], $4::text[], $5::int[], $6::int[]) AS seen(merchant_id, order_id, kind, attempt, generation)
@@ -15,7 +16,8 @@ UPDATE errand e
  WHERE (e.merchant_id, e.order_id, e.kind, e.attempt, e.generation)
        = (seen.merchant_id, seen.order_id, seen.kind, seen.attempt, seen.generation)
 RETURNING e.merchant_id, e.order_id, e.kind, e.attempt, e.generation, e.tries, e.created_at, m.late_policy, m.stock_url,
-          m.stock_secret;
+          m.stock_secret, (SELECT a.trace FROM attempt a
+                            WHERE (a.merchant_id, a.order_id, a.number) = (e.merchant_id, e.order_id, e.attempt)) AS trace;
 
 -- settle_errands
 -- Write down what became of errands: due again at a time, or done where that is null. A holder whose lease was taken over writes

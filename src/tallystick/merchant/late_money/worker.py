@@ -44,6 +44,7 @@ from tallystick.merchant.orders.view import order_view
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Record, SerializationFailed, Statements
 from tallystick.ports.entropy import Entropy
+from tallystick.ports.tracing import read, within
 
 SQL = Statements.beside(__file__)
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Held(Struct, frozen=True):
     created_at: datetime
     policy: Policy
     hook: Hook | None
+    trace: str | None = None
 
     @property
     def gives_back(self) -> bool:
@@ -142,7 +144,11 @@ class ErrandWorker:
         return sorted(map(_held, rows), key=lambda held: (held.key, held.kind, held.attempt))
 
     async def _run(self, held: Held) -> None:
-        """Everything that happens to one errand that this worker holds."""
+        """Everything that happens to one errand that this worker holds, in the trace that opened its attempt."""
+        with within(read(held.trace)):
+            await self._carry_out(held)
+
+    async def _carry_out(self, held: Held) -> None:
         [order] = await self._database.rows(ORDERS.find_orders, [held.key.merchant_id], [held.key.order_id])
         match held.kind:
             case "decide":
@@ -238,9 +244,9 @@ class ErrandWorker:
     async def _store(self, held: Held, outcome: Outcome) -> None:
         """What was learnt, and the end of the errand or its next time, in one commit."""
         at = self._clock.now()
+        reference = held.return_key if held.gives_back else None
         learnt = [
-            Learnt(*held.key, held.attempt, fact, _source(fact), held.return_key if held.gives_back else None)
-            for fact in outcome.facts
+            Learnt(*held.key, held.attempt, fact, _source(fact), reference, trace=held.trace) for fact in outcome.facts
         ]
         async with self._database.transaction() as tx:
             applied = await apply_facts(tx, learnt, at, self._outbox)
@@ -281,4 +287,5 @@ def _held(row: Record) -> Held:
         created_at=row["created_at"],
         policy=row["late_policy"],
         hook=Hook(row["stock_url"], row["stock_secret"]) if row["stock_url"] else None,
+        trace=row["trace"],
     )
