@@ -185,6 +185,7 @@ OWNER_NOT_FIRST: dict[str, str] = {
     "kernel/sandbox move_sandbox_clock": "one row: the sandbox has one time",
     "gateway ready": "asks whether there is a schema and reads no row",
     "merchant/customers look_in_the_clear": "a worker looks for what is due of all owners",
+    "merchant/customers due_newcomers": "a worker looks for what is due of all owners",
     "gateway/people look_in_the_clear": "a worker looks for what is due of all owners",
     "gateway/people unsettled_people": "a worker looks for what is due of all owners",
     "merchant/cases untold_cases": "people are told of the cases of all owners",

@@ -76,7 +76,7 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
 
     keyed = Keyed(database, clock, settings.index_keys)
     customers = open_customers(
-        ports.personal or database, ports.policy, ports.key_encryption, settings.index_keys, clock, entropy
+        ports.personal or database, database, ports.policy, ports.key_encryption, settings.index_keys, clock, entropy
     )
     terms = Terms(settings.origin, settings.order_ttl_s, settings.declines_max)
     checkout = Checkout(database, gateways, directory, clock, entropy, terms, keyed, customers.people, outbox)

@@ -7,11 +7,9 @@ import msgspec
 import pytest
 
 from tallystick.gateway.customers.commands import Customers
-from tallystick.gateway.customers.known import SQL as KNOWN
 from tallystick.gateway.customers.parameters import CreateCustomer, UpdateCustomer
 from tallystick.gateway.people.records import Gone, Records
-from tallystick.gateway.people.sweeping import Sweeping
-from tallystick.gateway.people.tables import REINDEXED, REWRAPPED, TABLES, of_account
+from tallystick.gateway.people.tables import REINDEXED, REWRAPPED, TABLES, UNFINISHED, of_account
 from tallystick.gateway.stripe_wire.call import Caller, Reply
 from tallystick.gateway.stripe_wire.errors import InvalidRequest
 from tallystick.gateway.stripe_wire.parameters import Parameters
@@ -21,6 +19,7 @@ from tallystick.kernel.people.keys import KeysUnavailable
 from tallystick.kernel.people.opening import built_in
 from tallystick.kernel.people.reindexing import Reindexing
 from tallystick.kernel.people.rewrapping import Rewrapping
+from tallystick.kernel.people.sweeping import Sweeping
 from tallystick.ports.key_encryption import HeldKeyEncryption
 from tallystick.ports.policy import Ruling
 
@@ -236,7 +235,7 @@ async def test_who_is_still_in_the_clear_is_changed_and_deleted_as_others_are(de
 @pytest.fixture
 def sweeping(desk: Desk) -> Sweeping:
     database = desk.core.database
-    return Sweeping(database, desk.records.access, database, KNOWN.known_customers, desk.core.clock)
+    return Sweeping(database, TABLES, UNFINISHED, desk.records.access, database, desk.core.clock)
 
 
 async def test_a_person_whose_customer_did_not_come_to_be_is_erased_and_others_stay(

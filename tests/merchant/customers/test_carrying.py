@@ -114,7 +114,7 @@ async def test_another_search_key_recognises_and_after_reindexing_does_so_alone(
     clock, entropy, newer = SystemClock(), SystemEntropy(), b"another index key of no value, for tests"
 
     def customers(*keys: bytes) -> Any:
-        return open_customers(stage.database, None, stage.key_encryption, keys, clock, entropy)
+        return open_customers(stage.database, stage.database, None, stage.key_encryption, keys, clock, entropy)
 
     ada = Person(email="ada@example.org", name="Ada", phone="+44 20 7946 0000")
     first = await customers(INDEX_KEY).people.keep(stage.merchant_id, ada)

@@ -125,6 +125,7 @@ async def test_a_service_that_has_no_business_with_it_is_denied_and_logged(stage
     customer = await keep(stage)
     customers = open_customers(
         stage.database,
+        stage.database,
         None,
         stage.key_encryption,
         [b"an index key of no value, for tests alone"],
@@ -201,7 +202,8 @@ async def test_of_two_processes_that_store_a_shopper_at_once_one_does(stage: Any
     databases = [await open_database(merchant_dsn) for _ in range(4)]
     index_key = [b"an index key of no value, for tests alone"]
     several = [
-        open_customers(one, None, stage.key_encryption, index_key, SystemClock(), SystemEntropy()) for one in databases
+        open_customers(one, one, None, stage.key_encryption, index_key, SystemClock(), SystemEntropy())
+        for one in databases
     ]
     for number in range(10):
         person = Person(email=f"shopper{number}@example.org")

@@ -95,7 +95,7 @@ class Customers:
         rows = await self._database.rows(
             SQL.known_customers, *columns(3, sorted({_key(call, id) for call, id, _ in items}))
         )
-        there: dict[Key, list[Known]] = {(row["account_id"], row["livemode"], row["id"]): [] for row in rows}
+        there: dict[Key, list[Known]] = {(row["account_id"], row["livemode"], row["customer_id"]): [] for row in rows}
         changes = [(_key(call, id), _told(sent)) for call, id, sent in items if _key(call, id) in there]
         for (key, _), one in zip(changes, await self._records.change(changes), strict=True):
             there[key].append(one)
@@ -108,7 +108,7 @@ class Customers:
         answers: Answers = []
         keys = sorted({_key(call, id) for call, id, _ in items})
         there = await self._database.rows(SQL.known_customers, *columns(3, keys))
-        await self._records.forget([(row["account_id"], row["livemode"], row["id"]) for row in there])
+        await self._records.forget([(row["account_id"], row["livemode"], row["customer_id"]) for row in there])
         async with self._database.transaction() as tx:
             present = await _locked(tx, keys)
             keys = sorted(present)

@@ -28,5 +28,5 @@ class KnownCustomers:
 
     async def _known(self, keys: Sequence[Key]) -> list[bool]:
         rows = await self._database.rows(SQL.known_customers, *columns(3, sorted(set(keys))))
-        known = {(row["account_id"], row["livemode"], row["id"]) for row in rows}
+        known = {(row["account_id"], row["livemode"], row["customer_id"]) for row in rows}
         return [key in known for key in keys]

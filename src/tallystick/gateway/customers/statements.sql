@@ -1,6 +1,6 @@
 -- known_customers
 -- Which of these customers there are.
-SELECT c.account_id, c.livemode, c.id
+SELECT c.account_id, c.livemode, c.id AS customer_id
   FROM customer c
   JOIN unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, id)
     ON (c.account_id, c.livemode, c.id) = (wanted.account_id, wanted.livemode, wanted.id)

@@ -1,7 +1,8 @@
 """Who customers are, as `/v1/customers` tells and is told it: sealed, read through the policy, and noted (RULES §12).
 
 Personal data may stand in the database under another role, so they have a transaction of their own, before the one that
-writes the customer: what was stored for a customer who then did not come to be is erased after a while (`sweeping.py`).
+writes the customer: what was stored for a customer who then did not come to be is erased after a while
+(`kernel/people/sweeping.py`).
 An account is the subject that reads its own customers, for `customer_record`; what the policy does not grant is null.
 """
 

@@ -161,10 +161,10 @@ DELETE FROM pii.customer_detail d
  WHERE (d.account_id, d.livemode, d.customer) = (w.account_id, w.livemode, w.customer_id);
 
 -- unsettled_people
--- People of whom it is not known yet whether the change that stored them was committed, changed before an instant.
-SELECT c.account_id, c.livemode, c.customer_id, c.changed_at
+-- People of whom it is not known yet whether the change that stored them was committed; no call takes an hour, so by then it was or never will be.
+SELECT c.account_id, c.livemode, c.customer_id, c.changed_at AS seen_at
   FROM pii.customer c
- WHERE NOT c.settled AND c.changed_at < $1::timestamptz
+ WHERE NOT c.settled AND c.changed_at < $1::timestamptz - interval '1 hour'
  ORDER BY c.changed_at, c.account_id, c.livemode, c.customer_id
  LIMIT $2::int;
 
@@ -172,8 +172,18 @@ SELECT c.account_id, c.livemode, c.customer_id, c.changed_at
 -- People whose customers are there, unless they were changed again meanwhile.
 UPDATE pii.customer c
    SET settled = true
-  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::timestamptz[]) AS u(account_id, livemode, customer_id, changed_at)
- WHERE (c.account_id, c.livemode, c.customer_id, c.changed_at) = (u.account_id, u.livemode, u.customer_id, u.changed_at);
+  FROM unnest($1::text[], $2::boolean[], $3::text[], $4::timestamptz[]) AS u(account_id, livemode, customer_id, seen_at)
+ WHERE (c.account_id, c.livemode, c.customer_id, c.changed_at) = (u.account_id, u.livemode, u.customer_id, u.seen_at);
+
+-- lock_unsettled
+-- Keep people whose customers are not there from every change, so that they are erased as they were seen. Gives those who are still so.
+SELECT c.account_id, c.livemode, c.customer_id
+  FROM pii.customer c
+  JOIN unnest($1::text[], $2::boolean[], $3::text[], $4::timestamptz[]) AS u(account_id, livemode, customer_id, seen_at)
+    ON (c.account_id, c.livemode, c.customer_id, c.changed_at) = (u.account_id, u.livemode, u.customer_id, u.seen_at)
+ WHERE NOT c.settled
+ ORDER BY c.account_id, c.livemode, c.customer_id
+   FOR UPDATE OF c;
 
 -- keys_to_rewrap
 -- What people's keys are wrapped by, in the order of their places, from a place on.

@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from tallystick.gateway.customers.known import SQL as KNOWN
 from tallystick.kernel.people.person import Field
-from tallystick.kernel.people.tables import InTheClear, Owner, Reindexed, Rewrapped, Tables
+from tallystick.kernel.people.tables import InTheClear, Owner, Reindexed, Rewrapped, Tables, Unfinished
 from tallystick.ports.database import Statements
 
 SQL = Statements.beside(__file__)
@@ -21,6 +22,9 @@ TABLES: Final = Tables(
 )
 IN_THE_CLEAR: Final = InTheClear(
     look=SQL.look_in_the_clear, lock=SQL.lock_in_the_clear, seal=SQL.seal_people, kinds=("email", "phone")
+)
+UNFINISHED: Final = Unfinished(
+    look=SQL.unsettled_people, settle=SQL.settle_people, claim=SQL.lock_unsettled, known=KNOWN.known_customers
 )
 REWRAPPED: Final = Rewrapped(beginning=("", False, ""), look=SQL.keys_to_rewrap, save=SQL.rewrap_keys)
 REINDEXED: Final = Reindexed(

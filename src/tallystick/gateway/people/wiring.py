@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from tallystick.gateway.customers.known import SQL as KNOWN
 from tallystick.gateway.people.records import Records
-from tallystick.gateway.people.sweeping import Sweeping
+from tallystick.gateway.people.tables import TABLES, UNFINISHED
 from tallystick.kernel.people.opening import built_in
+from tallystick.kernel.people.sweeping import Sweeping
 from tallystick.kernel.service import Worker
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database
@@ -37,7 +37,7 @@ def open_people(
 ) -> People:
     """All of it over these ports; `personal` is where personal data stand, `database` where customers do."""
     records = Records(personal, policy or built_in(), encryption, index_keys, clock, entropy)
-    sweeping = Sweeping(personal, records.access, database, KNOWN.known_customers, clock)
+    sweeping = Sweeping(personal, TABLES, UNFINISHED, records.access, database, clock)
     if encryption is None or not index_keys:
         log.warning("there is no key for personal data: customers with a name, an e-mail or a number are refused")
         return People(records, (sweeping,))

@@ -5,7 +5,7 @@ is in the log before anybody gets anything; and nothing but what it granted is o
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -34,6 +34,9 @@ from tallystick.ports.policy import Policy, Ruling
 log = logging.getLogger(__name__)
 
 Action = Literal["read", "search", "erase", "audit"]
+
+Claim = Callable[[Transaction], Awaitable[Collection[tuple[Owner, str]]]]
+"""Whom of those who are to be erased this transaction does erase: it locks them, or takes away what keeps them."""
 
 ACCESS_PREFIX: Final = "acc"
 FOUND_MAX: Final = 100  # customers by one e-mail or number; more are other people's mistakes
@@ -211,22 +214,26 @@ class Access:
         where there is no such customer. Raises AccessDenied."""
         return await self.erase_each(purpose, [Wanted(asker, owner, customer_id)]) > 0
 
-    async def erase_each(self, purpose: str, wanted: Sequence[Wanted]) -> int:
-        """The same for many, all or none; not 0 where there was any. Raises AccessDenied."""
+    async def erase_each(self, purpose: str, wanted: Sequence[Wanted], claim: Claim | None = None) -> int:
+        """The same for many, all or none; not 0 where there was any. `claim` may leave some out: it begins the
+        transaction that erases, and says whom of them. Raises AccessDenied."""
         rulings = {
             asker: await self.rule(Asked(asker, "erase", purpose, self._tables.fields))
             for asker in {one.asker for one in wanted}
         }
-        entries = []
-        for one in wanted:
-            asked = Asked(one.asker, "erase", purpose, self._tables.fields)
-            granted = asked.fields if rulings[one.asker].allowed else ()
-            entries.append(Entry(one.owner, one.customer_id, asked, granted, rulings[one.asker].reason))
         denied = [ruling for ruling in rulings.values() if not ruling.allowed]
         erased = 0
         async with self._database.transaction() as tx:
+            if claim is not None and not denied:
+                claimed = await claim(tx)
+                wanted = [one for one in wanted if (one.owner, one.customer_id) in claimed]
+            entries = []
+            for one in wanted:
+                asked = Asked(one.asker, "erase", purpose, self._tables.fields)
+                granted = asked.fields if rulings[one.asker].allowed else ()
+                entries.append(Entry(one.owner, one.customer_id, asked, granted, rulings[one.asker].reason))
             await self.note(tx, entries)
-            if not denied:
+            if wanted and not denied:
                 # In this order: who is just carrying them over holds the first's rows, and has then written the rest.
                 places = self._places([(one.owner, one.customer_id) for one in wanted])
                 erased = max([await tx.execute(statement, *places) for statement in self._tables.erase])

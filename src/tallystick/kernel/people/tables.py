@@ -73,6 +73,18 @@ class Reindexed(Struct, frozen=True, kw_only=True):
     insert: Statement
 
 
+class Unfinished(Struct, frozen=True, kw_only=True):
+    """The statements by which those are found who were stored for what then did not come to be. `look` takes the
+    present time and how many, and gives places with `seen_at`. By these `settle` takes those who are there for good,
+    and `claim` those whom this transaction forgets; it gives who was not changed since. `known` says, by place, who is
+    named by what they were stored for: it is asked of the service's own tables, under its own role."""
+
+    look: Statement
+    settle: Statement
+    claim: Statement
+    known: Statement
+
+
 class InTheClear(Struct, frozen=True, kw_only=True):
     """The statements that find what is in the clear, lock it, and put what is sealed in its place; `kinds` are the
     hashes by which these people are found. `seal` takes place, instant, wrapped key and what wrapped it, the sealed

@@ -6,7 +6,8 @@
 
 Whoever retries after a crash at any arrow resumes there: the same order, the same request to the byte, under the same
 key at the gateway, so the same session. No transaction is open while the gateway is called. Before the order is there,
-its customer may be stored without it: who says the same of himself again is the same customer.
+its customer may be stored without it: who says the same of himself again is the same customer, until after an hour
+without an order he is forgotten. An order is never written for a newcomer who was.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,11 +30,12 @@ from tallystick.merchant.checkout.drafts import (
     Terms,
     draft_attempt,
     draft_order,
+    forgotten_of,
     insert_attempt,
     insert_orders,
 )
 from tallystick.merchant.checkout.request import CreateOrder, Customer, check
-from tallystick.merchant.customers.people import People
+from tallystick.merchant.customers.people import Kept, People
 from tallystick.merchant.errors import (
     GatewayMisconfigured,
     GatewayRefused,
@@ -59,6 +61,9 @@ from tallystick.ports.tracing import current, read, stored, within
 
 ROUTE: Final = "/v1/orders"
 UNREACHABLE_RETRY_AFTER_S: Final = 5
+FORGOTTEN_MAX: Final = (
+    3  # how often an order's customer may be forgotten while it is placed: each time an hour has gone
+)
 PAYABLE_AGAIN: Final = ("FAILED", "EXPIRED", "CANCELED")  # RULES §4
 
 
@@ -109,7 +114,7 @@ class Checkout:
         self._people = people
         self._idempotency = keyed.idempotency
         self._outbox = outbox
-        self._drafts: Batcher[tuple[Claim, Draft], None] = Batcher(self._store)
+        self._drafts: Batcher[tuple[Claim, Draft], bool] = Batcher(self._store)
         self._conclusions: Batcher[Conclusion, Answer] = Batcher(self._conclude)
 
     async def place(self, merchant: Merchant, key: str, request: CreateOrder, fields: Any) -> Answer:
@@ -141,14 +146,18 @@ class Checkout:
         wanted = check(request, merchant, self._terms.ttl_s)
         gateway = self._gateways[wanted.connection.gateway]
         draft = draft_order(merchant, wanted, self._terms, gateway, self._clock.now(), self._entropy)
-        if wanted.customer is not None:
-            draft = replace(draft, customer_id=await self._customer(merchant, wanted.customer))
-        await self._drafts.submit((claim, draft))
+        for _ in range(FORGOTTEN_MAX):
+            if wanted.customer is not None:
+                draft = replace(draft, customer=await self._customer(merchant, wanted.customer))
+            if await self._drafts.submit((claim, draft)):
+                break
+        else:
+            raise PersonalDataUnavailable(retry_after_s=UNREACHABLE_RETRY_AFTER_S)
         return OpenCall(draft.key, FIRST_ATTEMPT, draft.wanted.connection, draft.open_key, draft.open_request)
 
-    async def _customer(self, merchant: Merchant, customer: Customer) -> str:
+    async def _customer(self, merchant: Merchant, customer: Customer) -> Kept:
         try:
-            return (await self._people.keep(merchant.merchant_id, customer.person())).customer_id
+            return await self._people.keep(merchant.merchant_id, customer.person(), for_order=True)
         except KeysUnavailable:
             raise PersonalDataUnavailable(retry_after_s=UNREACHABLE_RETRY_AFTER_S) from None
 
@@ -210,12 +219,15 @@ class Checkout:
 
     # --- the two batches ---------------------------------------------------------------------------------------------
 
-    async def _store(self, begun: Sequence[tuple[Claim, Draft]]) -> Sequence[None]:
-        """Orders and attempts, with the recovery point of the calls that make them, in one commit."""
+    async def _store(self, begun: Sequence[tuple[Claim, Draft]]) -> Sequence[bool]:
+        """Orders and attempts, with the recovery point of the calls that make them, in one commit. False: the order's
+        customer has been forgotten since, and it is not written."""
         async with self._database.transaction() as tx:
-            await self._idempotency.record(tx, [(claim, draft.key.order_id) for claim, draft in begun])
-            await insert_orders(tx, [draft for _, draft in begun])
-        return [None] * len(begun)
+            forgotten = await forgotten_of(tx, [draft for _, draft in begun], self._clock.now())
+            kept = [(claim, draft) for claim, draft in begun if draft.key not in forgotten]
+            await self._idempotency.record(tx, [(claim, draft.key.order_id) for claim, draft in kept])
+            await insert_orders(tx, [draft for _, draft in kept])
+        return [draft.key not in forgotten for _, draft in begun]
 
     async def _conclude(self, conclusions: Sequence[Conclusion]) -> Sequence[Answer]:
         """What the gateway told, and the answers of the calls, in one commit."""

@@ -1,5 +1,5 @@
-"""An order before it is stored: its ids, its times, and the call that will open its session. Pure, but for the
-insert.
+"""An order before it is stored: its ids, its times, and the call that will open its session. Pure, but for
+what is written.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from tallystick.kernel.columns import columns
 from tallystick.kernel.identifiers import owned_id
 from tallystick.merchant.accounts.directory import Merchant
 from tallystick.merchant.checkout.request import Wanted, title_of
+from tallystick.merchant.customers.people import Kept
 from tallystick.merchant.errors import NotChargeable
 from tallystick.merchant.expiry.steps import next_look_at
 from tallystick.merchant.gateways.port import AmountRefused, Gateway, Item, Opening, UiMode
@@ -43,12 +44,12 @@ class Terms(Struct, frozen=True):
 
 
 class Draft(Struct, frozen=True):
-    """An order with everything that is stored before the gateway is called. `customer_id` is set once the customer is
+    """An order with everything that is stored before the gateway is called. `customer` is set once the customer is
     stored, apart from the order."""
 
     key: OrderKey
     wanted: Wanted
-    customer_id: str | None
+    customer: Kept | None
     declines_max: int
     created_at: datetime
     expires_at: datetime
@@ -70,7 +71,7 @@ def draft_order(
     return Draft(
         key=OrderKey(merchant.merchant_id, order_id),
         wanted=wanted,
-        customer_id=None,
+        customer=None,
         declines_max=terms.declines_max,
         created_at=at,
         expires_at=at + timedelta(seconds=wanted.ttl_s),
@@ -163,6 +164,21 @@ async def insert_attempt(tx: Transaction, draft: AttemptDraft) -> None:
     )
 
 
+async def forgotten_of(tx: Transaction, drafts: Sequence[Draft], at: datetime) -> set[OrderKey]:
+    """The orders whose customers were forgotten since they were stored. The others' cannot be before this commit, and
+    after it there is an order that names them."""
+    naming = {
+        draft.key: (draft.key.merchant_id, draft.customer.customer_id)
+        for draft in drafts
+        if draft.customer is not None and draft.customer.newcomer
+    }
+    if not naming:
+        return set()
+    rows = await tx.rows(SQL.name_newcomers, *columns(2, sorted(set(naming.values()))), at)
+    there = {(row["merchant_id"], row["customer_id"]) for row in rows}
+    return {key for key, place in naming.items() if place not in there}
+
+
 async def insert_orders(tx: Transaction, drafts: Sequence[Draft]) -> None:
     """Store new orders with their first attempts, in one statement."""
     await tx.execute(SQL.insert_orders, *columns(23, [_row(draft) for draft in drafts]))
@@ -178,7 +194,7 @@ def _row(draft: Draft) -> tuple[Any, ...]:
     return (
         *draft.key,
         wanted.connection.connection_id,
-        draft.customer_id,
+        draft.customer.customer_id if draft.customer else None,
         wanted.reference,
         wanted.amount_minor,
         wanted.currency,

@@ -28,6 +28,21 @@ SELECT p.merchant_id, p.order_id, p.connection_id, p.customer_id, p.reference, p
   FROM placed p
  ORDER BY p.merchant_id, p.order_id;
 
+-- name_newcomers
+-- Orders come to name these newcomers, in this commit: whoever was about to forget them sees it. Gives those who are still there.
+WITH held AS (
+    SELECT n.merchant_id, n.customer_id
+      FROM newcomer n
+      JOIN unnest($1::text[], $2::text[]) AS u(merchant_id, customer_id) ON (n.merchant_id, n.customer_id) = (u.merchant_id, u.customer_id)
+     ORDER BY n.merchant_id, n.customer_id
+       FOR UPDATE OF n
+)
+UPDATE newcomer n
+   SET due_at = $3::timestamptz
+  FROM held h
+ WHERE (n.merchant_id, n.customer_id) = (h.merchant_id, h.customer_id)
+RETURNING n.merchant_id, n.customer_id;
+
 -- load_attempt
 -- What is needed to open an attempt's session once more, or to look at it.
 SELECT a.merchant_id, a.order_id, a.number, a.connection_id, a.state, a.open_key, a.open_request, a.checkout_session, a.trace

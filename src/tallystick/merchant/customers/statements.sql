@@ -1,18 +1,20 @@
 -- find_shoppers
--- Which of these people are known already, by all that is said of them.
-SELECT l.merchant_id, l.mac, l.customer_id
+-- Which of these people are known already, by all that is said of them, and whether they still wait for their first order.
+SELECT l.merchant_id, l.mac, l.customer_id, n.customer_id IS NOT NULL AS newcomer
   FROM unnest($1::text[], $2::bytea[]) AS u(merchant_id, mac)
   JOIN pii.lookup l ON l.merchant_id = u.merchant_id AND l.kind = 'shopper' AND l.mac = u.mac
+  LEFT JOIN newcomer n ON (n.merchant_id, n.customer_id) = (l.merchant_id, l.customer_id)
  ORDER BY l.merchant_id, l.mac;
 
 -- insert_people
--- New people with their keys, sealed fields and lookups; those whom somebody else stored meanwhile are left out. Gives the rest.
+-- New people with their keys, sealed fields and lookups, and when it is looked whether they came to have an order (null: never); those
+-- whom somebody else stored meanwhile are left out. Gives the rest.
 WITH wanted AS (
     SELECT *
       FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bytea[], $5::text[], $6::bytea[], $7::bytea[], $8::bytea[],
-                  $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[])
+                  $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[], $13::timestamptz[])
            AS u(merchant_id, customer_id, created_at, wrapped_key, wrapped_by, sealed_email, sealed_name, sealed_phone,
-                sealed_address, email_mac, phone_mac, shopper_mac)
+                sealed_address, email_mac, phone_mac, shopper_mac, due_at)
 ), claimed AS (
     INSERT INTO pii.lookup (merchant_id, kind, mac, customer_id)
     SELECT w.merchant_id, 'shopper', w.shopper_mac, w.customer_id
@@ -31,12 +33,51 @@ WITH wanted AS (
     SELECT f.merchant_id, 'email', f.email_mac, f.customer_id FROM fresh f WHERE f.email_mac IS NOT NULL
     UNION ALL
     SELECT f.merchant_id, 'phone', f.phone_mac, f.customer_id FROM fresh f WHERE f.phone_mac IS NOT NULL
+), waiting AS (
+    INSERT INTO newcomer (merchant_id, customer_id, due_at)
+    SELECT f.merchant_id, f.customer_id, f.due_at FROM fresh f WHERE f.due_at IS NOT NULL
 ), people AS (
     INSERT INTO pii.customer (merchant_id, customer_id, created_at, sealed_email, sealed_name, sealed_phone, sealed_address)
     SELECT f.merchant_id, f.customer_id, f.created_at, f.sealed_email, f.sealed_name, f.sealed_phone, f.sealed_address
       FROM fresh f
 )
 SELECT f.customer_id FROM fresh f ORDER BY f.customer_id;
+
+-- put_off_newcomers
+-- Somebody is busy with these newcomers again. Who is not given is none any more: forgotten, or known for good.
+WITH held AS (
+    SELECT n.merchant_id, n.customer_id
+      FROM newcomer n
+      JOIN unnest($1::text[], $2::text[]) AS u(merchant_id, customer_id) ON (n.merchant_id, n.customer_id) = (u.merchant_id, u.customer_id)
+     ORDER BY n.merchant_id, n.customer_id
+       FOR UPDATE OF n
+)
+UPDATE newcomer n
+   SET due_at = $3::timestamptz
+  FROM held h
+ WHERE (n.merchant_id, n.customer_id) = (h.merchant_id, h.customer_id)
+RETURNING n.merchant_id, n.customer_id;
+
+-- due_newcomers
+-- Whom it is time to look at: an order names them, or they are forgotten.
+SELECT n.merchant_id, n.customer_id, n.due_at AS seen_at
+  FROM newcomer n
+ WHERE n.due_at <= $1::timestamptz
+ ORDER BY n.due_at, n.merchant_id, n.customer_id
+ LIMIT $2::int;
+
+-- end_newcomers
+-- These wait no more for a first order: it is there, or they are forgotten in this commit. Gives those with whom nobody was busy meanwhile.
+DELETE FROM newcomer n
+ USING unnest($1::text[], $2::text[], $3::timestamptz[]) AS u(merchant_id, customer_id, seen_at)
+ WHERE (n.merchant_id, n.customer_id, n.due_at) = (u.merchant_id, u.customer_id, u.seen_at)
+RETURNING n.merchant_id, n.customer_id;
+
+-- forget_newcomers
+-- Who is forgotten waits for no order: whoever would write it finds the row gone.
+DELETE FROM newcomer n
+ USING unnest($1::text[], $2::text[]) AS u(merchant_id, customer_id)
+ WHERE (n.merchant_id, n.customer_id) = (u.merchant_id, u.customer_id);
 
 -- note_access
 -- What was asked of personal data, and what was decided; append-only.

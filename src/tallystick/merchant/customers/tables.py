@@ -3,7 +3,8 @@
 from typing import Final
 
 from tallystick.kernel.people.person import FIELDS
-from tallystick.kernel.people.tables import InTheClear, Owner, Reindexed, Rewrapped, Tables
+from tallystick.kernel.people.tables import InTheClear, Owner, Reindexed, Rewrapped, Tables, Unfinished
+from tallystick.merchant.orders.apply import SQL as ORDERS
 from tallystick.ports.database import Statements
 
 SQL = Statements.beside(__file__)
@@ -16,10 +17,13 @@ TABLES: Final = Tables(
     list_accesses=SQL.list_accesses,
     load_people=SQL.load_people,
     search_people=SQL.search_people,
-    erase=(SQL.erase_people, SQL.shred_keys, SQL.forget_lookups),
+    erase=(SQL.forget_newcomers, SQL.erase_people, SQL.shred_keys, SQL.forget_lookups),
 )
 IN_THE_CLEAR: Final = InTheClear(
     look=SQL.look_in_the_clear, lock=SQL.lock_in_the_clear, seal=SQL.seal_people, kinds=("email", "shopper")
+)
+UNFINISHED: Final = Unfinished(
+    look=SQL.due_newcomers, settle=SQL.end_newcomers, claim=SQL.end_newcomers, known=ORDERS.customers_with_orders
 )
 REWRAPPED: Final = Rewrapped(beginning=("", ""), look=SQL.keys_to_rewrap, save=SQL.rewrap_keys)
 REINDEXED: Final = Reindexed(

@@ -22,6 +22,7 @@ RULES: Final = (
     Rule(SQL.no_attempt_is_forgotten, "ord", owned=True),
     Rule(SQL.every_notification_is_delivered_held_or_dead, "dlv", timed=True),
     Rule(SQL.held_deliveries_have_a_reason, "dlv"),
+    Rule(SQL.no_newcomer_is_left_over, "cus", timed=True),
 )
 OWNERS: Final = SQL.owners
 ORDERS: Final = Rule(SQL.orders_for_comparison, "ord", owned=True)

@@ -77,6 +77,13 @@ SELECT d.id AS subject, 'of ' || d.message || ' is due since ' || d.due_at || ' 
    AND greatest(d.due_at, coalesce(d.lease_until, d.due_at)) < $3::timestamptz - interval '1 hour'
  ORDER BY d.id;
 
+-- no_newcomer_is_left_over
+-- Nobody who was stored for an order waits for it longer than an hour after it was time to look: they are named by it, or forgotten.
+SELECT n.customer_id AS subject, 'waits for a first order, and was to be looked at ' || n.due_at AS detail
+  FROM newcomer n
+ WHERE n.merchant_id = $1::text AND n.customer_id >= $2::text AND n.due_at < $3::timestamptz - interval '1 hour'
+ ORDER BY n.customer_id;
+
 -- held_deliveries_have_a_reason
 -- What is held waits for an endpoint that is disabled, or the keeper looks after it: else nobody would ever release it.
 SELECT d.id AS subject, 'of ' || d.message || ' is held (' || coalesce(d.reason, '') || '), its endpoint is enabled' AS detail

@@ -85,6 +85,13 @@ SELECT o.merchant_id, o.order_id, o.connection_id, o.customer_id, o.reference, o
   LEFT JOIN attempt a ON (a.merchant_id, a.order_id, a.number) = (o.merchant_id, o.order_id, o.attempt_newest)
  ORDER BY o.merchant_id, o.order_id;
 
+-- customers_with_orders
+-- Which of these customers an order names.
+SELECT u.merchant_id, u.customer_id
+  FROM unnest($1::text[], $2::text[]) AS u(merchant_id, customer_id)
+ WHERE EXISTS (SELECT FROM orders o WHERE (o.merchant_id, o.customer_id) = (u.merchant_id, u.customer_id))
+ ORDER BY u.merchant_id, u.customer_id;
+
 -- list_orders
 -- A page of a merchant's orders, the newest first, those older than the cursor.
 SELECT o.merchant_id, o.order_id, o.connection_id, o.customer_id, o.reference, o.amount_minor, o.currency, o.line_items, o.metadata,

@@ -31,8 +31,11 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON operator_second_factor, login_failure TO
 GRANT SELECT, INSERT, UPDATE (seen_at) ON operator_place TO tallystick_merchant;
 GRANT SELECT, INSERT, DELETE ON settlement_upload, settlement_difference TO tallystick_merchant;
 
--- Personal data: who asks the policy connects as tallystick_pii, and sees nothing else. Who looked is never forgotten.
-GRANT USAGE ON SCHEMA pii TO tallystick_pii;
+-- Personal data: who asks the policy connects as tallystick_pii, and sees nothing else. Who looked is never forgotten. Whoever stores a
+-- person and whoever writes the order that names them meet in the table newcomer, which knows ids alone.
+GRANT USAGE ON SCHEMA pii, public TO tallystick_pii;
+GRANT SELECT, INSERT, UPDATE (due_at), DELETE ON newcomer TO tallystick_pii;
+GRANT SELECT, UPDATE (due_at) ON newcomer TO tallystick_merchant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON pii.customer TO tallystick_pii;
 GRANT SELECT, INSERT, UPDATE (wrapped_by), DELETE ON pii.subject_key TO tallystick_pii;
 GRANT SELECT, INSERT, DELETE ON pii.lookup TO tallystick_pii;
@@ -43,7 +46,7 @@ GRANT USAGE ON SCHEMA public TO tallystick_reader;
 GRANT SELECT ON schema_version, connection, connection_watch, orders, attempt, timeline, errand, refund, cases, case_proposal, audit,
     reconciliation, settlement_file, settlement_line, settlement_difference, settled_early, mismatch, fee_contract, message, delivery,
     delivery_attempt, endpoint_health, dead_letter_alert, redrive, sandbox_clock, audit_entry, audit_outcome, heartbeat, alert,
-    alert_count, alert_gauge TO tallystick_reader;
+    alert_count, alert_gauge, newcomer TO tallystick_reader;
 GRANT SELECT (merchant_id, name, return_origins, late_policy, stock_url, created_at) ON merchant TO tallystick_reader;
 GRANT SELECT (merchant_id, connection_id, event_id, type, order_id, state, error, tries, due_at, received_at) ON inbox TO tallystick_reader;
 GRANT SELECT (merchant_id, endpoint_id, url, status, enabled_events, created_at, deleted_at) ON notification_endpoint
