@@ -29,8 +29,9 @@ from benchmarks.processes import postgres
 from tallystick.gateway.app import build, open_ports
 from tallystick.gateway.settings import Settings
 from tallystick.kernel.migrations import migrate
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SandboxClock
-from tallystick.ports.database import Statement, open_database
+from tallystick.ports.database import Statement
 
 FILL = (Path(__file__).parent / "gateway_console.sql").read_text(encoding="utf-8")
 PAYMENTS = 1_000_000

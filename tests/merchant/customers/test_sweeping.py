@@ -17,8 +17,9 @@ from tallystick.merchant.checkout import commands, drafts
 from tallystick.merchant.customers.people import FORGOTTEN_AFTER, Kept
 from tallystick.merchant.customers.tables import TABLES, UNFINISHED
 from tallystick.merchant.customers.wiring import open_customers
+from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.database import Database, DatabaseUnavailable, Statement, open_database
+from tallystick.ports.database import Database, DatabaseUnavailable, Statement
 from tallystick.ports.entropy import SystemEntropy
 from tallystick.ports.policy import Ruling
 
