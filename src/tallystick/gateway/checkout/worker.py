@@ -39,7 +39,7 @@ class Expiry:
         self._database = database
         self._clock = clock
         self._entropy = entropy
-        self._captures_due_s = clock.monotonic_s()
+        self._captures_due_s = 0.0  # at once
 
     async def run(self) -> None:
         """Work for ever."""
