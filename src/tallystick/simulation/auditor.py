@@ -1,6 +1,6 @@
 """Who knows the truth from outside: what callers were told and shoppers saw, held against what the services say."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from tallystick.kernel.invariants.rules import Violation
@@ -26,6 +26,8 @@ class Auditor:
         self._seen_paid: dict[str, None] = {}
         self._refunded: dict[tuple[str, str], int] = {}
         self._intents: dict[tuple[str, str], str] = {}
+        self._saved: dict[tuple[str, str], None] = {}
+        self._listed: dict[str, tuple[str, ...]] = {}
         self.shops: ShopServer | None = None
 
     def order_answered(self, shop: Shop, key: str, fields: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
@@ -49,6 +51,22 @@ class Auditor:
     def intent_ended(self, shop: Shop, intent: Mapping[str, Any]) -> None:
         """A caller of the gateway's API was told how a payment ended."""
         self._intents[shop.account_id, intent["id"]] = intent["status"]
+
+    def session_ended(self, shop: Shop, session: Mapping[str, Any]) -> None:
+        """A shopper was sent on as somebody who has paid; what the gateway's API said of the session then."""
+        if session["payment_status"] != "paid":
+            what = f"its shopper was sent on as if it were paid, it is {session['payment_status']}"
+            self._differing.append(Violation("seen_paid_is_paid", session["id"], what))
+            return
+        self._intents[shop.account_id, session["payment_intent"]] = "succeeded"
+
+    def card_saved(self, shop: Shop, card: str) -> None:
+        """A caller of the gateway's API was shown a card that a customer has saved. Nobody takes it away again."""
+        self._saved[shop.account_id, card] = None
+
+    def people_listed(self, shop: Shop, customers: Sequence[str]) -> None:
+        """In the end a shop was told of these customers and of nobody else. It has stored nobody but for orders."""
+        self._listed[shop.merchant_id] = tuple(customers)
 
     def refund_promised(self, shop: Shop, intent: str, amount: int, received: int) -> None:
         """A caller was told that a refund was made; never more of them than there is."""
@@ -81,6 +99,11 @@ class Auditor:
             if states.get(order_id) != "PAID":
                 yield Violation("seen_paid_is_paid", order_id, f"its shopper saw it paid, it is {states.get(order_id)}")
         yield from self._reconciled(gateway, merchant)
+        yield from self._people(merchant)
+        kept = {(row["account_id"], row["id"]) for row in gateway.control.run(SQL.kept_cards, ())[0]}
+        for account_id, card in self._saved:
+            if (account_id, card) not in kept:
+                yield Violation("saved_cards_are_kept", card, "a card that was shown as saved cannot be paid with")
         for row in gateway.control.run(SQL.bank_differs, ())[0]:
             yield Violation("the_bank_agrees", row["subject"], row["detail"])
         statuses = {
@@ -90,6 +113,17 @@ class Auditor:
             if statuses.get((account_id, intent)) != status:
                 now = statuses.get((account_id, intent))
                 yield Violation("answered_is_kept", intent, f"a caller was told {status}, it is {now}")
+
+    def _people(self, merchant: VirtualServer) -> Iterator[Violation]:
+        """Nobody is left whom no order names, and no order names somebody who was forgotten."""
+        named: dict[str, set[str]] = {}
+        for row in merchant.control.run(SQL.order_states, ())[0]:
+            if row["customer_id"] is not None:
+                named.setdefault(row["merchant_id"], set()).add(row["customer_id"])
+        for merchant_id, customers in self._listed.items():
+            for customer in sorted(named.get(merchant_id, set()).symmetric_difference(customers)):
+                what = "no order names them" if customer in customers else "an order names them, and they are forgotten"
+                yield Violation("people_are_those_of_orders", customer, what)
 
     def _reconciled(self, gateway: VirtualServer, merchant: VirtualServer) -> Iterator[Violation]:
         """Every day that was closed was reconciled, and nothing is left that does not fit: callers of the payments' own

@@ -27,7 +27,9 @@ class Clients:
         self._node = node
         self._world = node.world
 
-    async def merchant(self, shop: Shop, path: str, fields: Mapping[str, Any], key: str) -> Json | None:
+    async def merchant(
+        self, shop: Shop, path: str, fields: Mapping[str, Any], key: str, *, tries_max: int = TRIES_MAX
+    ) -> Json | None:
         """A POST to the merchant's API; what it answered with 2xx, or None."""
         headers = {
             "Authorization": f"Bearer {shop.api_key}",
@@ -35,7 +37,7 @@ class Clients:
             "Idempotency-Key": key,
         }
         body = json.dumps(fields).encode()
-        answer = await self._repeat(HttpRequest("POST", f"{MERCHANT_URL}{path}", headers, body, DEADLINE_S), TRIES_MAX)
+        answer = await self._repeat(HttpRequest("POST", f"{MERCHANT_URL}{path}", headers, body, DEADLINE_S), tries_max)
         return _read(answer) if isinstance(answer, Answered) and answer.status < 300 else None
 
     async def gateway(self, shop: Shop, path: str, fields: Mapping[str, str], key: str) -> Json | None:
@@ -55,6 +57,12 @@ class Clients:
         """A GET of the gateway's API."""
         headers = {"Authorization": f"Bearer {shop.secret_key}"}
         answer = await self._repeat(HttpRequest("GET", f"{GATEWAY_URL}{path}", headers, b"", DEADLINE_S), TRIES_MAX)
+        return _read(answer) if isinstance(answer, Answered) and answer.status < 300 else None
+
+    async def read(self, shop: Shop, path: str) -> Json | None:
+        """A GET of the merchant's API."""
+        headers = {"Authorization": f"Bearer {shop.api_key}"}
+        answer = await self._repeat(HttpRequest("GET", f"{MERCHANT_URL}{path}", headers, b"", DEADLINE_S), TRIES_MAX)
         return _read(answer) if isinstance(answer, Answered) and answer.status < 300 else None
 
     async def operate(

@@ -34,6 +34,11 @@ _ONLY_WHILE: Final[Mapping[str, str]] = {
     "checkout_session.expires_at": "status = 'open'",
     "idempotency_key.lease_until": "state = 'running'",
     "orders.expires_at": "state = 'PENDING'",
+    # A number that stays saved is looked at every now and then, and stays.
+    "card.due_at": """
+        NOT EXISTS (SELECT FROM payment_method m
+                     WHERE (m.account_id, m.livemode, m.vault_token) = (card.account_id, card.livemode, card.token)
+                       AND m.attached_at IS NOT NULL)""",
     "attempt.gateway_expires_at": "state IN ('open', 'authorised')",
     # Days are closed for ever; what is to be seen ends when everything is in a report and available.
     "balance_account.close_at": """

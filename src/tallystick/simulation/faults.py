@@ -49,6 +49,7 @@ OPERATORS: Final = (
     "redrive_of_webhooks",
     "redrive_of_notifications",
 )
+CARD_VAULT: Final = ("card_vault_away", "card_vault_key_away")
 ON_DEMAND: Final = tuple(f"on_demand_{place}_{kind}" for place, kinds in sorted(KINDS.items()) for kind in kinds)
 MORE: Final = (
     "database_failover",
@@ -58,6 +59,7 @@ MORE: Final = (
     *STOCK,
     *GATEWAY,
     *OPERATORS,
+    *CARD_VAULT,
     *ON_DEMAND,
 )
 

@@ -25,12 +25,13 @@ from tallystick.merchant.accounts.commands import (
 from tallystick.merchant.notifications.endpoints import add_endpoint
 from tallystick.merchant.settings import Settings as MerchantSettings
 from tallystick.ports.clock import Clock
+from tallystick.ports.database import Database
 from tallystick.ports.http import Answered, HttpRequest
 from tallystick.ports.key_encryption import HeldKeyEncryption
 from tallystick.simulation.database import VirtualDatabase
 from tallystick.simulation.network import VirtualHttp
 from tallystick.simulation.nodes import Node
-from tallystick.simulation.ports import VAULT_KEYS, PublicNames
+from tallystick.simulation.ports import VAULT_KEYS, PublicNames, VaultDatabase
 from tallystick.simulation.scenario import NARROW, Breadth
 from tallystick.simulation.shop import HOOKS_HOST, HOOKS_URL, ShopServer
 from tallystick.simulation.web import BuiltOnce
@@ -105,11 +106,15 @@ class Installation:
             PublicNames(),
             node.clock,
             world.entropy,
-            encryption=HeldKeyEncryption(lambda: VAULT_KEYS),
+            encryption=HeldKeyEncryption(world.card_vault.keys),
             people_encryption=HeldKeyEncryption(lambda: VAULT_KEYS),
             policy=POLICY,
+            vault=self._card_vault(node) if self.breadth.people else None,
         )
         return gateway_app.build(self.gateway_settings, ports, web=WEB)
+
+    def _card_vault(self, node: Node) -> Database:
+        return VaultDatabase(self.world.card_vault, VirtualDatabase(self.world.servers["gateway"], node))
 
     def _merchant(self, node: Node) -> Service:
         world = self.world

@@ -3,12 +3,14 @@
 import asyncio
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 
+from tallystick.ports.database import Database, DatabaseUnavailable, Record, Statement, Transaction
 from tallystick.ports.key_encryption import KEY_BYTES, KeyEncryptionUnavailable
 from tallystick.ports.secrets import SecretMissing
 
@@ -100,6 +102,53 @@ class KeptKeyEncryption:
     def _look(self) -> None:
         if self._secrets.sealed:
             raise KeyEncryptionUnavailable("the vault is sealed")
+
+
+class CardVault:
+    """Whether the gateway's card vault can be reached: its database, as the role that has it, and its key."""
+
+    def __init__(self) -> None:
+        self.database_away = False
+        self.key_away = False
+
+    def open(self) -> None:
+        """Both can."""
+        self.database_away = self.key_away = False
+
+    def keys(self) -> Mapping[int, bytes]:
+        """The key-encryption keys. Raises KeyEncryptionUnavailable."""
+        if self.key_away:
+            raise KeyEncryptionUnavailable("the card vault's key is away")
+        return VAULT_KEYS
+
+
+class VaultDatabase:
+    """The database of the card vault, over connections of its own that may be away while the service's are not."""
+
+    def __init__(self, vault: CardVault, database: Database) -> None:
+        self._vault = vault
+        self._database = database
+
+    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]:
+        self._look()
+        return await self._database.rows(statement, *parameters)
+
+    async def execute(self, statement: Statement, *parameters: Any) -> int:
+        self._look()
+        return await self._database.execute(statement, *parameters)
+
+    @asynccontextmanager
+    async def transaction(self, *, bulk: bool = False) -> AsyncIterator[Transaction]:
+        self._look()
+        async with self._database.transaction(bulk=bulk) as tx:
+            yield tx
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    def _look(self) -> None:
+        if self._vault.database_away:
+            raise DatabaseUnavailable("the card vault is away")
 
 
 class PublicNames:

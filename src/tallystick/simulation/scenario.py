@@ -41,12 +41,17 @@ SCENARIOS: Final[Mapping[str, Mapping[str, int]]] = {
     "refunds": {"sdk_refund": 4, "shop_refunds": 5, "pays": 1},
     "again": {"pays_again": 6, "comes_late": 2, "bank_after_cancel": 2, "bank_timeout_approved": 1},
 }
-MIXED: Final = {shopper: share for shares in SCENARIOS.values() for shopper, share in shares.items()}
+MIXED: Final = {
+    **{shopper: share for shares in SCENARIOS.values() for shopper, share in shares.items()},
+    "saves_card": 3,
+    "comes_again": 2,
+}
 
 
 class Breadth(Struct, frozen=True, kw_only=True):
     """What a scenario has beyond shoppers: `acts` of operators, with how often each, some at once; whether shops listen
-    and have stock, and a gateway takes money for what it said is closed; a schedule of the gateway's webhooks."""
+    and have stock, and a gateway takes money for what it said is closed; a schedule of the gateway's webhooks; whether
+    orders name customers, and the card vault may be away."""
 
     acts: Mapping[str, int]
     listens: bool = False
@@ -54,6 +59,7 @@ class Breadth(Struct, frozen=True, kw_only=True):
     yet_paid: bool = False
     acts_at_once: int = 1
     webhook_schedule_s: str | None = None
+    people: bool = False
 
 
 # Scenarios that came later. Which of them a seed is about is drawn apart, so that the seeds of the others stay.
@@ -103,12 +109,22 @@ BROADER: Final[Mapping[str, tuple[Mapping[str, int], Breadth]]] = {
         ),
     ),
 }
-NAMES: Final = (*SCENARIOS, *BROADER)
+# The same once more: which seeds are about people and what is kept of them is drawn apart from both.
+CUSTOMERS: Final = "customers"
+BROADEST: Final[Mapping[str, tuple[Mapping[str, int], Breadth]]] = {
+    CUSTOMERS: (
+        {"saves_card": 5, "comes_again": 3, "pays": 2, "challenge_met": 2, "double_click": 1, "abandons": 1},
+        Breadth(acts={"endpoint_disabled": 1, "redrive_of_webhooks": 1}, people=True),
+    ),
+}
+NAMES: Final = (*SCENARIOS, *BROADER, *BROADEST)
 BROADER_SHARE: Final = 0.5
+BROADEST_SHARE: Final = 0.2
 NARROW: Final = Breadth(acts={})
 EVERYTHING: Final = Breadth(
     listens=True,
     stock=True,
+    people=True,
     acts={act: 1 for _, breadth in BROADER.values() for act in breadth.acts},
 )
 
@@ -131,9 +147,12 @@ class Scenario(Struct, frozen=True, kw_only=True):
 def scenario_of(seed: int, *, name: str | None = None, long: bool = False) -> Scenario:
     """The scenario of a seed: the one that is named, or one that the seed chooses."""
     chance, apart = random.Random(f"{seed}:scenario"), random.Random(f"{seed}:broader")
+    aside = random.Random(f"{seed}:customers")
     drawn = chance.choice(sorted(SCENARIOS))
     if apart.random() < BROADER_SHARE:
         drawn = apart.choice(sorted(BROADER))
+    if aside.random() < BROADEST_SHARE:
+        drawn = aside.choice(sorted(BROADEST))
     if long:
         return Scenario(
             name=name or "long",
@@ -165,4 +184,4 @@ def scenario_of(seed: int, *, name: str | None = None, long: bool = False) -> Sc
 
 
 def _of(name: str) -> tuple[Mapping[str, int], Breadth]:
-    return BROADER[name] if name in BROADER else (SCENARIOS[name], NARROW)
+    return BROADER.get(name) or BROADEST.get(name) or (SCENARIOS[name], NARROW)

@@ -16,6 +16,7 @@ from tallystick.ports.database import Statement
 from tallystick.simulation.acts import Acts
 from tallystick.simulation.audit import audit
 from tallystick.simulation.auditor import Auditor
+from tallystick.simulation.clients import Clients, Json
 from tallystick.simulation.database import VirtualServer
 from tallystick.simulation.due import DueTimes
 from tallystick.simulation.installation import Installation, Shop
@@ -163,6 +164,21 @@ async def _live(world: World, plan: Scenario, auditor: Auditor) -> None:
         await acting
         await outside.begin(acts.put_right())
     await _settle(world, plan.orders)
+    if plan.breadth.people:
+        await outside.begin(_list_people(Clients(outside), shops, auditor))
+
+
+async def _list_people(clients: Clients, shops: list[Shop], auditor: Auditor) -> None:
+    """What each shop is told of its customers, a page at a time."""
+    for shop in shops:
+        customers: list[str] = []
+        page: Json | None = {"next_cursor": ""}
+        while page is not None and page["next_cursor"] is not None:
+            after = f"&cursor={page['next_cursor']}" if page["next_cursor"] else ""
+            page = await clients.read(shop, f"/v1/customers?limit=100{after}")
+            customers += [customer["id"] for customer in (page or {}).get("data", ())]
+        if page is not None:
+            auditor.people_listed(shop, customers)
 
 
 async def _employ(

@@ -8,11 +8,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from tallystick.demo.browser import Browser, Form, Lost, Page
+from tallystick.demo.browser import Browser, Lost, Page
+from tallystick.merchant.customers.people import FORGOTTEN_AFTER
+from tallystick.simulation.browsing import Browsing, card_form
 from tallystick.simulation.callers import Callers
-from tallystick.simulation.clients import Clients
+from tallystick.simulation.clients import TRIES_MAX, Clients
 from tallystick.simulation.installation import MERCHANT_URL, SHOP_URL, Shop
 from tallystick.simulation.network import VirtualHttp
+from tallystick.simulation.savers import Savers
 
 if TYPE_CHECKING:
     from tallystick.simulation.auditor import Auditor
@@ -42,9 +45,12 @@ BANK_FAULTS: Final = {
 
 Act = Callable[[int, Mapping[str, Any]], Awaitable[None]]
 
-PAGES_MAX: Final = 15
-PATIENCE: Final = 4  # how often a shopper loads a page again that did not come
 DECLINES_MAX: Final = 5
+CUSTOMER_SHARE: Final = 0.7
+RETURNING_SHARE: Final = 0.5
+DROPPED: Final = 4  # orders that a shop asks for once
+DIES_WITHIN_S: Final = 0.06  # about as long as it takes until an order is stored
+FORGOTTEN_S: Final = FORGOTTEN_AFTER.total_seconds()
 
 
 class Outsiders:
@@ -55,9 +61,11 @@ class Outsiders:
         self._node = node
         self._scenario = scenario
         self._auditor = auditor
-        self._http = VirtualHttp(world.network, node)
+        self._web = Browsing(world, VirtualHttp(world.network, node))
         self._clients = Clients(node)
         self._callers = Callers(node, auditor)
+        self._savers = Savers(node, auditor, self._web)
+        self._people = max(2, scenario.orders // 2)
         self._acts: dict[str, Act] = {
             "pays": self._pays,
             "double_click": self._double_click,
@@ -79,6 +87,7 @@ class Outsiders:
             "comes_after_the_end": self._comes_after_the_end,
             "pays_again": self._does_not_pay,
             "shop_refunds": self._pays_with_any,
+            "comes_again": self._pays,
         }
 
     async def come(self, shops: Sequence[Shop]) -> None:
@@ -99,7 +108,13 @@ class Outsiders:
         if kind.startswith("sdk"):
             await self._callers.act(number, kind, shop)
             return
-        order = await self._place(number, shop)
+        if kind == "saves_card":
+            await self._savers.act(number, shop)
+            return
+        who = self._customer()
+        if kind == "comes_again":
+            await self._left_over(number, shop, who)
+        order = await self._place(number, shop, who)
         if order is None:
             return
         order = order | {"shop": shop}
@@ -139,7 +154,40 @@ class Outsiders:
 
     # --- the shop --------------------------------------------------------------------------------------------------
 
-    async def _place(self, number: int, shop: Shop) -> dict[str, Any] | None:
+    def _customer(self) -> dict[str, str] | None:
+        """Whom an order names, if anybody: half of them are of a few who come again and again."""
+        chance, breadth = self._world.chance, self._scenario.breadth
+        if not breadth.people or chance.random() >= CUSTOMER_SHARE:
+            return None
+        person = chance.randrange(self._people) if chance.random() < RETURNING_SHARE else chance.randrange(10**6)
+        return {"email": f"shopper{person}@example.org", "name": f"Shopper {person}"}
+
+    async def _left_over(self, number: int, shop: Shop, who: Mapping[str, str] | None) -> None:
+        """A merchant service dies while the shop asks for orders, once and no more: some of their customers are left
+        over. About when they would be forgotten the first of them comes again."""
+        chance, world = self._world.chance, self._world
+        node = chance.choice([node for node in world.nodes if node.service == "merchant"])
+        if world.faults.active:
+            world.loop.call_later(DIES_WITHIN_S * chance.random(), world.crash, node)
+            world.faults.made("killed_process")
+        customers = [who, *(self._customer() for _ in range(DROPPED - 1))]
+        dropping = [
+            self._node.begin(self._place(number, shop, each, key=f"dropped-{number}-{place}", tries_max=1))
+            for place, each in enumerate(customers)
+        ]
+        for each in dropping:
+            await each
+        await asyncio.sleep(FORGOTTEN_S + chance.choice((1.0, 400.0)) * (chance.random() - 0.5))
+
+    async def _place(
+        self,
+        number: int,
+        shop: Shop,
+        who: Mapping[str, str] | None,
+        *,
+        key: str | None = None,
+        tries_max: int = TRIES_MAX,
+    ) -> dict[str, Any] | None:
         """The shop's server places an order, as often as it takes under the same key; None when it gives up."""
         chance = self._world.chance
         fields = {
@@ -150,10 +198,13 @@ class Outsiders:
             "cancel_url": f"{SHOP_URL}/unpaid/{number}",
             "expires_in_s": chance.randint(*self._scenario.ttl_s),
         }
-        key = f"basket-{number}"
+        if who is not None:
+            fields["customer"] = who
+        key = key or f"basket-{number}"
         twice = chance.random() < 0.2
         calls = [
-            self._node.begin(self._clients.merchant(shop, "/v1/orders", fields, key)) for _ in range(2 if twice else 1)
+            self._node.begin(self._clients.merchant(shop, "/v1/orders", fields, key, tries_max=tries_max))
+            for _ in range(2 if twice else 1)
         ]
         answers = [await call for call in calls]
         placed = [answer for answer in answers if answer is not None]
@@ -165,22 +216,22 @@ class Outsiders:
 
     async def _pays(self, number: int, order: Mapping[str, Any]) -> None:
         browser, page = await self._at_the_page(order)
-        page = await self._pay(browser, page, VISA)
+        page = await self._web.pay(browser, page, VISA)
         await self._read_the_outcome(number, order, browser, page)
 
     def _with_card(self, card: str) -> Act:
         async def pay(number: int, order: Mapping[str, Any]) -> None:
             browser, page = await self._at_the_page(order)
-            if _card_form(page) is not None:
+            if card_form(page) is not None:
                 self._world.faults.made(BANK_FAULTS[card])
-            page = await self._pay(browser, page, card)
+            page = await self._web.pay(browser, page, card)
             await self._read_the_outcome(number, order, browser, page)
 
         return pay
 
     async def _pays_with_any(self, number: int, order: Mapping[str, Any]) -> None:
         browser, page = await self._at_the_page(order)
-        page = await self._pay(browser, page, self._world.chance.choice((VISA, MASTERCARD, REFUND_BOUNCES)))
+        page = await self._web.pay(browser, page, self._world.chance.choice((VISA, MASTERCARD, REFUND_BOUNCES)))
         await self._read_the_outcome(number, order, browser, page)
 
     async def _does_not_pay(self, number: int, order: Mapping[str, Any]) -> None:
@@ -189,7 +240,7 @@ class Outsiders:
 
     async def _double_click(self, number: int, order: Mapping[str, Any]) -> None:
         browser, page = await self._at_the_page(order)
-        clicks = [self._node.begin(self._try_to_pay(browser, page, VISA)) for _ in range(2)]
+        clicks = [self._node.begin(self._web.try_to_pay(browser, page, VISA)) for _ in range(2)]
         pages = [await click for click in clicks]
         reached = [page for page in pages if page is not None]
         if reached:
@@ -199,7 +250,7 @@ class Outsiders:
         tabs = [await self._at_the_page(order) for _ in range(2)]
         cards = (VISA, MASTERCARD)
         paying = [
-            self._node.begin(self._try_to_pay(browser, page, card))
+            self._node.begin(self._web.try_to_pay(browser, page, card))
             for (browser, page), card in zip(tabs, cards, strict=True)
         ]
         for (browser, _), paid in zip(tabs, paying, strict=True):
@@ -209,48 +260,48 @@ class Outsiders:
 
     async def _closes_tab(self, _number: int, order: Mapping[str, Any]) -> None:
         browser, page = await self._at_the_page(order)
-        await self._try_to_pay(browser, page, VISA)
+        await self._web.try_to_pay(browser, page, VISA)
 
     async def _abandons(self, _number: int, order: Mapping[str, Any]) -> None:
         await self._at_the_page(order)
 
     async def _declined_then_pays(self, number: int, order: Mapping[str, Any]) -> None:
         browser, page = await self._at_the_page(order)
-        page = await self._pay(browser, page, self._world.chance.choice(DECLINED))
-        page = await self._pay(browser, page, MASTERCARD)
+        page = await self._web.pay(browser, page, self._world.chance.choice(DECLINED))
+        page = await self._web.pay(browser, page, MASTERCARD)
         await self._read_the_outcome(number, order, browser, page)
 
     async def _declined_until_closed(self, number: int, order: Mapping[str, Any]) -> None:
         browser, page = await self._at_the_page(order)
         for _ in range(DECLINES_MAX):
-            await self._think()
-            if _card_form(page) is None:
+            await self._web.think()
+            if card_form(page) is None:
                 break
-            page = await self._pay(browser, page, self._world.chance.choice(DECLINED))
+            page = await self._web.pay(browser, page, self._world.chance.choice(DECLINED))
         await self._read_the_outcome(number, order, browser, page)
 
     async def _challenge_met(self, number: int, order: Mapping[str, Any]) -> None:
         browser, page = await self._at_the_page(order)
-        page = await self._pay(browser, page, self._world.chance.choice(CHALLENGED))
-        page = await self._answer_the_bank(browser, page, "succeeded")
+        page = await self._web.pay(browser, page, self._world.chance.choice(CHALLENGED))
+        page = await self._web.answer_the_bank(browser, page, "succeeded")
         await self._read_the_outcome(number, order, browser, page)
 
     async def _challenge_failed(self, number: int, order: Mapping[str, Any]) -> None:
         browser, page = await self._at_the_page(order)
-        page = await self._pay(browser, page, CHALLENGED[0])
-        page = await self._answer_the_bank(browser, page, self._world.chance.choice(("failed", "canceled")))
-        page = await self._pay(browser, page, VISA)
+        page = await self._web.pay(browser, page, CHALLENGED[0])
+        page = await self._web.answer_the_bank(browser, page, self._world.chance.choice(("failed", "canceled")))
+        page = await self._web.pay(browser, page, VISA)
         await self._read_the_outcome(number, order, browser, page)
 
     async def _challenge_left(self, _number: int, order: Mapping[str, Any]) -> None:
         browser, page = await self._at_the_page(order)
-        await self._pay(browser, page, CHALLENGED[0])
+        await self._web.pay(browser, page, CHALLENGED[0])
 
     async def _challenge_twice(self, number: int, order: Mapping[str, Any]) -> None:
         browser, page = await self._at_the_page(order)
-        page = await self._pay(browser, page, CHALLENGED[1])
-        first = await self._answer_the_bank(browser, page, "succeeded")
-        await self._answer_the_bank(browser, page, self._world.chance.choice(("succeeded", "failed")))
+        page = await self._web.pay(browser, page, CHALLENGED[1])
+        first = await self._web.answer_the_bank(browser, page, "succeeded")
+        await self._web.answer_the_bank(browser, page, self._world.chance.choice(("succeeded", "failed")))
         await self._read_the_outcome(number, order, browser, first)
 
     async def _comes_late(self, number: int, order: Mapping[str, Any]) -> None:
@@ -261,7 +312,7 @@ class Outsiders:
         await asyncio.sleep(max(0.0, ttl_s - 5.0 + around_s * (2 * chance.random() - 1)))
         if around_s <= 1.0:
             self._world.faults.made("expiry_as_it_is_paid")
-        page = await self._pay(browser, page, VISA)
+        page = await self._web.pay(browser, page, VISA)
         await self._read_the_outcome(number, order, browser, page)
 
     async def _comes_after_the_end(self, number: int, order: Mapping[str, Any]) -> None:
@@ -271,67 +322,14 @@ class Outsiders:
         await asyncio.sleep(self._auditor.ttl_s(order["id"]) + 10.0 + 240.0 * chance.random())
         if chance.random() < 0.3:
             await self._clients.merchant(order["shop"], f"/v1/orders/{order['id']}/attempts", {}, f"again-{number}")
-        page = await self._pay(browser, page, chance.choice((VISA, MASTERCARD, REFUND_BOUNCES)))
+        page = await self._web.pay(browser, page, chance.choice((VISA, MASTERCARD, REFUND_BOUNCES)))
         await self._read_the_outcome(number, order, browser, page)
 
     async def _at_the_page(self, order: Mapping[str, Any]) -> tuple[Browser, Page]:
-        browser = Browser(self._http)
+        browser = self._web.browser()
         if not order.get("redirect_url"):
             raise Lost("no way to the page")
-        return browser, await self._open(browser, order["redirect_url"])
-
-    async def _open(self, browser: Browser, url: str) -> Page:
-        """Load a page, again where it does not come."""
-        for _ in range(PATIENCE):
-            try:
-                page = await browser.open(url)
-            except Lost:
-                page = None
-            if page is not None and page.status < 500:
-                return page
-            await self._think()
-        raise Lost(f"{url} does not come")
-
-    async def _try_to_pay(self, browser: Browser, page: Page, number: str) -> Page | None:
-        try:
-            return await self._pay(browser, page, number)
-        except Lost:
-            return None
-
-    async def _pay(self, browser: Browser, page: Page, number: str) -> Page:
-        """Enter a card; where the answer does not come, load the page again and look."""
-        await self._think()
-        form = _card_form(page)
-        if form is None:
-            raise Lost("no form for a card")
-        card = {"cc-number": number, "cc-exp": "12 / 34", "cc-name": "A. Shopper"}
-        card["cc-csc"] = self._world.security_code
-        values = {field.name: card[field.autocomplete] for field in form.fields if field.autocomplete in card}
-        try:
-            page = await browser.submit(page, form, values)
-        except Lost:
-            page = await self._open(browser, page.url)
-        return await self._follow(browser, page)
-
-    async def _answer_the_bank(self, browser: Browser, page: Page, result: str) -> Page:
-        form = next((form for form in page.forms if any(name == "result" for name, _, _ in form.buttons)), None)
-        if form is None:
-            raise Lost("the bank did not ask")
-        await self._think()
-        try:
-            page = await browser.submit(page, form, {}, f"result={result}")
-        except Lost:
-            page = await self._open(browser, page.url)
-        return await self._follow(browser, page)
-
-    async def _follow(self, browser: Browser, page: Page) -> Page:
-        for _ in range(PAGES_MAX):
-            if page.refresh is None or page.url.startswith(SHOP_URL):
-                return page
-            wait_s, url = page.refresh
-            await asyncio.sleep(wait_s)
-            page = await self._open(browser, url)
-        return page
+        return browser, await self._web.open(browser, order["redirect_url"])
 
     async def _read_the_outcome(self, number: int, order: Mapping[str, Any], browser: Browser, page: Page) -> None:
         """To where the payment page leads, until the shop's own page says how it ended."""
@@ -339,14 +337,7 @@ class Outsiders:
             back = next((link for link, _ in page.links if link.startswith(MERCHANT_URL)), None)
             if back is None:
                 return
-            page = await self._follow(browser, await self._open(browser, back))
+            page = await self._web.follow(browser, await self._web.open(browser, back))
         if page.url.startswith(f"{SHOP_URL}/paid/"):
             self._auditor.saw_paid(order["id"])
             self._world.tell(f"shopper {number}", "sees: paid")
-
-    async def _think(self) -> None:
-        await asyncio.sleep(0.05 + 2.0 * self._world.chance.random())
-
-
-def _card_form(page: Page) -> Form | None:
-    return next((form for form in page.forms if form.field_for("cc-number") is not None), None)

@@ -1,6 +1,6 @@
 -- order_states
 -- How every order stands, for whoever compares it with what shoppers saw.
-SELECT o.order_id, o.state FROM orders o WHERE o.merchant_id <> '' ORDER BY o.merchant_id, o.order_id;
+SELECT o.merchant_id, o.order_id, o.state, o.customer_id FROM orders o WHERE o.merchant_id <> '' ORDER BY o.merchant_id, o.order_id;
 
 -- intent_statuses
 -- How every payment intent stands, for whoever compares it with what callers were told.
@@ -63,5 +63,16 @@ SELECT m.merchant_id, m.subject, m.code, m.code || ', ' || m.state || ' ' || coa
  ORDER BY 1, 2, 3;
 
 -- payments_of_sessions
--- The payments that were made for a session: they belong to an order, where a call to the payments' own API made others.
-SELECT s.payment_intent FROM checkout_session s WHERE s.account_id <> '' AND s.payment_intent IS NOT NULL ORDER BY s.payment_intent;
+-- The payments that were made for an order's session: they belong to it, where a call to the payments' own API made others.
+SELECT s.payment_intent
+  FROM checkout_session s
+ WHERE s.account_id <> '' AND s.payment_intent IS NOT NULL AND s.metadata ? 'order_id'
+ ORDER BY s.payment_intent;
+
+-- kept_cards
+-- Saved cards that can be paid with: attached to their customer, the number in the vault.
+SELECT m.account_id, m.id
+  FROM payment_method m
+  JOIN vault.card v ON (v.account_id, v.livemode, v.token) = (m.account_id, m.livemode, m.vault_token)
+ WHERE m.account_id <> '' AND m.attached_at IS NOT NULL
+ ORDER BY m.account_id, m.id;

@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from tallystick.simulation.faults import CARD_VAULT
 from tallystick.simulation.installation import Installation
 from tallystick.simulation.nodes import Node
 from tallystick.simulation.operators import Operators
@@ -38,6 +39,8 @@ class Weather:
         until_s = world.loop.now_s + self._plan.faults_s
         every_s = faults.weather_every_s
         kinds = (*faults.weather, *BROADER) if self._plan.breadth.acts else faults.weather
+        if self._plan.breadth.people:
+            kinds = (*kinds, *CARD_VAULT)
         while every_s and kinds:
             wait_s = every_s * (0.2 + 1.6 * world.chance.random())
             if world.loop.now_s + wait_s >= until_s:
@@ -50,6 +53,7 @@ class Weather:
         """No more faults; what is wrong by them is put right."""
         world = self._world
         world.faults.active = world.faults.in_doubt = world.secrets.sealed = False
+        world.card_vault.open()
         world.network.cut.clear()
         for node in self._nodes:
             self._put_right(node)
@@ -77,6 +81,14 @@ class Weather:
                 world.secrets.sealed = True
                 world.loop.call_later(self._between(SEALED_S), self._unseal)
                 world.tell("the vault", "is sealed")
+            case "card_vault_away":
+                world.card_vault.database_away = True
+                world.loop.call_later(self._between(SEALED_S), world.card_vault.open)
+                world.tell("the card vault", "its database is away")
+            case "card_vault_key_away":
+                world.card_vault.key_away = True
+                world.loop.call_later(self._between(SEALED_S), world.card_vault.open)
+                world.tell("the card vault", "its key is away")
             case "partition":
                 pair = chance.choice(PARTITIONS)
                 world.network.cut[pair] = world.loop.now_s + self._between(PARTITION_S)

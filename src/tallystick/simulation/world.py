@@ -16,7 +16,7 @@ from tallystick.simulation.idling import Idling
 from tallystick.simulation.loop import VirtualLoop
 from tallystick.simulation.network import Network
 from tallystick.simulation.nodes import NODE, Node
-from tallystick.simulation.ports import KeptKeyEncryption, KeptSecrets, SeededEntropy
+from tallystick.simulation.ports import CardVault, KeptKeyEncryption, KeptSecrets, SeededEntropy
 
 RESTART_AFTER_S: Final = (0.2, 40.0)
 STORY_LINES_MAX: Final = 20_000
@@ -53,6 +53,7 @@ class World:
         self.servers = servers
         self.secrets = KeptSecrets()
         self.key_encryption = KeptKeyEncryption(self.secrets)
+        self.card_vault = CardVault()
         self.nodes: list[Node] = []
         self.network = Network(self)
         self.idling = Idling(self, due_times)
