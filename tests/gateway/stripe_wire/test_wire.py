@@ -200,8 +200,10 @@ def test_every_answer_has_a_request_id_and_the_version(api: Any) -> None:
     assert api.post(METHODS, A_CARD, headers=[("Stripe-Version", "é" * 9)]).headers["stripe-version"] == API_VERSION
 
 
-def test_the_first_version_seen_becomes_the_accounts_default(gateway: Gateway, api: Any) -> None:
-    """RULES §6."""
+def test_the_first_version_seen_becomes_the_accounts_default(gateway: Gateway, api: Any, client: Any) -> None:
+    """RULES §6. Of the account's own calls: a shopper who chose it would choose which webhooks its SDK refuses."""
+    shopper = client(gateway.url, gateway.test.publishable_key)
+    assert shopper.post(METHODS, A_CARD, headers=[("Stripe-Version", "2001-01-01")]).status == 200
     api.post(METHODS, A_CARD, headers=[("Stripe-Version", "2025-01-01.acacia")])
     api.post(METHODS, A_CARD, headers=[("Stripe-Version", "2026-10-28.endive")])
     with psycopg.connect(gateway.dsn) as connection:

@@ -155,7 +155,7 @@ class Wire:
             request.fault = await self._faults.strike(API, caller.account_id)
             if request.fault is not None and request.fault.kind == "error_before":
                 raise _broken(request)
-        if request.version:
+        if request.version and caller.kind == "secret":  # a publishable key is in every shopper's hands
             await self._authenticator.note_version(caller, request.version.decode("ascii"))
         body = await _body(request, receive) if request.method == "POST" else b""
         fields = forms.parse(request.content_type, request.query, body)
