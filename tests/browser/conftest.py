@@ -1,16 +1,19 @@
 """A real browser, the real gateway over real HTTP, and a shop on another origin (127.0.0.1 and 127.0.0.2 are two)."""
 
 import asyncio
+import base64
 import os
+import re
 import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -18,7 +21,12 @@ import stripe
 import trustme
 import uvicorn
 from aiohttp import web
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, FrameLocator, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, FrameLocator, Page, async_playwright, expect
+
+from tallystick.kernel.console.access import LOGIN
+from tallystick.kernel.logins.totp import STEP_S, code_at
+from tallystick.kernel.operators.roles import Access
+from tallystick.ports.clock import SystemClock
 
 BROWSER_ARGUMENTS = ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
 SHOP_HOST = "127.0.0.2"
@@ -27,6 +35,10 @@ INSTALL_S = 240
 SERIOUS = ("serious", "critical")
 EXAMINE = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
     .map(({id, impact, nodes}) => ({id, impact, where: nodes.map(node => node.target.join(" ")).slice(0, 5)}))"""
+PASSWORD = "correct horse battery"
+PHONE_PX = 360
+PAGE_BYTES_MAX = 200_000
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 STEP_TIMEOUT_MS = 15_000  # a page of ours is there in milliseconds; this is for machines under load
 
 
@@ -82,33 +94,187 @@ def serve() -> Callable[[Any], AbstractAsyncContextManager[str]]:
     return serve
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def open_page(browser: Browser) -> AsyncIterator[Callable[..., Awaitable[Page]]]:
-    """Opens pages in fresh contexts; at the end of the test none of them may have complained about anything.
+class Opening:
+    """Opens pages in fresh contexts, and keeps what they were answered and what they complained about.
 
-    What a page's policy blocks, a script that fails and a file that is missing all stand in the console.
+    What a page's policy blocks, a script that fails and a file that is missing all stand in the browser's console. It
+    complains about every status of 400 and more as well: one that the test asked for, it names by `refused`.
     """
-    contexts: list[BrowserContext] = []
-    complaints: list[str] = []
 
-    def hear(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            complaints.append(message.text)
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._contexts: list[BrowserContext] = []
+        self._refused: set[tuple[int, str]] = set()
+        self._complained: set[tuple[int, str]] = set()
+        self.answers: list[tuple[str, str, int]] = []
+        """Method, address without the origin, and status."""
+        self.complaints: list[str] = []
 
-    async def open_page(**options: Any) -> Page:
-        context = await browser.new_context(**{"locale": "en-US", **options})
+    async def __call__(self, **options: Any) -> Page:
+        context = await self._browser.new_context(**{"locale": "en-US", **options})
         context.set_default_timeout(STEP_TIMEOUT_MS)
-        contexts.append(context)
+        self._contexts.append(context)
         page = await context.new_page()
-        page.on("console", hear)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("response", lambda answer: self._note(answer.request.method, answer.url, answer.status))
         return page
 
-    open_page.complaints = complaints  # type: ignore[attr-defined]
-    yield open_page
-    for context in contexts:
-        await context.close()
-    assert complaints == []
+    def refused(self, status: int, address: str) -> None:
+        """What is at an address was answered with this status, as the test expects."""
+        assert status in [told for _, asked, told in self.answers if asked == address], (status, address)
+        self._refused.add((status, address))
+
+    async def close(self) -> None:
+        """Close all, and see that nothing was complained about but what the test named."""
+        for context in self._contexts:
+            await context.close()
+        assert self.complaints == []
+        assert self._complained <= self._refused
+
+    def _note(self, method: str, url: str, status: int) -> None:
+        self.answers.append((method, _address(url), status))
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type not in ("error", "warning"):
+            return
+        status = re.search(r"responded with a status of (4[0-9]{2})", message.text)
+        if status is None:
+            self.complaints.append(message.text)
+        else:
+            self._complained.add((int(status[1]), _address(message.location["url"])))
+
+
+def _address(url: str) -> str:
+    """What follows the origin."""
+    parts = urlsplit(url)
+    return parts.path + (f"?{parts.query}" if parts.query else "")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_page(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Opening]:
+    """Opens pages; at the end of the test none of them may have complained about anything (`Opening`), and the browser
+    must have sent every form that the test says it clicks (`@pytest.mark.clicks("POST /console/…")`)."""
+    opening = Opening(browser)
+    yield opening
+    await opening.close()
+    done = [f"{method} {address.partition('?')[0]}" for method, address, status in opening.answers if status < 400]
+    for mark in request.node.iter_markers("clicks"):
+        for route in mark.args:
+            assert any(re.fullmatch(re.sub(r"{\w+}", r"[^/]+", route), one) for one in done), f"not clicked: {route}"
+
+
+@pytest.fixture(scope="session")
+def clicked_in() -> Callable[[dict[str, Any]], set[str]]:
+    """The routes that the tests of a module say they click: `clicked_in(globals())`."""
+
+    def clicked_in(module: dict[str, Any]) -> set[str]:
+        marks = [mark for one in module.values() for mark in getattr(one, "pytestmark", [])]
+        return {route for mark in marks if mark.name == "clicks" for route in mark.args}
+
+    return clicked_in
+
+
+@pytest.fixture(scope="session")
+def forms() -> Callable[[Access], set[str]]:
+    """The routes of a console that are forms. A service does not start whose routes are not those of its table."""
+
+    def forms(access: Access) -> set[str]:
+        return {f"POST {LOGIN}", *(route for route in access if route.startswith("POST "))}
+
+    return forms
+
+
+@pytest.fixture(scope="session")
+def unseen() -> Callable[[Access, Iterable[str]], set[str]]:
+    """The pages of a console that none of these addresses leads to."""
+
+    def unseen(access: Access, addresses: Iterable[str]) -> set[str]:
+        paths = [address.partition("?")[0] for address in addresses]
+        pages = {route.removeprefix("GET ") for route in access if route.startswith("GET ")}
+        return {one for one in pages if not any(re.fullmatch(re.sub(r"{\w+}", r"[^/]+", one), path) for path in paths)}
+
+    return unseen
+
+
+@pytest.fixture(scope="session")
+def log_in() -> Callable[[Page, str, str], Awaitable[None]]:
+    """Logs in at a console: `await log_in(page, url, name)`."""
+
+    async def log_in(page: Page, url: str, name: str) -> None:
+        await page.goto(f"{url}/console")
+        await page.get_by_label("Name").fill(name)
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_role("button", name="Log in").click()
+        await expect(page.get_by_role("button", name="Log out")).to_be_visible()
+
+    return log_in
+
+
+@pytest.fixture(scope="session")
+def for_everyone(examine: Callable[[Page], Awaitable[list[Any]]]) -> Callable[[Page], Awaitable[None]]:
+    """A page as it stands is for everyone: on a phone, light and dark, examined by axe-core; and it is small."""
+
+    async def for_everyone(page: Page) -> None:
+        before = page.viewport_size
+        assert before is not None
+        await page.set_viewport_size({"width": PHONE_PX, "height": 800})
+        assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE_PX
+        for scheme in SCHEMES:
+            await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            assert await examine(page) == [], scheme
+        assert len(await page.content()) < PAGE_BYTES_MAX
+        await page.set_viewport_size(before)
+
+    return for_everyone
+
+
+@pytest.fixture(scope="session")
+def keep_an_account() -> Callable[[Page, Opening], Awaitable[None]]:
+    """What people do about their own account, which is the same in both consoles: another password, a second factor
+    and away with it, out everywhere, in again, out. Whoever is logged in has PASSWORD."""
+
+    async def keep_an_account(page: Page, opening: Opening, name: str) -> None:
+        other = f"{PASSWORD} staple"
+        await page.get_by_role("link", name=name, exact=True).click()
+        form = page.locator("form[action='/console/account/password']")
+        for typed in (PASSWORD, other):  # the first time the new one is typed twice, and differently
+            await form.get_by_label("Password", exact=True).fill(PASSWORD)
+            await form.get_by_label("New password").fill(other)
+            await form.get_by_label("The new one again").fill(typed)
+            await form.get_by_role("button", name="Change it").click()
+            if typed == PASSWORD:
+                await expect(page.get_by_role("alert")).to_contain_text("not typed the same twice")
+                opening.refused(422, "/console/account/password")
+        await expect(page.get_by_role("alert")).to_have_count(0)
+
+        await page.locator("form[action='/console/account/second-factor']").get_by_label("Password").fill(other)
+        await page.get_by_role("button", name="Show me the secret").click()
+        secret = base64.b32decode((await page.locator(".secret").inner_text()).replace(" ", ""))
+        await page.get_by_label("The code that the app shows now").fill(_code(secret, 0))
+        await page.get_by_role("button", name="Turn it on").click()
+        await expect(page.get_by_role("heading", name="Remove the second factor")).to_be_visible()
+        form = page.locator("form[action='/console/account/second-factor/remove']")
+        await form.get_by_label("Password").fill(other)
+        await form.get_by_label("Code").fill(_code(secret, 1))  # each code serves once
+        await form.get_by_role("button", name="Remove it").click()
+        await expect(page.get_by_role("heading", name="Add a second factor")).to_be_visible()
+
+        await page.get_by_role("button", name="Log out everywhere").click()
+        await page.get_by_label("Name").fill(name)
+        await page.get_by_label("Password").fill(other)
+        await page.get_by_role("button", name="Log in").click()
+        await page.get_by_role("button", name="Log out", exact=True).click()
+        await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+        await page.goto(page.url.replace("/login", "/account"))
+        await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+
+    return keep_an_account
+
+
+def _code(secret: bytes, steps: int) -> str:
+    """What an authenticator app shows, so many steps of time from now."""
+    return code_at(secret, int(SystemClock().now().timestamp()) // STEP_S + steps)
 
 
 class Shop:

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
@@ -16,6 +16,7 @@ from playwright.async_api import Page, expect
 
 from tallystick.kernel.logins.users import add_user
 from tallystick.kernel.operators.roles import Role
+from tallystick.merchant.access import CONSOLE
 from tallystick.merchant.accounts.commands import add_connection, create_merchant
 from tallystick.merchant.app import Ports, build
 from tallystick.merchant.settings import Settings
@@ -30,6 +31,8 @@ ROWS = Path(__file__).parents[2] / "benchmarks" / "console.sql"
 ORDERS = 6_000  # eight an hour
 PAGE_BYTES_MAX = 200_000
 PHONE_PX = 360
+REFUSED = {"/console/orders?state=PAID&amount=x": 422, "/console/nothing": 404}
+"""Pages that are asked for what they cannot do or show, and how they are answered."""
 
 Examine = Callable[[Page], Awaitable[list[Any]]]
 
@@ -45,6 +48,7 @@ class Console:
         of_merchant = f"/console/merchants/{self.merchant}"
         yesterday = datetime.fromtimestamp(datetime.now(UTC).timestamp() - 86400, UTC)
         return [
+            "/console",
             "/console/overview",
             "/console/orders",
             "/console/orders?state=PAID&amount=x",
@@ -52,6 +56,7 @@ class Console:
             f"/console/orders/{self.paid}",
             "/console/inbox",
             "/console/dead-letters",
+            "/console/redrives/rdr_1",
             "/console/reconciliations",
             f"{of_merchant}/reconciliations/rec_{yesterday:%Y%m%d}",
             "/console/cases",
@@ -103,41 +108,44 @@ def _fill(dsn: str, merchant: str, connection: str) -> tuple[str, str]:
         database.execute(
             "UPDATE attempt a SET state = 'open' FROM orders o WHERE o.state = 'PENDING' AND a.order_id = o.order_id"
         )
+        database.execute(
+            "INSERT INTO redrive (id, state, filter, rate_max, matched, due_at, created_by, created_at)"
+            " VALUES ('rdr_1', 'canceled', '{}', 50, 60, now(), 'ada', now())"
+        )
         rows = database.execute("SELECT order_id FROM orders WHERE state = 'PENDING' ORDER BY order_id DESC").fetchall()
         paid = database.execute("SELECT order_id FROM orders WHERE state = 'PAID' ORDER BY order_id DESC").fetchone()
     assert paid is not None
     return rows[0][0], paid[0]
 
 
-async def log_in(page: Page, console: Console) -> None:
-    await page.goto(f"{console.url}/console")
-    await page.get_by_label("Name").fill("ada")
-    await page.get_by_label("Password").fill(PASSWORD)
-    await page.get_by_role("button", name="Log in").click()
-    await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-
-
 @pytest.mark.node
 @pytest.mark.parametrize(("scheme", "width_px"), [("light", 1280), ("dark", PHONE_PX)])
 async def test_every_page_is_for_everyone(
-    open_page: Callable[..., Awaitable[Page]], console: Console, examine: Examine, scheme: str, width_px: int
+    open_page: Any,
+    console: Console,
+    log_in: Any,
+    examine: Examine,
+    unseen: Any,
+    scheme: Literal["light", "dark"],
+    width_px: int,
 ) -> None:
-    """axe-core finds nothing serious, nothing is wider than the screen, and no page is large."""
+    """axe-core finds nothing serious, nothing is wider than the screen, no page is large, and none is left out."""
+    assert unseen(CONSOLE, console.pages()) == set()
     page = await open_page(color_scheme=scheme, viewport={"width": width_px, "height": 800}, reduced_motion="reduce")
-    await log_in(page, console)
+    await log_in(page, console.url, "ada")
     for path in console.pages():
         answer = await page.goto(f"{console.url}{path}")
         assert answer is not None
+        assert answer.status == REFUSED.get(path, 200), path
         assert len(await answer.body()) < PAGE_BYTES_MAX, path
         await page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
         assert await page.evaluate("document.documentElement.scrollWidth") <= width_px, path
         assert await examine(page) == [], path
-    open_page.complaints[:] = [each for each in open_page.complaints if "status of 4" not in each]  # type: ignore[attr-defined]
+    for path, status in REFUSED.items():
+        open_page.refused(status, path)
 
 
-async def test_an_order_is_found_and_cancelled_by_keyboard_alone(
-    open_page: Callable[..., Awaitable[Page]], console: Console
-) -> None:
+async def test_an_order_is_found_and_cancelled_by_keyboard_alone(open_page: Any, console: Console) -> None:
     """Without a script: past the bar on top by its first link, search, open, cancel, confirm."""
     page = await open_page(java_script_enabled=False)
     await page.goto(f"{console.url}/console")
@@ -172,8 +180,9 @@ async def test_an_order_is_found_and_cancelled_by_keyboard_alone(
     ],
 )
 async def test_pictures_for_the_readme(
-    open_page: Callable[..., Awaitable[Page]],
+    open_page: Any,
     console: Console,
+    log_in: Any,
     tmp_path: Path,
     path: str,
     name: str,
@@ -183,7 +192,7 @@ async def test_pictures_for_the_readme(
     """`make screenshots` keeps them in docs/images. No personal data are in them: there are none."""
     sharp = 2 if width_px < 600 else 1
     page = await open_page(color_scheme=scheme, viewport={"width": width_px, "height": 900}, device_scale_factor=sharp)
-    await log_in(page, console)
+    await log_in(page, console.url, "ada")
     await page.goto(f"{console.url}{path.format(paid=console.paid)}")
     picture = Path(os.environ.get("TALLYSTICK_PICTURES") or tmp_path) / name
     await page.screenshot(path=picture)
@@ -199,13 +208,11 @@ async def tab_to(page: Page, wanted: Any) -> None:
     raise AssertionError("the keyboard does not lead there")
 
 
-async def test_a_page_keeps_itself_new_while_somebody_looks(
-    open_page: Callable[..., Awaitable[Page]], console: Console
-) -> None:
+async def test_a_page_keeps_itself_new_while_somebody_looks(open_page: Any, console: Console, log_in: Any) -> None:
     """It asks again, and puts in place what changed; not while the tab is hidden, and not when told to leave it."""
     page = await open_page()
     await page.clock.install()
-    await log_in(page, console)
+    await log_in(page, console.url, "ada")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     await page.goto(f"{console.url}/console/cases")
