@@ -57,6 +57,19 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path)
 
 
+class Slow:
+    """An application that works on a request at /slow until it may end."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("path") == "/slow":
+            self.begun.set()
+            await self.may_end.wait()
+        await hello(scope, receive, send)
+
+
 async def hello(scope: Any, _receive: Any, send: Any) -> None:
     if scope["type"] == "http":
         mine = [(b"Strict-Transport-Security", b"max-age=1")] if scope["path"] == "/mine" else []
@@ -65,9 +78,9 @@ async def hello(scope: Any, _receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def served(port: int, files: Files | None) -> AsyncIterator[int]:
+async def served(port: int, files: Files | None, application: Any = hello) -> AsyncIterator[int]:
     named = {"tls_cert_file": str(files.cert), "tls_key_file": str(files.key)} if files else {}
-    task = asyncio.create_task(serve(hello, Address("127.0.0.1", port, **named), []))
+    task = asyncio.create_task(serve(application, Address("127.0.0.1", port, **named), []))
     async with asyncio.timeout(20):
         while not task.done():
             try:
@@ -109,14 +122,20 @@ def test_a_new_certificate_is_taken_up_and_open_connections_go_on(
     runner: asyncio.Runner, free_port: int, files: Files
 ) -> None:
     async def scenario() -> None:
-        async with served(free_port, files) as port:
-            kept = await Connection.to(port, files.trusting())
+        slow = Slow()
+        async with served(free_port, files, slow) as port:
+            kept, busy = await Connection.to(port, files.trusting()), await Connection.to(port, files.trusting())
             assert (await kept.ask()).endswith(b"hi")
             first = kept.certificate
+            under_way = asyncio.create_task(busy.ask(ASKED.replace(b"/ ", b"/slow ")))
+            await slow.begun.wait()
 
             files.issue()
             os.kill(os.getpid(), signal.SIGHUP)
             await _another_certificate(port, files, first)
+            slow.may_end.set()
+            assert (await under_way).endswith(b"hi"), "a request that was under way is answered"
+            busy.close()
             assert (await kept.ask()).endswith(b"hi"), "an open connection is not dropped"
             assert kept.certificate == first
             kept.close()
