@@ -1,9 +1,12 @@
-"""From one key-encryption key to another, and to its newest version: both open meanwhile. RULES §9, §12."""
+"""From a key file to the transit engine of a Vault, a real one, and back: both open meanwhile. RULES §9, §12."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from tallystick.ports.clock import SystemClock
+from tallystick.ports.http import AiohttpClient
 from tallystick.ports.key_encryption import (
     HeldKeyEncryption,
     KeyEncryptionRefused,
@@ -11,20 +14,10 @@ from tallystick.ports.key_encryption import (
     scheme_of,
     version_of,
 )
+from tallystick.ports.vault import TokenLogin, Vault
+from tallystick.ports.vault_transit import TransitKeyEncryption
 
 KEY, OTHER = bytes([1] * 32), bytes([2] * 32)
-
-
-class Elsewhere(HeldKeyEncryption):
-    """Another key-encryption key, as a Vault's would be."""
-
-    scheme = "vault"
-
-    async def wrap(self, keys: Sequence[bytes]) -> list[str]:
-        return [f"vault{text.removeprefix('local')}" for text in await super().wrap(keys)]
-
-    async def unwrap(self, wrapped: Sequence[str]) -> list[bytes]:
-        return await super().unwrap([f"local{text.removeprefix('vault')}" for text in wrapped])
 
 
 @pytest.fixture
@@ -33,12 +26,16 @@ def file() -> HeldKeyEncryption:
 
 
 @pytest.fixture
-def vault() -> Elsewhere:
-    return Elsewhere(lambda: {1: bytes([9] * 32)})
+async def vault(openbao: Any) -> AsyncIterator[TransitKeyEncryption]:
+    openbao.ask("POST", "transit/keys/moved", {})
+    openbao.policy("moved", *(f"update transit/{act}/moved" for act in ("encrypt", "decrypt", "rewrap")))
+    token, http = openbao.token("moved", ttl="1h"), AiohttpClient()
+    yield TransitKeyEncryption(Vault(http, SystemClock(), openbao.url, TokenLogin(lambda: token)), "moved")
+    await http.close()
 
 
 async def test_both_open_one_wraps_and_rewrapped_the_other_is_not_needed(
-    file: HeldKeyEncryption, vault: Elsewhere
+    file: HeldKeyEncryption, vault: TransitKeyEncryption
 ) -> None:
     before = await file.wrap([KEY, OTHER])
     moving = MovingKeyEncryption(vault, file)
@@ -52,9 +49,9 @@ async def test_both_open_one_wraps_and_rewrapped_the_other_is_not_needed(
     assert await file.unwrap(back) == [KEY, OTHER, OTHER]
 
 
-async def test_what_neither_opens_is_named_by_its_place(file: HeldKeyEncryption, vault: Elsewhere) -> None:
+async def test_what_neither_opens_is_named_by_its_place(file: HeldKeyEncryption, vault: TransitKeyEncryption) -> None:
     [good] = await file.wrap([KEY])
     [own] = await vault.wrap([KEY])
     with pytest.raises(KeyEncryptionRefused) as refused:
-        await MovingKeyEncryption(vault, file).unwrap([own, good[:-4] + "AAA=", good, own[:-4] + "AAA="])
+        await MovingKeyEncryption(vault, file).unwrap([own, good[:-4] + "AAA=", good, own[:-8] + "AAAAAAA="])
     assert refused.value.places == (1, 3)
