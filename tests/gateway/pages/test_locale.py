@@ -5,6 +5,7 @@ from babel import Locale
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallystick.gateway.pages import locale
 from tallystick.gateway.pages.locale import FALLBACK, locale_of
 from tallystick.kernel.money import display
 
@@ -54,3 +55,11 @@ def test_amounts_have_the_decimals_that_the_caller_says(
 def test_no_digit_is_lost(amount: int, exponent: int) -> None:
     shown = display(amount, "EUR", exponent, FALLBACK)
     assert int("".join(character for character in shown if character.isdigit())) == amount
+
+
+def test_what_is_not_read_is_not_remembered() -> None:
+    """Strangers' headers may be 64 KiB long, each another: a thousand of them would be kept."""
+    before = locale._wished.cache_info().currsize
+    for number in range(100):
+        assert str(locale_of("de," * 100 + str(number))) == "de"
+    assert locale._wished.cache_info().currsize <= before + 1

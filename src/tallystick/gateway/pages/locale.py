@@ -9,11 +9,15 @@ LANGUAGES_TRIED_MAX = 8
 FALLBACK = Locale("en", "US")
 
 
-@lru_cache(maxsize=1024)
 def locale_of(accept_language: str) -> Locale:
     """The first locale of an `Accept-Language` header, by weight, that babel knows; US English otherwise."""
+    return _wished(accept_language[:ACCEPT_LANGUAGE_CHARACTERS_MAX])  # remembered is what is read, and no more
+
+
+@lru_cache(maxsize=1024)
+def _wished(accept_language: str) -> Locale:
     wishes: list[tuple[float, str]] = []
-    for item in accept_language[:ACCEPT_LANGUAGE_CHARACTERS_MAX].split(",")[:LANGUAGES_TRIED_MAX]:
+    for item in accept_language.split(",")[:LANGUAGES_TRIED_MAX]:
         tag, _, weight = item.strip().partition(";")
         try:
             wishes.append((float(weight.strip().removeprefix("q=") or 1), tag.strip()))
