@@ -1,11 +1,13 @@
-"""Bank statements made to hold the service up: what is done for them grows with their size and no faster."""
+"""Statements and reports made to hold the service up: what is done for them grows with their size and no faster, and
+what is kept of them does not grow with it.
+"""
 
 import io
 from typing import Any
 
 import pytest
 
-from tallystick.merchant.reconciliation import camt053
+from tallystick.merchant.reconciliation import adyen_report, camt053
 from tallystick.merchant.reconciliation.reading import Reading
 
 Node = camt053.Node
@@ -87,3 +89,12 @@ def test_others_have_a_turn_while_nothing_is_found(files: Any) -> None:
 def test_blocks_are_as_long_as_was_asked_where_there_are_lines(files: Any) -> None:
     raw = files.stripe(*[files.stripe_row(n) for n in range(5)])
     assert [len(block) for block in Reading("stripe", io.BytesIO(raw)).blocks(2)] == [2, 2, 1]
+
+
+def test_a_report_of_a_batch_for_each_line_does_not_fill_the_memory(
+    files: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adyen_report, "BATCHES_MAX", 3, raising=False)
+    few, many = ([files.adyen_row(n, **{"Batch Number": str(n % batches)}) for n in range(8)] for batches in (3, 4))
+    assert len(files.read("adyen", files.adyen(*few))[0]) == 8
+    assert files.damage("adyen", files.adyen(*many)) == "size"

@@ -49,6 +49,7 @@ REQUIRED: Final = (
     "Interchange (NC)",
     "Batch Number",
 )
+BATCHES_MAX: Final = 10_000  # of a file, whose sums are kept to its end; a merchant has one each day and currency
 FEES: Final = ("Commission (NC)", "Markup (NC)", "Scheme Fees (NC)", "Interchange (NC)")
 
 JOURNALS: MappingProxyType[str, Category] = MappingProxyType(
@@ -125,7 +126,7 @@ def read_adyen(file: BinaryIO) -> Iterator[Manifest | SettlementLine]:
         elif told != account:
             raise FileDamaged("account", number)
         line = _line(row, places, number)
-        batches.add(row[places["Batch Number"]], line)
+        batches.add(row[places["Batch Number"]], line, number)
         yield line
     if account is None:
         raise FileDamaged("empty")
@@ -139,8 +140,10 @@ class Batches:
         self._sums: dict[str, int] = {}
         self._paid: set[str] = set()
 
-    def add(self, batch: str, line: SettlementLine) -> None:
-        """Count a line."""
+    def add(self, batch: str, line: SettlementLine, number: int) -> None:
+        """Count a line. Raises FileDamaged."""
+        if len(self._sums) >= BATCHES_MAX and batch not in self._sums:
+            raise FileDamaged("size", number)
         self._sums[batch] = self._sums.get(batch, 0) + line.net_minor
         if line.category == "payout":
             self._paid.add(batch)
