@@ -1,6 +1,7 @@
 """What a demo leaves in its folder for others to find."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 from tallystick.cli.postgres import Dsns
@@ -35,6 +36,22 @@ def test_a_shell_that_reads_the_environment_finds_the_demo(tmp_path: Path) -> No
         ["bash", "-c", script, "bash", str(folder.environment_file)], capture_output=True, text=True, check=True
     )
     assert said.stdout == "http://127.0.0.1:1|opk_1|opk_2|/a folder/ca.pem|"
+
+
+def test_a_shell_that_reads_the_environment_finds_the_commands(tmp_path: Path) -> None:
+    """In a second terminal nobody has put `.venv/bin` on the path, and the README goes on with `tallystick …`."""
+    folder = Folder(tmp_path / "it's here")
+    folder.write(a_demo())
+    script = 'source "$1"; command -v tallystick; command -v python'
+    said = subprocess.run(
+        ["bash", "-c", script, "bash", str(folder.environment_file)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin"},
+    ).stdout
+    here = Path(sys.executable).parent
+    assert said.split() == [str(here / "tallystick"), str(here / "python")]
 
 
 def test_nobody_else_may_read_its_keys(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ DIR/
 import fcntl
 import os
 import shlex
+import sys
 from pathlib import Path
 
 import msgspec
@@ -124,7 +125,9 @@ class Folder:
     def write(self, known: Known) -> None:
         """Keep what was made."""
         write_secret(self.path / "demo.json", msgspec.json.encode(known).decode())
-        lines = [f"export {name}={shlex.quote(value)}" for name, value in _for_a_shell(known).items()]
+        commands = shlex.quote(str(Path(sys.executable).parent))  # so that a second terminal knows `tallystick`
+        lines = [f'export PATH={commands}:"$PATH"']
+        lines += [f"export {name}={shlex.quote(value)}" for name, value in _for_a_shell(known).items()]
         write_secret(self.environment_file, "\n".join(lines))
 
     def tls(self) -> Tls:

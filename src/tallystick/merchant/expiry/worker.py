@@ -143,8 +143,9 @@ class AttemptWorker:
             outcome = Outcome(due, told, source, due.close_key, again, isinstance(answer, Done | Refused))
         await self._outcomes.submit(outcome)
         if not isinstance(answer, Done):
-            said = (step, due.order_id, due.number, type(answer).__name__)
-            log.warning("%s %s attempt %s: %s", *said, extra={"order_id": due.order_id})
+            why = answer.code if isinstance(answer, Refused) else answer.reason
+            said = (step, due.order_id, due.number, type(answer).__name__, why)
+            log.warning("%s %s attempt %s: %s, %s", *said, extra={"order_id": due.order_id})
 
     async def _ask(self, due: Due, step: Step, at: datetime) -> Answer:
         """What the gateway says to the step."""
