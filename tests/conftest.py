@@ -331,7 +331,7 @@ def run_gateway(
 
 
 @pytest.fixture(scope="session")
-def people_keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def people_keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The settings of a service that keeps personal data."""
     file = tmp_path_factory.mktemp("keys") / "personal-data-keys"
     make_key_file(file, SystemEntropy())
@@ -339,7 +339,7 @@ def people_keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def run_gateway_on(people_keys: dict[str, str]) -> Callable[..., AbstractContextManager[RunningGateway]]:
+def run_gateway_on(people_keys: dict[str, Any]) -> Callable[..., AbstractContextManager[RunningGateway]]:
     """The same on a database of the caller's: `run_gateway_on(dsn, …)`."""
     from tallystick.gateway import app
     from tallystick.gateway.accounts.accounts import create_account, create_keys

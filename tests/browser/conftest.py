@@ -230,7 +230,7 @@ def for_everyone(examine: Callable[[Page], Awaitable[list[Any]]]) -> Callable[[P
 
 
 @pytest.fixture(scope="session")
-def keep_an_account() -> Callable[[Page, Opening], Awaitable[None]]:
+def keep_an_account() -> Callable[[Page, Opening, str], Awaitable[None]]:
     """What people do about their own account, which is the same in both consoles: another password, a second factor
     and away with it, out everywhere, in again, out. Whoever is logged in has PASSWORD."""
 
@@ -419,7 +419,7 @@ def saving_gateway(
     run_gateway_on: Callable[..., AbstractContextManager[Any]],
     lasting_gateway_dsn: str,
     shop: Shop,
-    people_keys: dict[str, str],
+    people_keys: dict[str, Any],
 ) -> Iterator[Merchant]:
     """The same with a vault, so that cards can be saved."""
     key_file = people_keys["pii_key_file"]

@@ -68,7 +68,7 @@ async def office(
     gateway_supply: Any,
     run_gateway_on: Any,
     serve: Any,
-    people_keys: dict[str, str],
+    people_keys: dict[str, Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Office]:
     """One for all tests of this file."""

@@ -73,7 +73,7 @@ class Place(Struct):
                 return bool(await records.find("acct_1", email, livemode=False))
 
             return known
-        people = open_customers(database, None, held, keys, clock, entropy).people
+        people = open_customers(database, database, None, held, keys, clock, entropy).people
 
         async def comes_again(email: str) -> bool:
             return (await people.keep("mer_1", Person(email=email, name="Ada"))).known
@@ -107,7 +107,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
                 who = open_people(database, database, built_in(), held, [KEY.encode()], clock, entropy)
                 await who.records.keep([(("acct_1", False, f"cus_{number}"), {"email": email, "name": "Ada"})])
             else:
-                customers = open_customers(database, None, held, [KEY.encode()], clock, entropy)
+                customers = open_customers(database, database, None, held, [KEY.encode()], clock, entropy)
                 await customers.people.keep("mer_1", Person(email=email, name="Ada"))
         assert await Factors(database, held, entropy).propose("ada") is not None
 
