@@ -84,7 +84,7 @@ from tallystick.gateway.webhooks.dead_letters import DeadLetters
 from tallystick.gateway.webhooks.endpoints import Endpoints
 from tallystick.gateway.webhooks.operating import operator_routes
 from tallystick.gateway.webhooks.worker import backlog_keeper, dispatcher
-from tallystick.kernel.audit.api import audit_routes
+from tallystick.kernel.audit.operating import audit_routes
 from tallystick.kernel.audit.outcomes import noting_outcomes
 from tallystick.kernel.audit.trail import Trail
 from tallystick.kernel.backoff import schedule_of
@@ -109,8 +109,8 @@ from tallystick.kernel.page_headers import document_headers
 from tallystick.kernel.people.access import Access
 from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
-from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
+from tallystick.kernel.sandbox.operating import clock_routes
 from tallystick.kernel.service import Asgi, Service, Web, Worker, at_first_call, built_anew
 from tallystick.ports.clock import SandboxClock, unmoved
 from tallystick.ports.database import Database, DatabaseError, Statements

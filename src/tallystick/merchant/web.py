@@ -9,7 +9,7 @@ from litestar import Litestar, Response, Router, get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from tallystick.kernel.audit.api import audit_routes
+from tallystick.kernel.audit.operating import audit_routes
 from tallystick.kernel.audit.trail import Trail
 from tallystick.kernel.console.console import Console
 from tallystick.kernel.delivery.redrive import Redrives
@@ -22,8 +22,8 @@ from tallystick.kernel.operators.api import operator_api
 from tallystick.kernel.people.access import Access
 from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
-from tallystick.kernel.sandbox.api import clock_routes
 from tallystick.kernel.sandbox.clock import SandboxTime
+from tallystick.kernel.sandbox.operating import clock_routes
 from tallystick.kernel.service import Asgi
 from tallystick.merchant import answers, docs_page, openapi
 from tallystick.merchant.access import CONSOLE, OPERATORS, SANDBOX
@@ -41,12 +41,12 @@ from tallystick.merchant.customers.api import customer_routes
 from tallystick.merchant.customers.operating import customer_operations
 from tallystick.merchant.customers.wiring import Customers
 from tallystick.merchant.errors import DatabaseDown
-from tallystick.merchant.intake.api import inbox_routes
 from tallystick.merchant.intake.endpoint import PATH_PREFIX
 from tallystick.merchant.intake.inbox import InboxWorker
+from tallystick.merchant.intake.operating import inbox_routes
 from tallystick.merchant.monitoring.figures import FIGURES
-from tallystick.merchant.notifications.api import letter_routes
 from tallystick.merchant.notifications.dead_letters import DeadLetters
+from tallystick.merchant.notifications.operating import letter_routes
 from tallystick.merchant.orders.api import order_routes
 from tallystick.merchant.reconciliation.api import reconciliation_routes
 from tallystick.merchant.reconciliation.contracts import contract_routes

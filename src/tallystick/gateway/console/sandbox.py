@@ -10,8 +10,8 @@ from tallystick.gateway.faults.operating import AddFault, checked
 from tallystick.kernel.console.access import ROOT
 from tallystick.kernel.console.console import BrowserRequest, Html
 from tallystick.kernel.problems import Problem
-from tallystick.kernel.sandbox.api import Advance
 from tallystick.kernel.sandbox.clock import SandboxTime
+from tallystick.kernel.sandbox.operating import Advance
 
 FAULTS: Final = f"{ROOT}/faults"
 CLOCK: Final = f"{ROOT}/clock"

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from tallystick.kernel.audit.api import Asked
+from tallystick.kernel.audit.operating import Asked
 from tallystick.kernel.console.console import BrowserRequest, Console, Html
 
 PAGE_ROWS = 50

@@ -12,8 +12,8 @@ from tallystick.kernel.delivery.redrive import RATE, RUNNING, Redrives
 from tallystick.kernel.delivery.standing import Standings
 from tallystick.kernel.problems import FieldsRefused
 from tallystick.merchant.console.merchants import Merchants, Scope, said
-from tallystick.merchant.notifications.api import Which
 from tallystick.merchant.notifications.dead_letters import NEVER, DeadLetter, DeadLetters
+from tallystick.merchant.notifications.operating import Which
 
 LETTERS: Final = "/console/dead-letters"
 REDRIVES: Final = "/console/redrives"
