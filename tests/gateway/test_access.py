@@ -16,7 +16,7 @@ from litestar import Litestar
 from litestar.routes import HTTPRoute
 from msgspec import Struct
 
-from tallystick.gateway import app
+from tallystick.gateway import app, web
 from tallystick.gateway.access import OPERATORS, SANDBOX
 from tallystick.gateway.stripe_wire.routing import Route, Routes
 from tallystick.kernel.operators.keys import create_key
@@ -90,9 +90,9 @@ def doors(gateway_supply: Any, run_gateway_on: Any) -> Iterator[Doors]:
             applications.append(made(origin, behind))
             return applications[0]
 
-        made: Any = app._pages
+        made: Any = web.pages
         patched.setattr(app, "Routes", noted)
-        patched.setattr(app, "_pages", pages)
+        patched.setattr(app, "pages", pages)
         with run_gateway_on(dsn, sandbox_clock=True) as gateway:
             keys = {role: _key(dsn, role) for role in Role}
             yield Doors(gateway, list(wire[0]), set(routes_of(applications[0])), keys)
