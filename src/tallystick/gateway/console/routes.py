@@ -1,12 +1,11 @@
 """The addresses of the gateway's own pages for operators, beside those that both services have (`kernel/console`)."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from litestar import Router, get, post
-from litestar.handlers import HTTPRouteHandler
+from litestar import Router
 from msgspec import Struct
 
 from tallystick.gateway.console.accounts import ACCOUNTS, AccountPages
@@ -26,9 +25,9 @@ from tallystick.gateway.console.settlement import (
     SETTLEMENTS,
     MoneyPages,
 )
-from tallystick.kernel.console.access import ACCOUNT, ROOT
+from tallystick.kernel.console.access import ACCOUNT
 from tallystick.kernel.console.console import BrowserRequest, Console, Html
-from tallystick.kernel.console.routes import routes
+from tallystick.kernel.console.routes import Page, routes
 from tallystick.kernel.console.views import ConsoleViews, Link
 from tallystick.kernel.operators.roles import may
 
@@ -51,8 +50,6 @@ LINKS: Final = (
     Link("Card testing", CARD_TESTING),
     Link("Sandbox", FAULTS),
 )
-
-Page = Callable[[BrowserRequest], Awaitable[Html]]
 
 
 class Pages(Struct, frozen=True):
@@ -85,86 +82,74 @@ def console_routes(console: Console, pages: Pages) -> Router:
             return await pages.overview.show(request)
         return console.see_other(ACCOUNT)
 
-    deciding = [*_acting(pages.acting), *_deciding(pages.cases)]
-    handlers = [*_looking(pages), *_webhooks(pages), *deciding, *_money(pages.money), *_sandbox(pages)]
-    return routes(console, SERVICE, start, handlers)
+    return routes(console, SERVICE, start, _addresses(pages))
 
 
-def _looking(pages: Pages) -> list[HTTPRouteHandler]:
-    return [
-        _get(OVERVIEW, pages.overview.show),
-        _get(ACCOUNTS, pages.accounts.list_accounts),
-        _get(f"{ACCOUNTS}/{{account_id:str}}", pages.accounts.show_account),
-        _get(PAYMENTS, pages.payments.list_payments),
-        _get(f"{PAYMENTS}/{{payment_id:str}}", pages.payments.show_payment),
-        _get(CARD_TESTING, pages.card_testing.show),
-    ]
+def _addresses(pages: Pages) -> Mapping[str, Page]:
+    """Which page answers what; `access.py` says for whom."""
+    deciding = {**_acting(pages.acting), **_deciding(pages.cases)}
+    return {**_looking(pages), **_webhooks(pages), **deciding, **_money(pages.money), **_sandbox(pages)}
 
 
-def _webhooks(pages: Pages) -> list[HTTPRouteHandler]:
-    return [
-        _get(ENDPOINTS, pages.endpoints.list_endpoints),
-        _get(LETTERS, pages.letters.list_letters),
-        _get(f"{LETTERS}/{{delivery_id:str}}", pages.letters.show_letter),
-        _post(REDRIVES, pages.letters.redrive),
-        _get(REDRIVES, pages.letters.list_redrives),
-        _get(f"{REDRIVES}/{{redrive_id:str}}", pages.letters.show_redrive),
-        _post(f"{REDRIVES}/{{redrive_id:str}}/cancel", pages.letters.cancel),
-    ]
+def _looking(pages: Pages) -> Mapping[str, Page]:
+    return {
+        f"GET {OVERVIEW}": pages.overview.show,
+        f"GET {ACCOUNTS}": pages.accounts.list_accounts,
+        f"GET {ACCOUNTS}/{{account_id}}": pages.accounts.show_account,
+        f"GET {PAYMENTS}": pages.payments.list_payments,
+        f"GET {PAYMENTS}/{{payment_id}}": pages.payments.show_payment,
+        f"GET {CARD_TESTING}": pages.card_testing.show,
+    }
 
 
-def _acting(acting: ActPages) -> list[HTTPRouteHandler]:
-    payment = f"{PAYMENTS}/{{payment_id:str}}"
-    return [
-        _post(f"{payment}/refund", acting.refund),
-        _post(f"{payment}/cancel", acting.cancel),
-        _post(f"{payment}/inquire", acting.inquire),
-    ]
+def _webhooks(pages: Pages) -> Mapping[str, Page]:
+    return {
+        f"GET {ENDPOINTS}": pages.endpoints.list_endpoints,
+        f"GET {LETTERS}": pages.letters.list_letters,
+        f"GET {LETTERS}/{{delivery_id}}": pages.letters.show_letter,
+        f"POST {REDRIVES}": pages.letters.redrive,
+        f"GET {REDRIVES}": pages.letters.list_redrives,
+        f"GET {REDRIVES}/{{redrive_id}}": pages.letters.show_redrive,
+        f"POST {REDRIVES}/{{redrive_id}}/cancel": pages.letters.cancel,
+    }
 
 
-def _deciding(cases: CasePages) -> list[HTTPRouteHandler]:
-    return [
-        _get(UNKNOWN, cases.list_unknown),
-        _post(f"{UNKNOWN}/{{object_id:str}}/resolve", cases.resolve_outcome),
-        _get(CASES, cases.list_cases),
-        _post(f"{CASES}/{{case_id:str}}/close", cases.close_case),
-    ]
+def _acting(acting: ActPages) -> Mapping[str, Page]:
+    payment = f"{PAYMENTS}/{{payment_id}}"
+    return {
+        f"POST {payment}/refund": acting.refund,
+        f"POST {payment}/cancel": acting.cancel,
+        f"POST {payment}/inquire": acting.inquire,
+    }
 
 
-def _money(money: MoneyPages) -> list[HTTPRouteHandler]:
-    return [
-        _get(DISPUTES, money.list_disputes),
-        _get(SETTLEMENTS, money.list_settlements),
-        _post(SETTLEMENTS, money.close_days),
-        _post(f"{SETTLEMENTS}/correct", money.correct_days),
-        _get(PAYOUTS, money.list_payouts),
-        _get(REPORTS, money.list_reports),
-        _get(BALANCE_PAGE, money.show_balance),
-    ]
+def _deciding(cases: CasePages) -> Mapping[str, Page]:
+    return {
+        f"GET {UNKNOWN}": cases.list_unknown,
+        f"POST {UNKNOWN}/{{object_id}}/resolve": cases.resolve_outcome,
+        f"GET {CASES}": cases.list_cases,
+        f"POST {CASES}/{{case_id}}/close": cases.close_case,
+    }
 
 
-def _sandbox(pages: Pages) -> list[HTTPRouteHandler]:
+def _money(money: MoneyPages) -> Mapping[str, Page]:
+    return {
+        f"GET {DISPUTES}": money.list_disputes,
+        f"GET {SETTLEMENTS}": money.list_settlements,
+        f"POST {SETTLEMENTS}": money.close_days,
+        f"POST {SETTLEMENTS}/correct": money.correct_days,
+        f"GET {PAYOUTS}": money.list_payouts,
+        f"GET {REPORTS}": money.list_reports,
+        f"GET {BALANCE_PAGE}": money.show_balance,
+    }
+
+
+def _sandbox(pages: Pages) -> Mapping[str, Page]:
     sandbox = pages.sandbox
-    return [
-        _get(FAULTS, sandbox.show),
-        _post(FAULTS, sandbox.add),
-        _post(f"{FAULTS}/clear", sandbox.clear_all),
-        _post(f"{FAULTS}/{{fault_id:str}}/clear", sandbox.clear),
-        *([_post(CLOCK, sandbox.advance)] if sandbox.time is not None else []),
-    ]
-
-
-def _get(path: str, page: Page) -> HTTPRouteHandler:
-    @get(path.removeprefix(ROOT))
-    async def show(request: BrowserRequest) -> Html:
-        return await page(request)
-
-    return show
-
-
-def _post(path: str, page: Page) -> HTTPRouteHandler:
-    @post(path.removeprefix(ROOT))
-    async def act(request: BrowserRequest) -> Html:
-        return await page(request)
-
-    return act
+    return {
+        f"GET {FAULTS}": sandbox.show,
+        f"POST {FAULTS}": sandbox.add,
+        f"POST {FAULTS}/clear": sandbox.clear_all,
+        f"POST {FAULTS}/{{fault_id}}/clear": sandbox.clear,
+        **({f"POST {CLOCK}": sandbox.advance} if sandbox.time is not None else {}),
+    }

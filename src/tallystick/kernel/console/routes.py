@@ -1,7 +1,8 @@
 """The addresses of the operators' pages: those of both services, and those that a service adds."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from litestar import Request, Response, Router, get, post
@@ -35,9 +36,11 @@ Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitab
 Page = Callable[[BrowserRequest], Awaitable[Html]]
 
 
-def routes(console: Console, service: str, start: Page, more: Sequence[HTTPRouteHandler] = ()) -> Router:
-    """All of them, with errors as pages; `start` is what one sees first, `more` are the service's own."""
-    pages = [_start(start), *_people(console, service), _acts(console), *more]
+def routes(console: Console, service: str, start: Page, more: Mapping[str, Page]) -> Router:
+    """All of them, with errors as pages; `start` is what one sees first, `more` are the service's own, by method and
+    address: `GET /console/orders/{order}`."""
+    addresses = {f"GET {ROOT}/": start, **_of_both(console, service), **more}
+    pages = [_handler(asked, page) for asked, page in addresses.items()]
     guarded = Router(path="/", route_handlers=pages, guards=[_guard(console)])
     here = {route(method, f"{ROOT}{each.path_format}") for each in guarded.routes for method in each.methods}
     here = {each for each in here if not each.startswith("OPTIONS ")}
@@ -58,14 +61,6 @@ def _guard(console: Console) -> Guard:
         await console.guard(connection, handler)
 
     return guard
-
-
-def _start(start: Page) -> HTTPRouteHandler:
-    @get("/")
-    async def enter(request: BrowserRequest) -> Html:
-        return await start(request)
-
-    return enter
 
 
 def _open(console: Console, service: str) -> list[HTTPRouteHandler]:
@@ -96,54 +91,33 @@ def _asset(console: Console, asset: Asset) -> HTTPRouteHandler:
     return serve
 
 
-def _people(console: Console, service: str) -> list[HTTPRouteHandler]:
+def _of_both(console: Console, service: str) -> Mapping[str, Page]:
     people = People(console, service)
 
-    @post("/logout")
-    async def log_out(request: BrowserRequest) -> Html:
-        return await people.log_out(request)
-
-    @get(_below(ACCOUNT))
-    async def show_account(request: BrowserRequest) -> Html:
-        return await people.show_account(request)
-
-    @post(f"{_below(ACCOUNT)}/logout-everywhere")
-    async def log_out_everywhere(request: BrowserRequest) -> Html:
-        return await people.log_out_everywhere(request)
-
-    @post(f"{_below(ACCOUNT)}/password")
-    async def change_password(request: BrowserRequest) -> Html:
-        return await people.change_password(request)
-
-    @post(f"{_below(ACCOUNT)}/second-factor")
-    async def begin_second_factor(request: BrowserRequest) -> Html:
-        return await people.begin_second_factor(request)
-
-    @post(f"{_below(ACCOUNT)}/second-factor/confirm")
-    async def confirm_second_factor(request: BrowserRequest) -> Html:
-        return await people.confirm_second_factor(request)
-
-    @post(f"{_below(ACCOUNT)}/second-factor/remove")
-    async def remove_second_factor(request: BrowserRequest) -> Html:
-        return await people.remove_second_factor(request)
-
-    return [
-        log_out,
-        show_account,
-        log_out_everywhere,
-        change_password,
-        begin_second_factor,
-        confirm_second_factor,
-        remove_second_factor,
-    ]
-
-
-def _acts(console: Console) -> HTTPRouteHandler:
-    @get(_below(AUDIT))
     async def list_acts(request: BrowserRequest) -> Html:
         return await show_acts(console, request)
 
-    return list_acts
+    return {
+        f"POST {ROOT}/logout": people.log_out,
+        f"GET {ACCOUNT}": people.show_account,
+        f"POST {ACCOUNT}/logout-everywhere": people.log_out_everywhere,
+        f"POST {ACCOUNT}/password": people.change_password,
+        f"POST {ACCOUNT}/second-factor": people.begin_second_factor,
+        f"POST {ACCOUNT}/second-factor/confirm": people.confirm_second_factor,
+        f"POST {ACCOUNT}/second-factor/remove": people.remove_second_factor,
+        f"GET {AUDIT}": list_acts,
+    }
+
+
+def _handler(asked: str, page: Page) -> HTTPRouteHandler:
+    """What answers a method at an address with a page."""
+    method, _, path = asked.partition(" ")
+    below = re.sub(r"{(\w+)}", r"{\1:str}", _below(path))
+
+    async def handle(request: BrowserRequest) -> Html:
+        return await page(request)
+
+    return (get if method == "GET" else post)(below)(handle)
 
 
 def _exception_handlers(console: Console) -> dict[Any, Callable[[Request[Any, Any, Any], Any], Html]]:

@@ -1,16 +1,13 @@
 """The addresses of the merchant service's own pages for operators, beside those of both services (`kernel/console`)."""
 
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from litestar import Router, get, post
-from litestar.handlers import HTTPRouteHandler
+from litestar import Router
 from msgspec import Struct
 
-from tallystick.kernel.console.access import ROOT
 from tallystick.kernel.console.console import BrowserRequest, Console, Html
 from tallystick.kernel.console.routes import Page, routes
 from tallystick.kernel.console.views import ConsoleViews, Link
@@ -61,8 +58,7 @@ def console_routes(console: Console, pages: Pages) -> Router:
     async def start(_request: BrowserRequest) -> Html:
         return console.see_other(OVERVIEW)
 
-    more = [_handler(asked, page) for asked, page in _addresses(pages).items()]
-    return routes(console, SERVICE, start, more)
+    return routes(console, SERVICE, start, _addresses(pages))
 
 
 def _addresses(pages: Pages) -> Mapping[str, Page]:
@@ -95,13 +91,3 @@ def _addresses(pages: Pages) -> Mapping[str, Page]:
         f"POST {customer}/erase": pages.customers.erase,
         "GET /console/merchants/{merchant}/accesses": pages.customers.accesses,
     }
-
-
-def _handler(asked: str, page: Page) -> HTTPRouteHandler:
-    method, _, path = asked.partition(" ")
-    below = re.sub(r"{(\w+)}", r"{\1:str}", path.removeprefix(ROOT))
-
-    async def handle(request: BrowserRequest) -> Html:
-        return await page(request)
-
-    return (get if method == "GET" else post)(below)(handle)
