@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tallystick.gateway.checkout.commands import Challenge, Declined, Paid
+from tallystick.gateway.checkout.results import Challenge, Declined, Paid
 from tallystick.gateway.stripe_wire import errors
 from tallystick.ports.database import Database
 from tallystick.ports.synchronous import SynchronousDatabase

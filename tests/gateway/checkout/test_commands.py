@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tallystick.gateway.checkout.commands import CardRefused, Challenge, Declined, NotOpen, Paid, Processing
+from tallystick.gateway.acquirers.port import CardRefused
 from tallystick.gateway.checkout.opening import TTL_MAX_S, TTL_MIN_S
 from tallystick.gateway.checkout.parameters import (
     CreateSession,
@@ -18,6 +18,7 @@ from tallystick.gateway.checkout.parameters import (
     PriceData,
     ProductData,
 )
+from tallystick.gateway.checkout.results import Challenge, Declined, NotOpen, Paid, Processing
 from tallystick.gateway.payments.resolving import Resolution
 from tallystick.gateway.stripe_wire import errors
 from tallystick.kernel.outcomes import NotSent, Refused, Unknown

@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct, convert
 
-from tallystick.gateway.acquirers.port import Acquirer, Authentication, AuthenticationState, CardRefused
+from tallystick.gateway.acquirers.port import Acquirer, Authentication, AuthenticationState
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
 from tallystick.gateway.card_testing.guard import CardTesting, Try
 from tallystick.gateway.card_testing.limits import WINDOW_S
 from tallystick.gateway.cards.pan import CardEntry, expired
-from tallystick.gateway.cards.typed import TryLater, TypedCards
+from tallystick.gateway.cards.typed import TypedCards
 from tallystick.gateway.checkout.opening import TTL_MIN_S, opened_session, session_key
 from tallystick.gateway.checkout.parameters import CreateSession, ExpireSession
 from tallystick.gateway.checkout.results import (
@@ -320,18 +320,3 @@ def _authentication(row: Record) -> Authentication:
 
 def _key_of(intent: PaymentIntent) -> Key:
     return intent.account_id, intent.livemode, intent.id
-
-
-__all__ = [
-    "CardRefused",
-    "Challenge",
-    "ChallengePage",
-    "Checkout",
-    "Declined",
-    "NotOpen",
-    "Paid",
-    "PayResult",
-    "Processing",
-    "SessionPage",
-    "TryLater",
-]
