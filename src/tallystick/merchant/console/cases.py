@@ -122,7 +122,7 @@ class CasePages(Struct, frozen=True):
             "button": "Approve and do it",
         }
         back = f"/console/merchants/{scope.id}/cases/{case.id}"
-        return self.merchants.page("confirm", request, "Approve", scope, back=back, about=case.id, **shown)
+        return self.merchants.page("sure", request, "Approve", scope, back=back, about=case.id, **shown)
 
     async def _done(self, request: BrowserRequest, work: Callable[[str, str], Awaitable[Proposal]]) -> Html:
         scope, case = await self._case(request)

@@ -118,7 +118,7 @@ class CustomerPages(msgspec.Struct, frozen=True):
                 "kept": {"confirmed": "yes"},
                 "button": "Erase for ever",
             }
-            return self.merchants.page("confirm", request, "Erase", scope, back=back, about=customer_id, **shown)
+            return self.merchants.page("sure", request, "Erase", scope, back=back, about=customer_id, **shown)
         try:
             erased = await self.access.erase(_asker(request), "data_request", of_merchant(scope.id), customer_id)
         except AccessDenied:

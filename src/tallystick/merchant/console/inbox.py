@@ -63,7 +63,7 @@ class InboxPages(msgspec.Struct, frozen=True):
             "button": "Try again",
         }
         back = f"{INBOX}?{urlencode({'merchant': merchant_id, **given})}"
-        return self.merchants.page("confirm", request, "Try again", scope, back=back, about=which, **shown)
+        return self.merchants.page("sure", request, "Try again", scope, back=back, about=which, **shown)
 
     def _page(
         self,

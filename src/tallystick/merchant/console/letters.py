@@ -72,7 +72,7 @@ class LetterPages(Struct, frozen=True):
         which = ", ".join(f"{name} {value}" for name, value in given.items())
         scope, back = await self.merchants.scope(request), f"{LETTERS}?{urlencode(given)}"
         scope = Scope(given["merchant"], scope.known)
-        return self.merchants.page("confirm", request, "Redrive", scope, back=back, about=which, **shown)
+        return self.merchants.page("sure", request, "Redrive", scope, back=back, about=which, **shown)
 
     async def show_redrive(self, request: BrowserRequest) -> Html:
         """How far it has come; the page looks again by itself while it is running."""

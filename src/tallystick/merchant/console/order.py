@@ -156,7 +156,7 @@ class OrderPages(Struct, frozen=True):
     ) -> Html:
         shown = {"heading": f"{title}?", "words": words, "action": request.url.path, "kept": kept, "button": title}
         back = f"{ORDERS}/{order.id}"
-        return self.merchants.page("confirm", request, title, scope, back=back, about=order.id, **shown)
+        return self.merchants.page("sure", request, title, scope, back=back, about=order.id, **shown)
 
     async def _refused(self, request: BrowserRequest, order: OrderView, status: int, words: str) -> Html:
         scope, back = await self._scope(request, order), f"{ORDERS}/{order.id}"
