@@ -117,7 +117,9 @@ def _of_demo(data: Path) -> dict[str, str]:
     """What the quickstart has its reader's shell read, for all pages behind it; those before it do it themselves."""
     lines = (data / "environment").read_text(encoding="utf-8").splitlines()
     words = (shlex.split(line)[1] for line in lines if line)
-    return dict(word.partition("=")[::2] for word in words)
+    known = dict(word.partition("=")[::2] for word in words)
+    del known["PATH"]  # goes on from the reader's own, which has these commands
+    return known
 
 
 def _folder(above: Path, page: Path) -> Path:
