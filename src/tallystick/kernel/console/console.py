@@ -174,6 +174,7 @@ class Console(Struct, frozen=True):
         told = {"title": title, "nonce": nonce, "session": session, "links": links, "carry": carry or {}}
         live = refresh or live
         body = self.views.render(name, **told, refresh=refresh, live=live, **shown)
+        assert not live or b"data-region" in body, f"{name} is to be kept new, and no part of it is marked"
         headers = page_headers(nonce, ancestors=(), https=self.https, fetches=bool(live)) | dict(more_headers or {})
         return Response(body, status_code=status, media_type=HTML, headers=headers)
 
