@@ -45,6 +45,7 @@ STEP_TIMEOUT_MS = 15_000  # a page of ours is there in milliseconds; this is for
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
     """One browser for all tests; each test has contexts of its own."""
+    expect.set_options(timeout=STEP_TIMEOUT_MS)
     arguments = [*BROWSER_ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)

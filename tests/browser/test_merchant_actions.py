@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.node, pytest.mark.asyncio(loop_sc
 
 PASSWORD = "correct horse battery"
 PEOPLE = {"ada": Role.ADMIN, "ann": Role.FINANCE, "bob": Role.FINANCE, "eve": Role.AUDITOR}
-SLOW = 600  # dead letters that a redrive needs twelve seconds for
+SLOW = 3_000  # dead letters that a redrive needs a minute for, so that it can be stopped
 WAIT_S = 60  # for what workers do, which takes them milliseconds on a machine that is not busy
 VISA = "4242424242424242"
 
