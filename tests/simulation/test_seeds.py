@@ -9,13 +9,16 @@ import msgspec
 import pytest
 
 from tallystick.gateway.faults.faults import KINDS
+from tallystick.ports.database import Statement
+from tallystick.ports.synchronous import SynchronousConnection
 from tallystick.simulation.acts import PLACES
+from tallystick.simulation.database import TABLES
 from tallystick.simulation.databases import databases
 from tallystick.simulation.faults import ALL, MORE, ON_DEMAND, OPERATORS, SHOP, STOCK
 from tallystick.simulation.process import VARIABLE, Asked, Job
 from tallystick.simulation.running import Total, regressions, run_seeds
 from tallystick.simulation.scenario import BROADEST, SCENARIOS
-from tallystick.simulation.seeds import SeedReport
+from tallystick.simulation.seeds import SeedReport, Seeds
 
 PROOF_SEEDS = int(os.environ.get("TALLYSTICK_PROOF_SEEDS", "250"))  # what CI has time for; `make seeds` runs 2,000
 PROOF_LONG_SEEDS = int(os.environ.get("TALLYSTICK_PROOF_LONG_SEEDS", "0"))  # CI has no time for one: `make seeds`
@@ -61,6 +64,26 @@ def test_keeping_the_story_changes_nothing(pair: Mapping[str, str]) -> None:
     (told,) = reports(pair, seeds=(504,), hash_seed="0", story=True)
     assert told.trace == silent.trace
     assert len(told.story) > 20 > len(silent.story) == 0
+
+
+def test_nothing_of_a_seed_is_there_for_the_next(pair: Mapping[str, str]) -> None:
+    """Only what was written is deleted."""
+    seeds = Seeds(pair["gateway"], pair["merchant"])
+    seeds.run(505)
+    connections = [SynchronousConnection(dsn, {}) for dsn in pair.values()]
+    assert all(any(rows_of(connection).values()) for connection in connections)
+    seeds.empty()
+    assert [{table: rows for table, rows in rows_of(each).items() if rows} for each in connections] == [{}, {}]
+    for connection in connections:
+        connection.close()
+
+
+def rows_of(connection: SynchronousConnection) -> dict[str, int]:
+    counts = {}
+    for row in connection.run(TABLES, ())[0]:
+        count = Statement("count", f"SELECT count(*) AS rows FROM {row['place']}")
+        counts[row["name"]] = connection.run(count, ())[0][0]["rows"]
+    return counts
 
 
 def reports(

@@ -3,9 +3,9 @@
 The simulation builds its database on `SynchronousConnection` (DESIGN §8); `SynchronousDatabase` is the plain port.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
 import psycopg
 from psycopg.adapt import Transformer
@@ -15,6 +15,7 @@ from psycopg.types.string import TextLoader
 
 from tallystick.ports.database import (
     ConstraintViolated,
+    DatabaseError,
     DatabaseUnavailable,
     Record,
     SerializationFailed,
@@ -44,13 +45,14 @@ class SynchronousConnection:
 
     def __init__(self, dsn: str, settings: Mapping[str, str]) -> None:
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-        with psycopg_errors():
+        with _PSYCOPG_ERRORS:
             self._connection = psycopg.connect(dsn, autocommit=True, options=options)
         adapters = self._connection.adapters
         adapters.register_loader("jsonb", TextLoader)
         adapters.register_loader("json", TextLoader)
         self._server = self._connection.pgconn
         self._prepared: dict[str, _Prepared] = {}
+        self._commands: dict[bytes, bytes] = {}
         self._values = Transformer(self._connection)
 
     def run(
@@ -63,17 +65,18 @@ class SynchronousConnection:
     ) -> tuple[Sequence[Record], int]:
         """The rows of `statement`, and how many it gave or touched. The commands `before` and `after` it (BEGIN, say)
         go with it in one message; those after it are not run if it fails. Raises DatabaseError."""
-        with psycopg_errors():
+        with _PSYCOPG_ERRORS:
             prepared = self._prepared.get(statement.text) or self._prepare(statement)
             values: list[Any] = [None if value is None else text_of(value) for value in parameters]
             if not before and not after:
                 return self._read(prepared, self._server.exec_prepared(prepared.name, values))
+            first, last = [self._command(each) for each in before], [self._command(each) for each in after]
             self._server.enter_pipeline_mode()
-            for command in before:
-                self._server.send_query_params(command, None)
+            for name in first:
+                self._server.send_query_prepared(name, None)
             self._server.send_query_prepared(prepared.name, values)
-            for command in after:
-                self._server.send_query_params(command, None)
+            for name in last:
+                self._server.send_query_prepared(name, None)
             results = self._piped()
             failed = next((each for each in results if each.status == ExecStatus.FATAL_ERROR), None)
             if failed is not None:
@@ -81,8 +84,8 @@ class SynchronousConnection:
             return self._read(prepared, results[len(before)])
 
     def run_together(self, asked: Sequence[tuple[Statement, Sequence[Any]]]) -> list[Sequence[Record]]:
-        """The rows of statements that only read, sent in one message. Raises DatabaseError."""
-        with psycopg_errors():
+        """The rows of statements, sent in one message, all done or none. Raises DatabaseError."""
+        with _PSYCOPG_ERRORS:
             prepared = [self._prepared.get(statement.text) or self._prepare(statement) for statement, _ in asked]
             self._server.enter_pipeline_mode()
             for each, (_, parameters) in zip(prepared, asked, strict=True):
@@ -120,6 +123,16 @@ class SynchronousConnection:
         self._prepared[statement.text] = prepared
         return prepared
 
+    def _command(self, command: bytes) -> bytes:
+        """The name under which a command without parameters is prepared."""
+        name = self._commands.get(command)
+        if name is None:
+            name = self._commands[command] = b"c%d" % len(self._commands)
+            result = self._server.prepare(name, command)
+            if result.status != ExecStatus.COMMAND_OK:
+                raise self._error(result)
+        return name
+
     def _records(self, prepared: _Prepared, result: PGresult) -> list[Record]:
         if not result.ntuples:
             return []
@@ -133,7 +146,7 @@ class SynchronousConnection:
 
     async def copy(self, statement: Statement, blocks: AsyncIterable[bytes]) -> int:
         """Run a COPY of ours with these blocks. Raises DatabaseError."""
-        with psycopg_errors():
+        with _PSYCOPG_ERRORS:
             cursor = self._connection.cursor()
             with cursor.copy(statement.text.encode()) as copy:
                 async for block in blocks:
@@ -149,7 +162,7 @@ class SynchronousConnection:
 
     def command(self, text: str) -> None:
         """Run a command of our own making by itself. Raises DatabaseError."""
-        with psycopg_errors():
+        with _PSYCOPG_ERRORS:
             self._connection.execute(text.encode(), prepare=False)
 
     def close(self) -> None:
@@ -198,22 +211,34 @@ class SynchronousDatabase(SynchronousTransaction):
         self._connection.close()
 
 
-@contextmanager
-def psycopg_errors() -> Iterator[None]:
-    """Raise psycopg's errors under our names for them."""
-    try:
-        yield
-    except psycopg.IntegrityError as error:
-        raise ConstraintViolated(error.diag.constraint_name or "unnamed") from error
-    except (
-        psycopg.errors.SerializationFailure,
-        psycopg.errors.DeadlockDetected,
-        psycopg.errors.LockNotAvailable,
-    ) as error:
-        raise SerializationFailed(type(error).__name__) from error
-    except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:  # the latter: of a standby
-        raise DatabaseUnavailable(type(error).__name__) from error
-    except UnicodeEncodeError as error:
-        raise StatementRefused("22021") from error
-    except psycopg.Error as error:
-        raise StatementRefused(error.sqlstate or "?????") from error
+class _PsycopgErrors:
+    """Raises psycopg's errors under our names for them. A class, since a statement takes little longer than entering
+    and leaving a generator."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        if error is not None and (named := _named(error)) is not None:
+            raise named from error
+
+
+def _named(error: BaseException) -> DatabaseError | None:
+    if isinstance(error, psycopg.IntegrityError):
+        return ConstraintViolated(error.diag.constraint_name or "unnamed")
+    if isinstance(
+        error, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected | psycopg.errors.LockNotAvailable
+    ):
+        return SerializationFailed(type(error).__name__)
+    if isinstance(error, psycopg.OperationalError | psycopg.errors.ReadOnlySqlTransaction):  # the latter: of a standby
+        return DatabaseUnavailable(type(error).__name__)
+    if isinstance(error, UnicodeEncodeError):
+        return StatementRefused("22021")
+    if isinstance(error, psycopg.Error):
+        return StatementRefused(error.sqlstate or "?????")
+    return None
+
+
+_PSYCOPG_ERRORS: Final = _PsycopgErrors()

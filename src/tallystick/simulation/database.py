@@ -7,6 +7,7 @@ statements, commits and connections.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
@@ -33,14 +34,16 @@ LOCK_WAIT_MAX_S: Final = 30.0  # as the production port's statement timeout
 IDLE_IN_TRANSACTION_S: Final = 30.0  # as the production port's setting: a stopped process does not hold locks for ever
 LATENCY_SHARE: Final = 0.35
 LATENCY_S: Final = (0.0001, 0.006)
-_TABLES: Final = Statement(
+TABLES: Final = Statement(
     "tables",
     """
-SELECT t.table_name::text AS name
+SELECT t.table_name::text AS name, t.table_schema || '.' || quote_ident(t.table_name) AS place
   FROM information_schema.tables t
  WHERE t.table_type = 'BASE TABLE' AND t.table_schema NOT IN ('pg_catalog', 'information_schema')
- ORDER BY 1""",
+   AND t.table_name <> 'alembic_version'
+ ORDER BY 2""",
 )
+VACUUM_ROWS: Final = 4_000  # what was written and deleted of a table slows down those who look into it
 SETTINGS: Final = SESSION_SETTINGS | {
     "lock_timeout": "1",
     "synchronous_commit": "off",
@@ -52,12 +55,13 @@ SETTINGS: Final = SESSION_SETTINGS | {
 class Session:
     """One connection of the pool, and what the simulation knows of its transaction."""
 
-    __slots__ = ("connection", "in_transaction", "lost", "number", "place", "touched")
+    __slots__ = ("begun", "connection", "in_transaction", "lost", "number", "place", "touched")
 
     def __init__(self, connection: SynchronousConnection, place: int) -> None:
         self.connection = connection
         self.place = place  # among the connections of its server
         self.in_transaction = False
+        self.begun = False  # whether the server knows of the transaction: BEGIN goes with its first statement
         self.lost = False
         self.number = 0  # of its transaction
         self.touched: set[str] = set()  # tables that its transaction has written so far
@@ -70,7 +74,15 @@ class VirtualServer:
         self.name = name
         self._dsn = dsn
         self.control = SynchronousConnection(dsn, SETTINGS | {"lock_timeout": "10000"})
-        self.tables = frozenset(row["name"] for row in self.control.run(_TABLES, ())[0])
+        # Which table refers to which is not looked for, and a setting that is changed has all plans made anew: so those
+        # who empty have a connection of their own.
+        self._emptier = SynchronousConnection(dsn, SETTINGS | {"session_replication_role": "replica"})
+        tables = self.control.run(TABLES, ())[0]
+        self.tables = frozenset(row["name"] for row in tables)
+        self._deletes = {row["place"]: Statement("delete", f"DELETE FROM {row['place']}") for row in tables}
+        self._names = {row["place"]: row["name"] for row in tables}
+        self._written = set(self.tables)  # since they were emptied
+        self._rows = Counter[str]()  # written to each table since it was vacuumed
         self._idle: list[tuple[int, Session]] = []  # a heap: the first ones have most statements planned already
         self._made = 0
         self.world: World
@@ -84,6 +96,20 @@ class VirtualServer:
         self.world, self.down_until_s = world, 0.0
         self.waiting.clear()
         self._ended = []
+
+    def empty(self) -> None:
+        """Delete what was written since the last time."""
+        deletes = [self._deletes[place] for place, name in self._names.items() if name in self._written]
+        self._emptier.run_together([(delete, ()) for delete in deletes])
+        self._written.clear()
+
+    def _vacuum(self) -> None:
+        """Clear tables of rows that are dead, by what was written: the server's own vacuum comes when it likes."""
+        full = {name for name, rows in self._rows.items() if rows > VACUUM_ROWS}
+        for place, name in self._names.items():
+            if name in full:
+                self._emptier.command(f"VACUUM (TRUNCATE false) {place}")
+                self._rows[name] = 0
 
     @property
     def down(self) -> bool:
@@ -110,17 +136,17 @@ class VirtualServer:
         heappush(self._idle, (session.place, session))
 
     def begin(self, session: Session) -> None:
-        session.connection.simple(b"BEGIN")
-        session.in_transaction = True
+        session.in_transaction, session.begun = True, False
         session.number += 1
         session.touched.clear()
         self.open[session] = None
 
     def end(self, session: Session, *, commit: bool) -> None:
         """COMMIT or ROLLBACK, and wake those who wait for a lock."""
-        tag = session.connection.simple(b"COMMIT" if commit else b"ROLLBACK")
-        assert tag == "COMMIT" or not commit, "nobody goes on in a transaction after an error"
-        session.in_transaction = False
+        if session.begun:
+            tag = session.connection.simple(b"COMMIT" if commit else b"ROLLBACK")
+            assert tag == "COMMIT" or not commit, "nobody goes on in a transaction after an error"
+        session.in_transaction = session.begun = False
         del self.open[session]
         self.waiting.discard(session)
         if commit:
@@ -138,7 +164,11 @@ class VirtualServer:
     def wrote(self, session: Session, statement: Statement, rows: int) -> None:
         """A session has run a statement that may write."""
         if rows or not tells_of_all_it_writes(statement):
-            session.touched |= self.tables & written_by(statement)
+            written = self.tables & written_by(statement)
+            session.touched |= written
+            self._written |= written
+            for table in written:
+                self._rows[table] += max(rows, 1)
         if not session.in_transaction:
             self.world.commits += rows > 0
             self.tell(session)
@@ -146,6 +176,8 @@ class VirtualServer:
     def tell(self, session: Session) -> None:
         """What a session has written is there now."""
         self.world.idling.touched(self.name, session.touched)
+        if any(self._rows[table] > VACUUM_ROWS for table in session.touched):
+            self._vacuum()
         session.touched.clear()
 
     def lose(self, session: Session) -> None:
@@ -312,6 +344,9 @@ class VirtualDatabase:
         """A COPY: into rows of its own, so that nobody holds a lock that it needs."""
         await self._pace()
         self._check(session)
+        if session.in_transaction and not session.begun:
+            session.connection.simple(b"BEGIN")
+            session.begun = True
         touched = await session.connection.copy(statement, blocks)
         self._server.wrote(session, statement, touched)
         self._world.trace("sql", self._node.name, statement.name, str(touched))
@@ -324,18 +359,19 @@ class VirtualDatabase:
         server, since_s = self._server, self._world.loop.now_s
         while True:
             others = len(server.open) - session.in_transaction
-            guarded = bool(others) and session.in_transaction
-            if guarded:
-                session.connection.simple(b"SAVEPOINT s")
+            guarded = bool(others) and session.in_transaction and not only_reads(statement)  # what reads never waits
+            before = (b"BEGIN",) if session.in_transaction and not session.begun else ()
+            session.begun = session.in_transaction
             try:
-                result = session.connection.run(statement, parameters)
+                return session.connection.run(
+                    statement,
+                    parameters,
+                    before=(*before, b"SAVEPOINT s") if guarded else before,
+                    after=(b"RELEASE s",) if guarded else (),
+                )
             except SerializationFailed as error:
                 if str(error) != "LockNotAvailable":
                     raise
-            else:
-                if guarded:
-                    session.connection.simple(b"RELEASE s")
-                return result
             assert others, "nobody else could hold the lock"
             if guarded:
                 session.connection.simple(b"ROLLBACK TO s; RELEASE s")

@@ -12,7 +12,6 @@ import structlog
 from msgspec import Struct
 
 from tallystick.kernel.invariants.rules import Violation
-from tallystick.ports.database import Statement
 from tallystick.simulation.acts import Acts
 from tallystick.simulation.audit import audit
 from tallystick.simulation.auditor import Auditor
@@ -35,7 +34,6 @@ SETTLE_STATEMENTS_MAX: Final = (
 )
 SETTLE_S: Final = 60.0
 OVERDUE_S: Final = 7200.0  # nothing is due any more at the end, so whatever is due then has been forgotten
-VACUUM_EVERY: Final = 25  # seeds: what they deleted would slow the next ones down
 BREAKS_TOLD_MAX: Final = 5
 LONG_WEATHER: Final = 6.0
 """How much further apart a long seed's weather is. Its orders are 500 s apart: a process that dies each half minute
@@ -71,8 +69,6 @@ class Seeds:
             "merchant": VirtualServer(merchant_dsn, "merchant"),
         }
         self._due_times = {name: DueTimes(server) for name, server in self._servers.items()}
-        self._tables = {name: _tables(server) for name, server in self._servers.items()}
-        self._run = 0
 
     def run(
         self,
@@ -84,7 +80,7 @@ class Seeds:
         security_code: str = SECURITY_CODE,
     ) -> SeedReport:
         """One seed, from an empty database. Whatever `security_code` shoppers type, the story is the same."""
-        self._empty()
+        self.empty()
         plan = scenario_of(seed, name=scenario, long=long)
         loop = VirtualLoop()
         asyncio.set_event_loop(loop)
@@ -127,14 +123,10 @@ class Seeds:
             story=tuple(world.story),
         )
 
-    def _empty(self) -> None:
-        for name, server in self._servers.items():
-            deletes = "".join(f"DELETE FROM {table};" for table in self._tables[name])
-            # In one transaction, and without looking for what refers to what.
-            server.control.command(f"SET LOCAL session_replication_role = replica; {deletes}")
-            if self._run % VACUUM_EVERY == 0:
-                server.control.command("VACUUM")
-        self._run += 1
+    def empty(self) -> None:
+        """Nothing of the last seed is there any more."""
+        for server in self._servers.values():
+            server.empty()
 
 
 async def _live(world: World, plan: Scenario, auditor: Auditor) -> None:
@@ -242,22 +234,6 @@ def _end(world: World) -> None:
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
     asyncio.set_event_loop(None)
-
-
-def _tables(server: VirtualServer) -> list[str]:
-    rows, _ = server.control.run(_TABLES, ())
-    return [row["place"] for row in rows]
-
-
-_TABLES: Final = Statement(
-    "tables",
-    """
-SELECT t.table_schema || '.' || quote_ident(t.table_name) AS place
-  FROM information_schema.tables t
- WHERE t.table_type = 'BASE TABLE' AND t.table_schema NOT IN ('pg_catalog', 'information_schema')
-   AND t.table_name <> 'alembic_version'
- ORDER BY 1""",
-)
 
 
 def _split(what: str) -> tuple[str, str]:
