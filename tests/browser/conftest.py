@@ -140,10 +140,11 @@ class Opening:
         if message.type not in ("error", "warning"):
             return
         status = re.search(r"responded with a status of (4[0-9]{2})", message.text)
+        address = _address(message.location["url"])
         if status is None:
             self.complaints.append(message.text)
-        else:
-            self._complained.add((int(status[1]), _address(message.location["url"])))
+        elif address != "/favicon.ico":  # asked for where something is shown that is no page, such as a script
+            self._complained.add((int(status[1]), address))
 
 
 def _address(url: str) -> str:

@@ -171,6 +171,7 @@ async def test_dead_letters_are_redriven(open_page: Any, office: Office, log_in:
         await click(page, "Redrive")
         if found == 1:
             await expect(page.get_by_text("1 of 1 dead letters, done")).to_be_visible(timeout=WAIT_MS)
+    await page.wait_for_url("**/console/redrives/*")
     await for_everyone(page)
     await click(page, "Stop it")
     await expect(page.get_by_text(f"of {SLOW - 1} dead letters, canceled")).to_be_visible()

@@ -244,6 +244,7 @@ async def test_dead_letters_are_redriven(open_page: Any, office: Office, log_in:
         await click(page, "Redrive")
         if found == 1:
             await expect(page.locator("#progress")).to_contain_text("1 of 1 dead letters, done", timeout=WAIT_S * 1000)
+    await page.wait_for_url("**/console/redrives/*")
     await for_everyone(page)
     await click(page, "Stop it")
     await expect(page.locator("#progress")).to_contain_text(f"of {SLOW - 1} dead letters, canceled")

@@ -93,7 +93,8 @@ async def test_of_100_at_once_exactly_one_executes(stage: Stage) -> None:
 
 async def test_100_different_calls_at_once_all_execute(stage: Stage) -> None:
     answers = await asyncio.gather(*(stage.place(f"k{n}", amount=n + 1) for n in range(100)))
-    assert [(status, order["amount"]) for status, order in answers] == [(201, n + 1) for n in range(100)]
+    assert [answer for answer in answers if answer[0] != 201] == []
+    assert [order["amount"] for _, order in answers] == [n + 1 for n in range(100)]
 
 
 @pytest.mark.parametrize("key", ["", '""', "x" * 256, "a\tb", "caf\u00e9"])
