@@ -64,6 +64,31 @@ async def test_a_batch_beside_one_in_flight_waits_for_enough_items() -> None:
     assert work.batches == [[0], [1, 2, 3], [4, 5, 6, 7]]
 
 
+async def test_many_items_are_shared_evenly_by_the_batches_that_may_run() -> None:
+    """If the first took all, callers who wait for their answers would be in step, and nothing beside anything."""
+    work = Work()
+    work.gate.clear()
+    batcher = Batcher(work, in_flight_max=3, share_items_min=4)
+    sent = [asyncio.ensure_future(batcher.submit(number)) for number in range(13)]
+    await asyncio.sleep(0.001)
+    assert [len(batch) for batch in work.batches] == [5, 4, 4]
+    work.gate.set()
+    assert await asyncio.gather(*sent) == [10 * number for number in range(len(sent))]
+
+
+async def test_what_comes_beside_a_batch_in_flight_is_not_shared_with_it() -> None:
+    work = Work()
+    work.gate.clear()
+    batcher = Batcher(work, in_flight_max=2, share_items_min=4)
+    sent = [asyncio.ensure_future(batcher.submit(0))]
+    await asyncio.sleep(0.001)
+    sent += [asyncio.ensure_future(batcher.submit(number)) for number in range(1, 16)]
+    await asyncio.sleep(0.001)
+    assert [len(batch) for batch in work.batches] == [1, 15]
+    work.gate.set()
+    await asyncio.gather(*sent)
+
+
 @pytest.mark.parametrize("beside_items_min", [1, 2, 5])
 async def test_no_item_is_forgotten_however_batches_end(beside_items_min: int) -> None:
     turns = iter(range(10_000_000))
@@ -73,7 +98,7 @@ async def test_no_item_is_forgotten_however_batches_end(beside_items_min: int) -
             await asyncio.sleep(0)
         return list(items)
 
-    batcher = Batcher(work, in_flight_max=3, beside_items_min=beside_items_min, items_max=4)
+    batcher = Batcher(work, in_flight_max=3, beside_items_min=beside_items_min, share_items_min=2, items_max=4)
 
     async def caller(number: int) -> None:
         for turn in range(200):

@@ -36,7 +36,9 @@ class Batcher(Generic[Item, Result]):
     run again, except when the database is unavailable, where every caller gets the error.
 
     A batch beside one in flight is begun only with `beside_items_min` items: where a batch has a price of its own, two
-    small ones cost more than they gain.
+    small ones cost more than they gain. With `share_items_min` what waits is shared evenly by the batches that may run,
+    if each gets so many: if the first took all, callers who wait for their answers before they send again would be in
+    step for ever, and the database idle while they are answered.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Batcher(Generic[Item, Result]):
         items_max: int = ITEMS_MAX,
         in_flight_max: int = IN_FLIGHT_MAX,
         beside_items_min: int = 1,
+        share_items_min: int | None = None,
         queued_max: int = QUEUED_MAX,
         weigh: Callable[[Item], int] | None = None,
         weight_max: int = WEIGHT_MAX,
@@ -57,10 +60,12 @@ class Batcher(Generic[Item, Result]):
         self._items_max = items_max
         self._in_flight_max = in_flight_max
         self._beside_items_min = beside_items_min
+        self._share_items_min = share_items_min
         self._queued_max = queued_max
         self._weigh = weigh
         self._weight_max = weight_max
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._gathering = 0
         self._running: set[asyncio.Task[None] | None] = set()
 
     async def submit(self, item: Item) -> Result:
@@ -101,13 +106,29 @@ class Batcher(Generic[Item, Result]):
         """The next batch, once the loop has looked at its sockets again: without that many batches had one to four
         items, and each batch has its price.
         """
-        await turn()
-        return self._take()
+        self._gathering += 1
+        try:
+            await turn()
+        finally:
+            self._gathering -= 1
+        return self._take(self._share())
 
-    def _take(self) -> list[tuple[Item, "asyncio.Future[Result]"]]:
+    def _share(self) -> int:
+        """How many items the batch may have that is made up now; begins another one for the rest."""
+        if self._share_items_min is None:
+            return self._items_max
+        to_come = self._in_flight_max - len(self._running)
+        shares = min(1 + self._gathering + to_come, len(self._waiting) // self._share_items_min)
+        if shares <= 1:
+            return self._items_max
+        if not self._gathering:
+            self._start()
+        return min(self._items_max, -(-len(self._waiting) // shares))
+
+    def _take(self, items_max: int) -> list[tuple[Item, "asyncio.Future[Result]"]]:
         batch: list[tuple[Item, asyncio.Future[Result]]] = []
         weight = 0
-        while self._waiting and len(batch) < self._items_max:
+        while self._waiting and len(batch) < items_max:
             item, future = self._waiting[0]
             if self._weigh is not None:
                 weight += self._weigh(item)

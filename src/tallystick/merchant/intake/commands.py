@@ -37,6 +37,7 @@ BATCH_ITEMS_MAX: Final = 256  # beyond it a commit gets slower and no cheaper pe
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024  # 64 of the largest bodies; bounds one statement's memory
 BATCHES_IN_FLIGHT_MAX: Final = 2  # one is prepared while the other is committed
 BESIDE_ITEMS_MIN: Final = 6  # below it a second batch costs more than the waiting; one that is alone starts at once
+SHARE_ITEMS_MIN: Final = 6  # of many that wait two batches are made, one decided while the other is committed
 QUEUED_MAX: Final = 2_000  # at 64 KiB each 128 MiB; at our rate a fraction of a second of waiting
 FIRST_RETRY_S: Final = 1.0  # when parked and failed webhooks are looked at again for the first time (RULES §7)
 ROUNDS_MAX: Final = 20  # for a batch whose orders others change at the same time; each round saves all but those
@@ -94,6 +95,7 @@ class Intake:
             items_max=BATCH_ITEMS_MAX,
             in_flight_max=BATCHES_IN_FLIGHT_MAX,
             beside_items_min=BESIDE_ITEMS_MIN,
+            share_items_min=SHARE_ITEMS_MIN,
             queued_max=QUEUED_MAX,
             weigh=lambda webhook: len(webhook.raw),
             weight_max=BATCH_BYTES_MAX,
