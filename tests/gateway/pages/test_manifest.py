@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tallystick.gateway.pages.assets import STATIC, read_assets
+from tallystick.kernel.assets import STATIC as COMMON
 from tallystick.kernel.console.views import HERE, ConsoleViews
 from tallystick.kernel.page_headers import page_headers
 
@@ -33,8 +34,10 @@ def test_every_file_stands_in_the_manifest_as_it_is_and_nothing_else_does() -> N
     console = ConsoleViews("gateway")
     assets = [*read_assets().hashed, read_assets().embed, console.style, console.script]
     assert {each["path"]: each["integrity"] for each in listed()} == {each.path: each.integrity for each in assets}
-    found = [*STATIC.iterdir(), *(HERE / "static").iterdir()]
-    assert len(found) == len(assets) + 1, "the console has the icon's file a second time"
+    ground = (COMMON / "ground.css").read_bytes()
+    assert all(ground in style.body for style in (read_assets().style, console.style))
+    found = [*STATIC.iterdir(), *(HERE / "static").iterdir(), *COMMON.iterdir()]
+    assert len(found) == len(assets) + 1, "the ground is no file of its own, but a part of both styles"
     assert console.icon.body == read_assets().icon.body
 
 
