@@ -18,6 +18,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from msgspec import Struct, convert
@@ -75,6 +76,8 @@ def caught_by(mutant: Mutant, source: Path) -> str | None:
         if ran.returncode not in (0, 1):  # interrupted, no such test, none collected: nobody looked
             raise ProvesNothing(f"pytest ended with {ran.returncode}")
         if ran.returncode == 1:
+            if not passes(mutant.tests):
+                raise ProvesNothing(f"{mutant.tests} fails without the bug too")
             return f"tests: {mutant.tests.split('/')[-1]}"
     if mutant.scenario is not None:
         for first in range(1, SEEDS, STEP_SEEDS):
@@ -82,6 +85,17 @@ def caught_by(mutant: Mutant, source: Path) -> str | None:
             if caught is not None:
                 return caught
     return None
+
+
+@cache
+def passes(tests: str) -> bool:
+    """Whether tests pass as the source stands."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    words = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", *tests.split()]
+    return (
+        subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False).returncode
+        == 0
+    )
 
 
 def simulated(scenario: str, first: int, environment: dict[str, str]) -> str | None:

@@ -54,6 +54,14 @@ def test_tests_that_are_not_there_catch_nothing() -> None:
         mutants.caught_by(mutants.Mutant("idle", "", (), tests="tests/no_such_test.py"), ROOT / "src")
 
 
+def test_tests_that_fail_without_the_bug_catch_nothing(tmp_path: Path) -> None:
+    mutants = script()
+    (tmp_path / "test_broken.py").write_text("def test_broken() -> None:\n    assert False\n")
+    broken = mutants.Mutant("idle", "", (), tests=str(tmp_path / "test_broken.py"))
+    with pytest.raises(mutants.ProvesNothing, match="without the bug too"):
+        mutants.caught_by(broken, ROOT / "src")
+
+
 @pytest.mark.proof
 def test_a_sample_of_planted_bugs_is_noticed() -> None:
     words = [sys.executable, "scripts/mutants.py", "--sample", str(SAMPLE)]
