@@ -65,6 +65,18 @@ async def test_whatever_a_customer_might_say_leads_there(stage: Any, log_in: Any
     assert order["id"] in (await support.get(found.location)).text
 
 
+@pytest.mark.parametrize("typed", ["4242424242424242", "4242 4242 4242 4242", "card 5555-5555-5555-4444"])
+async def test_a_card_number_is_neither_looked_for_nor_put_into_an_address(log_in: Any, typed: str) -> None:
+    """RULES §9: whoever reads it out to the shop has it in no address, and so in no log of a proxy and no history."""
+    support = await log_in("support")
+    answer = await support.post("/console/search", sought=typed)
+    assert (answer.status, answer.location) == (422, "")
+    assert "That could be a whole card number." in answer.text
+    assert typed not in answer.text
+    number_of_a_shop = await support.post("/console/search", sought="2026112900001")
+    assert (number_of_a_shop.status, number_of_a_shop.location) == (303, "/console/orders?reference=2026112900001")
+
+
 async def test_filters_find_what_fits_and_nothing_else(stage: Any, log_in: Any) -> None:
     _, paid = await stage.place(reference="one")
     await stage.pay(paid)
