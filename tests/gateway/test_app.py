@@ -70,6 +70,8 @@ def test_a_session_address_lies_at_the_gateway(run_gateway: Run, client: Any, pa
     with run_gateway(origins=["https://shop.example"]) as gateway:
         refused = client(gateway.url, gateway.test.secret_key).post(path, fields)
         assert (refused.status, refused.error["code"]) == (400, "url_invalid")
+        for what_helps in ("https://elsewhere.example,", "`tallystick gateway accounts origins`"):
+            assert what_helps in refused.error["message"]
 
 
 async def test_the_gateway_finishes_what_it_has_begun(run_gateway: Run, client: Any) -> None:

@@ -38,7 +38,14 @@ def may_return_to(origins: Sequence[str], livemode: bool, url: str) -> bool:
 
 def check_return_url(param: str, url: str | None, origins: Sequence[str], livemode: bool) -> None:
     """Raise InvalidRequest for an address that the account has not registered."""
-    if url is not None and not may_return_to(origins, livemode, url):
-        raise errors.invalid(
-            param, f"The origin of `{param}` is not registered for this account. Register it first.", "url_invalid"
-        )
+    if url is None or may_return_to(origins, livemode, url):
+        return
+    origin = origin_of(url)
+    if origin is None:
+        raise errors.invalid(param, f"`{param}` is not an address such as https://shop.example/thanks.", "url_invalid")
+    raise errors.invalid(
+        param,
+        f"{origin}, the origin of `{param}`, is not registered for this account. Whoever runs the gateway registers"
+        " it with `tallystick gateway accounts origins`.",
+        "url_invalid",
+    )
