@@ -1,9 +1,11 @@
 """Who calls, and through which connections they may trade: read by hash or id, kept in memory for moments only."""
 
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from tallystick.kernel.batching import Batcher
 from tallystick.merchant.accounts.commands import API_KEY_PREFIX, SQL, hash_api_key
 from tallystick.merchant.gateways.port import Connection
 from tallystick.ports.clock import Clock
@@ -35,6 +37,7 @@ class Directory:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._by_hash: Kept[bytes, Merchant | None] = Kept(clock)
+        self._finding: Batcher[bytes, Merchant | None] = Batcher(self._find)
         self._connections: Kept[str, dict[str, Connection]] = Kept(clock)
 
     async def merchant_of_key(self, api_key: str) -> Merchant | None:
@@ -43,35 +46,47 @@ class Directory:
             return None
         key_hash = hash_api_key(api_key)
         known = self._by_hash.get(key_hash)
-        if known is not None:
-            return known[0]
-        rows = await self._database.rows(SQL.merchant_of_key, key_hash)
-        merchant = await self._merchant(rows[0]) if rows else None
-        self._by_hash.put(key_hash, merchant)
-        return merchant
+        return known[0] if known is not None else await self._finding.submit(key_hash)
 
     async def merchant(self, merchant_id: str) -> Merchant | None:
         """One merchant, read anew."""
         rows = await self._database.rows(SQL.find_merchant, merchant_id)
-        return await self._merchant(rows[0]) if rows else None
+        return (await self._merchants(rows))[0] if rows else None
 
     async def connection(self, merchant_id: str, connection_id: str) -> Connection | None:
         """A connection of the merchant, also a disabled one: what it opened must still be looked up and closed."""
         known = self._connections.get(merchant_id)
         if known is None or connection_id not in known[0]:
-            rows = await self._database.rows(SQL.connections_of_merchant, merchant_id)
+            rows = await self._database.rows(SQL.connections_of_merchants, [merchant_id])
             known = ({row["connection_id"]: _connection(row) for row in rows},)
             self._connections.put(merchant_id, known[0])
         return known[0].get(connection_id)
 
-    async def _merchant(self, row: Record) -> Merchant:
-        connections = await self._database.rows(SQL.connections_of_merchant, row["merchant_id"])
-        return Merchant(
-            merchant_id=row["merchant_id"],
-            name=row["name"],
-            return_origins=frozenset(row["return_origins"]),
-            connections=tuple(_connection(each) for each in connections if each["disabled_at"] is None),
-        )
+    async def _find(self, hashes: Sequence[bytes]) -> list[Merchant | None]:
+        """Whose keys have these hashes: a hundred calls with one key that is not known yet are one look."""
+        rows = await self._database.rows(SQL.merchants_of_keys, list(set(hashes)))
+        merchants = await self._merchants(rows) if rows else []
+        found = {row["key_hash"]: merchant for row, merchant in zip(rows, merchants, strict=True)}
+        for key_hash in set(hashes):
+            self._by_hash.put(key_hash, found.get(key_hash))
+        return [found.get(key_hash) for key_hash in hashes]
+
+    async def _merchants(self, rows: Sequence[Record]) -> list[Merchant]:
+        """These merchants, with their connections."""
+        connections = await self._database.rows(SQL.connections_of_merchants, [row["merchant_id"] for row in rows])
+        return [
+            Merchant(
+                merchant_id=row["merchant_id"],
+                name=row["name"],
+                return_origins=frozenset(row["return_origins"]),
+                connections=tuple(
+                    _connection(each)
+                    for each in connections
+                    if each["merchant_id"] == row["merchant_id"] and each["disabled_at"] is None
+                ),
+            )
+            for row in rows
+        ]
 
 
 def _connection(row: Record) -> Connection:

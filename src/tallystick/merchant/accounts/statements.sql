@@ -52,20 +52,21 @@ UPDATE connection SET webhook_secret_refs = $3::text[] WHERE merchant_id = $1::t
 -- Merchants behind one of them, in the order of their ids.
 SELECT m.merchant_id FROM merchant m WHERE m.merchant_id > $1::text ORDER BY m.merchant_id LIMIT $2::integer;
 
--- merchant_of_key
--- The merchant whose live API key has this hash. The key directory is read before the owner is known.
-SELECT m.merchant_id, m.name, m.return_origins
-  FROM api_key k
+-- merchants_of_keys
+-- The merchants whose live API keys have these hashes. The key directory is read before the owner is known.
+SELECT k.key_hash, m.merchant_id, m.name, m.return_origins
+  FROM unnest($1::bytea[]) AS shown(key_hash)
+  JOIN api_key k ON k.key_hash = shown.key_hash
   JOIN merchant m ON m.merchant_id = k.merchant_id
- WHERE k.key_hash = $1::bytea AND k.revoked_at IS NULL;
+ WHERE k.revoked_at IS NULL;
 
 -- find_merchant
 -- One merchant.
 SELECT m.merchant_id, m.name, m.return_origins FROM merchant m WHERE m.merchant_id = $1::text;
 
--- connections_of_merchant
--- A merchant's connections, the oldest first; those that were disabled open nothing new, but what they opened goes on.
+-- connections_of_merchants
+-- Merchants' connections, each one's oldest first; those that were disabled open nothing new, but what they opened goes on.
 SELECT c.merchant_id, c.connection_id, c.gateway, c.url, c.secret_key_ref, c.signature_scheme, c.webhook_secret_refs, c.disabled_at
   FROM connection c
- WHERE c.merchant_id = $1::text
- ORDER BY c.connection_id;
+ WHERE c.merchant_id = ANY ($1::text[])
+ ORDER BY c.merchant_id, c.connection_id;
