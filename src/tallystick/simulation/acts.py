@@ -57,6 +57,7 @@ class Acts:
         self._operators = operators
         self._clients = Clients(node)
         self._rolling: set[str] = set()
+        self._declining = False
         self._acts: dict[str, Callable[[], Awaitable[None]]] = {
             "bad_day": self._bad_day,
             "notifications_disabled": self._disable_notifications,
@@ -217,6 +218,12 @@ class Acts:
         [place] = chance.choices(list(PLACES), list(PLACES.values()))
         kind = chance.choice(KINDS[place])
         fields: Json = {"place": place, "kind": kind, "calls": chance.randint(1, 4)}
+        if kind == "decline":
+            # Once. What must go back and is declined as a void and then as a refund waits for a person with evidence
+            # from the bank (RULES §3), and the bank of this world stays with its answer for ever.
+            if self._declining:
+                return
+            self._declining, fields["calls"] = True, 1
         if kind in DELAYED:
             fields["delay_s"] = chance.choice((1, 10, 30))
         if chance.random() < 0.3:
