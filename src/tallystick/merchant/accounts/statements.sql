@@ -58,7 +58,8 @@ SELECT k.key_hash, m.merchant_id, m.name, m.return_origins
   FROM unnest($1::bytea[]) AS shown(key_hash)
   JOIN api_key k ON k.key_hash = shown.key_hash
   JOIN merchant m ON m.merchant_id = k.merchant_id
- WHERE k.revoked_at IS NULL;
+ WHERE k.revoked_at IS NULL
+ ORDER BY k.key_hash;
 
 -- find_merchant
 -- One merchant.
