@@ -16,7 +16,7 @@ PARALLEL := --numprocesses $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --require-hashes -r
 
-.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos alerts bench screenshots docs docs-serve diagrams browser audit sbom lock monitoring upgrade-dump clean
+.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos alerts blocks bench screenshots docs docs-serve diagrams browser audit sbom lock monitoring upgrade-dump clean
 
 help:
 	@echo "make demo    take payments: PostgreSQL, gateway, merchant, a shop and a dozen shoppers (ARGS='--help' tells more)"
@@ -28,6 +28,7 @@ help:
 	@echo "make mutants plant some forty bugs, one at a time: the simulation or a test must notice each"
 	@echo "make chaos   five minutes of kill -9 and a bad network, then the audit"
 	@echo "make alerts  five faults in the sandbox: Prometheus and the services tell each, alone, within a minute"
+	@echo "make blocks  run every code block of the documentation, minutes against one demo: whoever changes a page does"
 	@echo "make bench   measure, beside the same job written in other ways"
 	@echo "make screenshots  take the pictures of the console in docs/images again"
 	@echo "make docs    build the documentation as a site, build/site (make docs-serve: and show it)"
@@ -75,6 +76,9 @@ chaos: .venv/.dev
 
 alerts: .venv/.dev
 	TALLYSTICK_ALERTS=all $(BIN)/python -m pytest -s -m proof tests/process/test_alerting.py $(ARGS)
+
+blocks: .venv/.dev .venv/.docs
+	TALLYSTICK_DOCUMENTATION=all $(BIN)/python -m pytest -m proof tests/process/test_documentation.py $(ARGS)
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -51,6 +51,7 @@ def _disturbs_others(page: Path) -> bool:
 @pytest.mark.proof
 @pytest.mark.alone
 @pytest.mark.node
+@pytest.mark.skipif("TALLYSTICK_DOCUMENTATION" not in os.environ, reason="the pages' blocks are run by `make blocks`")
 async def test_every_block_does_what_its_page_says(processes: Any, node: str, tmp_path: Path) -> None:
     """In the order of each page; what cannot be run here says so, and is parsed by tests/test_docs.py."""
     home = tmp_path / "home"
