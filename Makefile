@@ -16,7 +16,7 @@ PARALLEL := --numprocesses $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --require-hashes -r
 
-.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos alerts blocks bench screenshots docs docs-serve diagrams browser audit sbom lock monitoring upgrade-dump clean
+.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos alerts blocks bench figures screenshots docs docs-serve diagrams browser audit sbom lock monitoring upgrade-dump clean
 
 help:
 	@echo "make demo    take payments: PostgreSQL, gateway, merchant, a shop and a dozen shoppers (ARGS='--help' tells more)"
@@ -30,6 +30,7 @@ help:
 	@echo "make alerts  five faults in the sandbox: Prometheus and the services tell each, alone, within a minute"
 	@echo "make blocks  run every code block of the documentation, minutes against one demo: whoever changes a page does"
 	@echo "make bench   measure, beside the same job written in other ways"
+	@echo "make figures every benchmark after the other, with its controls, as the table of the README"
 	@echo "make screenshots  take the pictures of the console in docs/images again"
 	@echo "make docs    build the documentation as a site, build/site (make docs-serve: and show it)"
 	@echo "make audit   look for known weaknesses in what a running Tallystick is made of"
@@ -82,6 +83,9 @@ blocks: .venv/.dev .venv/.docs
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks $(ARGS)
+
+figures: .venv/.bench
+	$(BIN)/python -m benchmarks.figures $(ARGS)
 
 screenshots: .venv/.dev browser
 	TALLYSTICK_PICTURES=docs/images $(BIN)/python -m pytest -n 0 tests/browser -k pictures $(ARGS)
