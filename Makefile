@@ -5,6 +5,9 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
+# Tests and demo start hundreds of Pythons; without bytecode each compiles all of the source anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The newest supported Python that runs and can make virtual environments (a shim may exist and yet fail).
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)

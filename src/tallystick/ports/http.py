@@ -29,6 +29,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
 from yarl import URL
 
+from tallystick.ports.tls import verifying
+
 CONNECT_TIMEOUT_S = 5.0  # a peer that takes longer to accept is as good as down; nothing was sent
 RESOLVE_TIMEOUT_S = 5.0  # a name server that takes longer, likewise
 RESOLVED_FOR_S = 10  # how long addresses of a name are kept, already checked
@@ -140,8 +142,7 @@ class AiohttpClient:
     ) -> None:
         self._address_allowed = address_allowed or _every_address
         self._names = SystemNames()
-        self._tls = ssl.create_default_context(cafile=ca_file)
-        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._tls = verifying(ca_file)
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, request: HttpRequest) -> Exchange:

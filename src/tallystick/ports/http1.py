@@ -10,7 +10,6 @@ and checked before, never a name (RULES §12).
 import asyncio
 import ipaddress
 import socket
-import ssl
 from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
@@ -21,6 +20,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from tallystick.ports import http
 from tallystick.ports.http import AddressRefused, Answered, Exchange, HttpRequest, NotSent, SystemNames, Unknown
+from tallystick.ports.tls import verifying
 
 HEAD_BYTES_MAX: Final = 32 * 1024
 """Of an answer, also of what stands around its body: chunk sizes, trailers, interim answers."""
@@ -67,8 +67,7 @@ class Http1Client:
         self._address_allowed = address_allowed
         self._names = SystemNames()
         self._lookups: dict[str, tuple[float, asyncio.Task[Addresses]]] = {}
-        self._tls = ssl.create_default_context(cafile=ca_file)
-        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._tls = verifying(ca_file)
         self._busy = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._open: set[_Connection] = set()

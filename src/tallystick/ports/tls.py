@@ -1,17 +1,28 @@
-"""TLS of what we serve: a certificate out of files that is taken up anew when they change, while connections go on.
+"""TLS: what servers that we call are verified by, and what we serve.
 
-A context that has served is never changed. Files are read into a new one, which has to be whole (a certificate, its
+We serve a certificate out of files, which is taken up anew when they change, while connections go on. A context that has served is never changed. Files are read into a new one, which has to be whole (a certificate, its
 chain and the key to it), and the next handshake is given that; a key that is still being written is not taken, and the
 old certificate serves on. RULES §12.
 """
 
 import ssl
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 LOOK_EVERY_S = 10.0  # at the files; SIGHUP looks at once
 
 Stamp = tuple[tuple[int, int, int], ...]
+
+
+@cache
+def verifying(ca_file: str | None) -> ssl.SSLContext:
+    """What servers that we call are verified by: this machine's authorities, or those of `ca_file`. One for all clients
+    of a process, since reading a hundred authorities takes longer than an order does. Raises OSError, ssl.SSLError.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 class CertificateRefused(Exception):
