@@ -1,8 +1,9 @@
 """TLS: what servers that we call are verified by, and what we serve.
 
-We serve a certificate out of files, which is taken up anew when they change, while connections go on. A context that has served is never changed. Files are read into a new one, which has to be whole (a certificate, its
-chain and the key to it), and the next handshake is given that; a key that is still being written is not taken, and the
-old certificate serves on. RULES §12.
+We serve a certificate out of files, which is taken up anew when they change, while connections go on. A context that
+has served is never changed. Files are read into a new one, which has to be whole (a certificate, its chain and the key
+to it), and the next handshake is given that; a key that is still being written is not taken, and the old certificate
+serves on. RULES §12.
 """
 
 import ssl
