@@ -17,6 +17,7 @@ import sys
 from time import perf_counter
 from typing import Any
 
+import structlog
 import uvloop
 from aiohttp import web
 
@@ -130,6 +131,7 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, metavar=("DSN", "ORDERS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
+        structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))  # stdout is the figures'
         print(json.dumps(uvloop.run(one(arguments.one[0], int(arguments.one[1])))))
         return
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
