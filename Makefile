@@ -28,7 +28,7 @@ help:
 	@echo "make proofs  the long tests, bounded in time"
 	@echo "make seeds   2,000 short seeds of the simulation and five long ones (make proofs runs 250 short ones)"
 	@echo "make simulate 200 long seeds under virtual time: three days, 20 merchants, 500 orders each"
-	@echo "make mutants plant some forty bugs, one at a time: the simulation or a test must notice each"
+	@echo "make mutants plant some eighty bugs, one at a time: the simulation or a test must notice each"
 	@echo "make chaos   five minutes of kill -9 and a bad network, then the audit"
 	@echo "make alerts  five faults in the sandbox: Prometheus and the services tell each, alone, within a minute"
 	@echo "make blocks  run every code block of the documentation, minutes against one demo: whoever changes a page does"

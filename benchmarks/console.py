@@ -3,8 +3,8 @@
 The service is called within this process, as ASGI, by an administrator who is logged in: what is measured is the
 server's work on a page, with PostgreSQL on the same two cores. Every page is asked for several times; `first_ms` is the
 first time since the service was started and looked once at its own alerts, as it does every fifteen seconds: the page's
-statements are planned then. The overview keeps what it read for some
-seconds; `overview, read anew` reads everything each time. `explain` is what the operator API answers it with.
+statements are planned then. The overview keeps what it read for some seconds; `overview, read anew` reads everything
+each time. `explain` is what the operator API answers it with.
 
 `--data-dir` names a folder in which the database is kept: the next run uses the rows of the one before.
 """

@@ -1,8 +1,8 @@
 """`python -m benchmarks.figures`: every benchmark after the other, with its controls, as the README's table.
 
-Nothing else should run meanwhile. Each benchmark is a process of its own; what it printed is kept in `--folder`, and
-what is there already is not measured again. The table is Markdown: what was measured, ours, beside what, and how it
-compares.
+Nothing else should run meanwhile. Each benchmark is a process of its own. With `--folder` what it printed is kept, and
+a run that broke off goes on: what is there already is not measured again. The table is Markdown: what was measured,
+ours, beside what, and how it compares.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROUNDS = 3
@@ -33,12 +35,14 @@ Row = tuple[str, str, str, str]
 def measured(name: str, folder: Path, options: tuple[str, ...] = ()) -> dict[str, Any]:
     """What a benchmark printed; it is run where it was not before."""
     kept = folder / f"{name}.json"
-    if not kept.exists():
+    if kept.exists():
+        text = kept.read_bytes()
+    else:
         command = [sys.executable, "-m", *COMMANDS[name], *options]
         print(" ".join(command[1:]), file=sys.stderr)
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-        kept.write_bytes(done.stdout)
-    report: dict[str, Any] = json.loads(kept.read_bytes())
+        text = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    report: dict[str, Any] = json.loads(text)
+    kept.write_bytes(text)
     return report
 
 
@@ -120,19 +124,21 @@ def _rate(rate: float) -> str:
 
 
 def _middle(runs: list[dict[str, float]], name: str) -> float:
-    return sorted(run[name] for run in runs)[len(runs) // 2]
+    return median(run[name] for run in runs)
 
 
 def main() -> None:
     """Measure what is not measured yet, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.figures", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("build/figures"), help="where the figures are kept")
+    parser.add_argument("--folder", type=Path, help="where the figures are kept for another run")
     parser.add_argument("--console-folder", type=Path, help="where the consoles' databases are kept for another run")
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    print("| | Tallystick | beside it | |\n|---|---|---|---|")
-    for row in rows(arguments.folder, arguments.console_folder):
-        print(f"| {' | '.join(row)} |")
+    with tempfile.TemporaryDirectory() as passing:
+        folder = arguments.folder or Path(passing)
+        folder.mkdir(parents=True, exist_ok=True)
+        print("| | Tallystick | beside it | |\n|---|---|---|---|")
+        for row in rows(folder, arguments.console_folder):
+            print(f"| {' | '.join(row)} |")
 
 
 if __name__ == "__main__":
