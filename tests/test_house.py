@@ -6,9 +6,10 @@ more fails too. The rules that need a database (statements prepare, keys begin w
 
 import ast
 import re
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -199,6 +200,8 @@ OWNER_NOT_FIRST: dict[str, str] = {
 }
 LOCKED_UNORDERED: dict[str, str] = {}
 
+Thing = TypeVar("Thing")
+
 
 class Module:
     """One module of the source: its dotted name, path and tree."""
@@ -213,23 +216,30 @@ class Module:
     def __repr__(self) -> str:
         return self.name
 
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """The whole tree, walked once."""
+        return list(ast.walk(self.tree))
+
     @property
     def room(self) -> str:
         """The top folder below the package: `ports`, `kernel`, `merchant`, …"""
         return self.name.split(".")[1] if "." in self.name else ""
 
-    def imports(self) -> Iterator[str]:
+    @cached_property
+    def imports(self) -> set[str]:
         """Dotted names of what is imported: our modules; of others' both the module and what is taken from it."""
-        for node in ast.walk(self.tree):
+        found: set[str] = set()
+        for node in self.nodes:
             if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
+                found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{self.name}: relative import"
                 assert node.module is not None
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-                if node.module not in files():
-                    yield from names
-                yield from {name if name in files() else node.module for name in names}
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= {name if name in files() else node.module for name in names}
+                found |= names if node.module not in files() else set()
+        return found
 
 
 @cache
@@ -249,6 +259,26 @@ def every_module() -> list[Module]:
     return list(modules().values())
 
 
+def of_every(things: Callable[[], Iterable[Thing]]) -> Callable[[Callable[[Thing], None]], Callable[[], None]]:
+    """Makes of the rule for one thing the test of all, which names each that breaks it. One test a rule, not one a
+    thing: seven thousand would cost more than all that they look at."""
+
+    def made(rule: Callable[[Thing], None]) -> Callable[[], None]:
+        def test() -> None:
+            wrong = []
+            for thing in things():
+                try:
+                    rule(thing)
+                except AssertionError as error:
+                    wrong.append(f"{thing!r}: {error}")
+            assert not wrong, "\n".join(wrong)
+
+        test.__name__, test.__doc__ = rule.__name__, rule.__doc__
+        return test
+
+    return made
+
+
 def of(name: str, modules_named: set[str]) -> bool:
     """Is `name` one of the modules, or inside one of them?"""
     return any(name == module or name.startswith(module + ".") for module in modules_named)
@@ -259,12 +289,12 @@ def test_there_is_something_to_check() -> None:
     assert sum(1 for _ in all_statements()) > 20
 
 
-@pytest.mark.parametrize("module", every_module(), ids=repr)
+@of_every(every_module)
 def test_imports_run_downwards(module: Module) -> None:
     if module.room not in STOREYS:
         assert module.name in {"tallystick", "tallystick.__main__"}, f"{module.name} lies in no room of the house"
         return
-    for imported in module.imports():
+    for imported in module.imports:
         room = imported.split(".")[1] if imported.startswith("tallystick.") else ""
         if room in STOREYS and room != module.room:
             assert STOREYS[room] <= STOREYS[module.room], f"{module.name} imports upwards: {imported}"
@@ -273,7 +303,7 @@ def test_imports_run_downwards(module: Module) -> None:
             )
 
 
-@pytest.mark.parametrize("module", every_module(), ids=repr)
+@of_every(every_module)
 def test_nothing_but_a_port_reaches_the_outside_world(module: Module) -> None:
     """No clock, randomness, socket, process or database driver outside `tallystick/ports`. DESIGN §2.4."""
     if module.room == "ports":
@@ -282,12 +312,13 @@ def test_nothing_but_a_port_reaches_the_outside_world(module: Module) -> None:
         assert f"{module.name} {what}" in OUTSIDE_ALLOWED, f"{module.name} uses {what}: take it through a port"
 
 
+@cache
 def reaches_outside(module: Module) -> set[str]:
     found = set()
-    for imported in module.imports():
+    for imported in module.imports:
         found |= {outside for outside in OUTSIDE_MODULES if of(imported, {outside})}
         found |= {call for call in OUTSIDE_CALLS if imported == call}
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Attribute):
             called = ast.unparse(node)
             found |= {call for call in OUTSIDE_CALLS if called == call or called.endswith("." + call)}
@@ -300,32 +331,32 @@ def test_every_exception_from_the_ports_is_needed() -> None:
     assert all(OUTSIDE_ALLOWED.values())
 
 
-@pytest.mark.parametrize("name", sorted(PURE))
+@of_every(lambda: sorted(PURE))
 def test_pure_modules_import_pure_things(name: str) -> None:
     """The core is pure: no IO, no clock, no randomness; functions of plain frozen data. DESIGN §2.3."""
     module = modules()[name]
-    for imported in module.imports():
+    for imported in module.imports:
         if imported.split(".")[0] == "tallystick":
             assert of(imported, PURE | TYPES), f"{name} imports {imported}"
         else:
             assert of(imported, PURE_LIBRARIES), f"{name} imports {imported}"
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         assert not isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.Global), f"{name}:{node.lineno}"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id not in {"open", "print", "input"}, f"{name}:{node.lineno}"
 
 
-@pytest.mark.parametrize("module", every_module(), ids=repr)
+@of_every(every_module)
 def test_modules_are_nouns_of_the_domain_and_not_too_long(module: Module) -> None:
     assert not set(module.name.split(".")) & FORBIDDEN_NAMES, f"{module.name}: name the thing that it is about"
     assert module.text.count("\n") <= MODULE_LINES_MAX, f"{module.name} is two modules"
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
             assert node.end_lineno - node.lineno < FUNCTION_LINES_MAX, f"{module.name}.{node.name} fits no screen"
 
 
-@pytest.mark.parametrize("module", every_module(), ids=repr)
+@of_every(every_module)
 def test_modules_and_what_they_offer_say_what_they_are_for(module: Module) -> None:
     if not module.text.strip():
         return
@@ -354,7 +385,7 @@ SECRET_NAMES = re.compile(r"(^|_)(signature|mac|hmac|digest|secret|token|csrf|pa
 COMPARED_PLAINLY: dict[str, str] = {}
 
 
-@pytest.mark.parametrize("module", every_module(), ids=repr)
+@of_every(every_module)
 def test_secrets_are_compared_in_constant_time(module: Module) -> None:
     """`==` stops at the first character that differs, and so tells how many were right. RULES §12."""
     found = [f"{module.name} {what}" for what in compares_secrets(module)]
@@ -364,7 +395,7 @@ def test_secrets_are_compared_in_constant_time(module: Module) -> None:
 
 def compares_secrets(module: Module) -> Iterator[str]:
     """Comparisons by value of what bears the name of a secret, but for those with something written in the source."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if not isinstance(node, ast.Compare):
             continue
         for operator, left, right in zip(node.ops, [node.left, *node.comparators], node.comparators, strict=False):
@@ -452,20 +483,20 @@ def all_statements() -> list[Written]:
     return [Written(path, chunk) for path, chunk in chunks if chunk]
 
 
-@pytest.mark.parametrize("statement", all_statements(), ids=repr)
+@of_every(all_statements)
 def test_a_statement_has_a_name_and_a_sentence(statement: Written) -> None:
     assert re.fullmatch(r"[a-z][a-z0-9_]*", statement.name), f"{statement.path}: {statement.text[:60]}"
     assert re.match(r"[A-Z].*[.?]", statement.comment), f"{statement.key} needs a sentence that says what it is for"
     assert statement.text, f"{statement.key} is empty"
 
 
-@pytest.mark.parametrize("path", statement_files(), ids=lambda path: path.parent.name)
+@of_every(statement_files)
 def test_names_of_statements_are_unique_in_their_file(path: Path) -> None:
     names = [statement.name for statement in all_statements() if statement.path == path]
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("statement", all_statements(), ids=repr)
+@of_every(all_statements)
 def test_a_statement_takes_time_chance_and_ids_as_parameters(statement: Written) -> None:
     forbidden = re.compile(
         r"\b(now|random|gen_random_uuid|uuidv[47]|clock_timestamp|statement_timestamp|transaction_timestamp|nextval|timeofday)"
@@ -479,7 +510,7 @@ def test_a_statement_takes_time_chance_and_ids_as_parameters(statement: Written)
     )
 
 
-@pytest.mark.parametrize("statement", all_statements(), ids=repr)
+@of_every(all_statements)
 def test_every_parameter_is_cast_and_none_is_left_out(statement: Written) -> None:
     """Both drivers must see the same types. DESIGN §2.5."""
     bare = re.search(r"\$[0-9]+(?!\d|::)", statement.text)
@@ -494,7 +525,7 @@ OF_ALL_OWNERS = {
 }
 
 
-@pytest.mark.parametrize("statement", all_statements(), ids=repr)
+@of_every(all_statements)
 def test_a_statement_begins_with_the_owner(statement: Written) -> None:
     """INSERT and COPY name the owner first, every search begins with it: so the tables can be sharded. DESIGN §2.6."""
     if statement.key in OWNER_NOT_FIRST or statement.room in OF_ALL_OWNERS:
@@ -517,7 +548,7 @@ def owner_missing(statement: Written) -> str:
     return ""
 
 
-@pytest.mark.parametrize("statement", all_statements(), ids=repr)
+@of_every(all_statements)
 def test_rows_are_locked_and_batches_are_read_in_order(statement: Written) -> None:
     """Two batches that lock the same rows in different orders wait for each other; a seed must replay exactly."""
     locks = re.search(r"\bFOR (NO KEY )?(UPDATE|SHARE)\b", statement.text)
@@ -536,14 +567,14 @@ PERSONAL_DATA = {
 }
 
 
-@pytest.mark.parametrize("statement", all_statements(), ids=repr)
+@of_every(all_statements)
 def test_no_other_room_reads_or_writes_personal_data(statement: Written) -> None:
     """RULES §12: whoever wants them asks `kernel/people/access.py`, which asks the policy and writes the access log."""
     if statement.room not in PERSONAL_DATA:
         assert not re.search(r"\bpii\s*\.", statement.text, re.IGNORECASE), f"{statement.key} looks into pii"
 
 
-@pytest.mark.parametrize("module", every_module(), ids=repr)
+@of_every(every_module)
 def test_what_opens_personal_data_is_used_in_its_room_only(module: Module) -> None:
     """Others may know the shapes of personal data and hand them over; they hold no statement, key or seal of them."""
     rooms = {f"tallystick.{room.replace('/', '.')}" for room in (*PERSONAL_DATA, "kernel/people")}
@@ -551,7 +582,7 @@ def test_what_opens_personal_data_is_used_in_its_room_only(module: Module) -> No
         return
     assert not re.search(r"\bpii\s*\.\s*(customer|subject_key|lookup|access)\b", module.text), module.name
     inside = {f"tallystick.kernel.people.{name}" for name in ("sealing", "carrying")}
-    for imported in module.imports():
+    for imported in module.imports:
         assert imported not in inside, f"{module.name} imports {imported}"
     for path in statement_names(module.name).values():
         assert path.parent.relative_to(SOURCE / "tallystick").as_posix() not in PERSONAL_DATA, module.name
@@ -575,7 +606,7 @@ def test_every_statement_is_used_and_every_use_exists() -> None:
 
 def statements_used(module: Module) -> Iterator[tuple[Path, str]]:
     names = statement_names(module.name)
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Attribute) and (file := names.get(ast.unparse(node.value))):
             yield file, node.attr
 
@@ -585,7 +616,7 @@ def statement_names(module_name: str) -> dict[str, Path]:
     """What stands for a file of statements in a module: `SQL`, made or imported there, or a neighbour's `apply.SQL`."""
     module = modules()[module_name]
     found = statements_made(module_name)
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if not isinstance(node, ast.ImportFrom) or node.module is None:
             continue
         for alias in node.names:
@@ -597,11 +628,12 @@ def statement_names(module_name: str) -> dict[str, Path]:
     return found
 
 
+@cache
 def statements_made(module_name: str) -> dict[str, Path]:
     """The names that a module itself binds: `SQL = Statements.beside(__file__)`."""
     module = modules()[module_name]
     found = {}
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=called, args=[_, *more])):
                 if ast.unparse(called) == "Statements.beside":
