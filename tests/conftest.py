@@ -37,12 +37,14 @@ import psycopg
 import pytest
 import structlog
 import uvicorn
+from argon2 import PasswordHasher
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 from hypothesis import settings
 from msgspec import Struct
 from psycopg.sql import SQL, Identifier
 
 from tallystick.kernel.grants import ROLES
+from tallystick.kernel.logins import users
 from tallystick.kernel.migrations import migrate
 from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.database import Database
@@ -70,6 +72,17 @@ Fields = Sequence[tuple[str, str]] | dict[str, str] | bytes
 START_S, STOP_S = 30.0, 15.0
 
 _numbers = count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def argon2_at_its_cost() -> Iterator[PasswordHasher]:
+    """Passwords are hashed at the least cost there is: at the one that they have in earnest, which tests about it are
+    given, a tenth of all the time went into logins.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        in_earnest = users.HASHER
+        patch.setattr(users, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield in_earnest
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,10 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from argon2 import PasswordHasher
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,7 +47,7 @@ async def logins(gateway_database: Database, clock: StandingClock, monkeypatch: 
     """With ada, whose password is compared without argon2: how slow that is, other tests know."""
     entropy = SystemEntropy()
     await users.add_user(gateway_database, "ada", PASSWORD, clock, entropy, role=Role.ADMIN)
-    monkeypatch.setattr(sessions, "matches", lambda hashed, password: password == PASSWORD and hashed != users.NOBODY)
+    monkeypatch.setattr(sessions, "matches", lambda hashed, password: password == PASSWORD and hashed is not None)
     return Logins(gateway_database, clock, entropy)
 
 
@@ -157,21 +158,33 @@ async def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(
 ) -> None:
     """The same statements and one argon2 hash, whether there is such a person or not: time does not tell."""
     await users.add_user(gateway_database, "ada", PASSWORD, clock, SystemEntropy(), role=Role.ADMIN)
-    compared: list[str] = []
-
-    def matches(hashed: str, password: str) -> bool:
-        compared.append(hashed)
-        return users.matches(hashed, password)
-
-    monkeypatch.setattr(sessions, "matches", matches)
+    hasher = NotingHasher()
+    monkeypatch.setattr(users, "HASHER", hasher)
     seen: list[list[str]] = []
     for name in ("ada", "nobody"):
         watched = Watched(gateway_database)
         assert await Logins(watched, clock, SystemEntropy()).log_in(name, "wrong password", address=DESK) == Wrong()
         seen.append(watched.statements)
     assert seen[0] == seen[1]
-    parameters = [hashed.split("$")[1:4] for hashed in compared]
-    assert parameters[0] == parameters[1], "argon2 with the same costs"
+    assert hasher.costs == [["argon2id", "v=19", "m=8,t=1,p=1"]] * 2
+
+
+def test_a_password_costs_what_the_rfc_recommends(argon2_at_its_cost: PasswordHasher) -> None:
+    """RFC 9106 §4, the second recommended option, with a salt of 128 bits and a tag of 256."""
+    assert argon2_at_its_cost.hash(PASSWORD).split("$")[1:4] == ["argon2id", "v=19", "m=65536,t=3,p=4"]
+    assert (argon2_at_its_cost.salt_len, argon2_at_its_cost.hash_len) == (16, 32)
+
+
+class NotingHasher(PasswordHasher):
+    """Notes what the hashes cost that passwords are compared with."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
+        self.costs: list[list[str]] = []
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+        self.costs.append(str(hash).split("$")[1:4])
+        return super().verify(hash, password)
 
 
 class Watched:

@@ -19,7 +19,7 @@ from msgspec import Struct
 from tallystick.kernel.logins import totp
 from tallystick.kernel.logins.factors import Factors
 from tallystick.kernel.logins.lockout import SQL, Lockout
-from tallystick.kernel.logins.users import NOBODY, PASSWORD_CHARACTERS_MAX, matches, set_password
+from tallystick.kernel.logins.users import PASSWORD_CHARACTERS_MAX, matches, set_password
 from tallystick.kernel.operators.keys import NAME_CHARACTERS_MAX, Operator
 from tallystick.kernel.operators.roles import Role
 from tallystick.ports.clock import Clock
@@ -91,7 +91,7 @@ class Logins:
         if wait_s:
             return Wait(math.ceil(wait_s))
         rows = await self._database.rows(SQL.find_operator_user, name)
-        good = await self._matches(rows[0]["password_hash"] if rows else NOBODY, password)
+        good = await self._matches(rows[0]["password_hash"] if rows else None, password)
         if not rows or not good:
             return Wrong()
         if rows[0]["secret"] is not None:
@@ -177,7 +177,7 @@ class Logins:
         await tx.execute(SQL.insert_operator_session, _hash_of(token), name, at, expires_at)
         return token
 
-    async def _matches(self, password_hash: str, password: str) -> bool:
+    async def _matches(self, password_hash: str | None, password: str) -> bool:
         self._waiting += 1
         try:
             async with self._checking:
