@@ -46,6 +46,7 @@ from psycopg.sql import SQL, Identifier
 from tallystick.kernel.grants import ROLES
 from tallystick.kernel.logins import users
 from tallystick.kernel.migrations import migrate
+from tallystick.kernel.service import Web, at_first_call
 from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
@@ -197,6 +198,12 @@ async def merchant_database(merchant_dsn: str) -> AsyncIterator[Database]:
     database = await open_database(merchant_dsn)
     yield database
     await database.close()
+
+
+@pytest.fixture(scope="session")
+def web_when_called() -> Web:
+    """Stands where `built_anew` does: most tests call one of a service's applications and never see the others."""
+    return lambda build, origin, parts: at_first_call(partial(build, origin, parts))
 
 
 class _Quiet(uvicorn.Server):
@@ -352,14 +359,18 @@ def people_keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def run_gateway_on(people_keys: dict[str, Any]) -> Callable[..., AbstractContextManager[RunningGateway]]:
+def run_gateway_on(
+    people_keys: dict[str, Any], web_when_called: Web
+) -> Callable[..., AbstractContextManager[RunningGateway]]:
     """The same on a database of the caller's: `run_gateway_on(dsn, …)`."""
     from tallystick.gateway import app
     from tallystick.gateway.accounts.accounts import create_account, create_keys
     from tallystick.gateway.settings import Settings
 
     @contextmanager
-    def run(gateway_dsn: str, *, origins: Sequence[str] = (), **settings: Any) -> Iterator[RunningGateway]:
+    def run(
+        gateway_dsn: str, *, origins: Sequence[str] = (), web: Web = web_when_called, **settings: Any
+    ) -> Iterator[RunningGateway]:
         made: list[Any] = []
 
         @asynccontextmanager
@@ -374,7 +385,7 @@ def run_gateway_on(people_keys: dict[str, Any]) -> Callable[..., AbstractContext
             )
             _, [other] = await create_account(database, "Other", at=at, entropy=entropy)
             made.append(RunningGateway(url, gateway_dsn, account.account_id, test, live, other))
-            gateway = app.build(chosen, ports)
+            gateway = app.build(chosen, ports, web=web)
             workers = [asyncio.create_task(worker.run()) for worker in gateway.workers]
             yield gateway.asgi
             for worker in workers:

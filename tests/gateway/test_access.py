@@ -16,11 +16,12 @@ from litestar import Litestar
 from litestar.routes import HTTPRoute
 from msgspec import Struct
 
-from tallystick.gateway import app, web
+from tallystick.gateway import app
 from tallystick.gateway.access import OPERATORS, SANDBOX
 from tallystick.gateway.stripe_wire.routing import Route, Routes
 from tallystick.kernel.operators.keys import create_key
 from tallystick.kernel.operators.roles import Role
+from tallystick.kernel.service import built_anew
 from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.entropy import SystemEntropy
@@ -86,16 +87,16 @@ def doors(gateway_supply: Any, run_gateway_on: Any) -> Iterator[Doors]:
             wire.append(Routes(routes))
             return wire[0]
 
-        def pages(origin: str, behind: Any) -> Any:
-            applications.append(made(origin, behind))
-            return applications[0]
+        def made(application: Litestar, *given: Any, **more: Any) -> None:
+            make(application, *given, **more)
+            applications.append(application)
 
-        made: Any = web.pages
+        make = Litestar.__init__
         patched.setattr(app, "Routes", noted)
-        patched.setattr(app, "pages", pages)
-        with run_gateway_on(dsn, sandbox_clock=True) as gateway:
-            keys = {role: _key(dsn, role) for role in Role}
-            yield Doors(gateway, list(wire[0]), set(routes_of(applications[0])), keys)
+        patched.setattr(Litestar, "__init__", made)
+        with run_gateway_on(dsn, sandbox_clock=True, web=built_anew) as gateway:
+            pages = {route for application in applications for route in routes_of(application)}
+            yield Doors(gateway, list(wire[0]), pages, {role: _key(dsn, role) for role in Role})
 
 
 def _key(dsn: str, role: Role) -> str:

@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 from aiohttp import web
 
-from tallystick.kernel.service import Service
+from tallystick.kernel.service import Service, Web
 from tallystick.kernel.signatures import sign_stripe
 from tallystick.merchant.accounts.commands import add_connection, create_merchant
 from tallystick.merchant.app import Ports, build
@@ -381,6 +381,7 @@ async def stage(
     key_encryption: Any,
     gateway_stand_in: GatewayStandIn,
     monkeypatch: pytest.MonkeyPatch,
+    web_when_called: Web,
 ) -> AsyncIterator[Stage]:
     """A merchant service with one merchant whose gateway is the stand-in. Waiting for it is shortened, nothing else."""
     monkeypatch.setattr(stripe, "TRY_DEADLINE_S", 0.5)
@@ -404,6 +405,7 @@ async def stage(
     stage.service = build(
         settings,
         Ports(merchant_database, http, stage.secrets, clock, entropy, key_encryption=stage.key_encryption),
+        web=web_when_called,
     )
     async with _served(stage.service.asgi) as stage.url, aiohttp.ClientSession() as stage.client:
         yield stage

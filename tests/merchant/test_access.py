@@ -6,7 +6,6 @@ what is public stands here with its reason.
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from litestar.routes import HTTPRoute
 
 from tallystick.kernel.operators.keys import create_key
 from tallystick.kernel.operators.roles import Role
-from tallystick.merchant import app, web
+from tallystick.kernel.service import Web, built_anew
 from tallystick.merchant.access import CONSOLE, OPERATORS
 from tallystick.merchant.accounts.commands import create_merchant
 from tallystick.ports.clock import SystemClock
@@ -42,14 +41,20 @@ NOUNS = {"orders", "customers", "cases", "reconciliations"}
 def applications(monkeypatch: pytest.MonkeyPatch) -> list[Litestar]:
     """The framework's applications of the services that are built after this: ask for it before `stage`."""
     built: list[Litestar] = []
-    made: Any = web.api
+    make = Litestar.__init__
 
-    def noted(origin: str, behind: Any) -> Any:
-        built.append(made(origin, behind))
-        return built[-1]
+    def made(application: Litestar, *given: Any, **more: Any) -> None:
+        make(application, *given, **more)
+        built.append(application)
 
-    monkeypatch.setattr(app, "api", noted)
+    monkeypatch.setattr(Litestar, "__init__", made)
     return built
+
+
+@pytest.fixture
+def web_when_called() -> Web:
+    """Before anything is called."""
+    return built_anew
 
 
 @pytest.fixture
@@ -58,11 +63,10 @@ async def doors(applications: list[Litestar], stage: Any) -> Any:
     return stage
 
 
-def routes_of(application: Litestar) -> Iterator[str]:
-    for route in application.routes:
-        assert isinstance(route, HTTPRoute), "only plain routes are known here"
-        for method in route.methods - {"OPTIONS"}:
-            yield f"{method} {route.path_format}"
+def routes_of(applications: list[Litestar]) -> set[str]:
+    routes = [route for application in applications for route in application.routes]
+    assert all(isinstance(route, HTTPRoute) for route in routes), "only plain routes are known here"
+    return {f"{method} {route.path_format}" for route in routes for method in route.methods - {"OPTIONS"}}
 
 
 async def ask(stage: Any, route: str, key: str, id: str = UNKNOWN_ID) -> tuple[int, str]:
@@ -78,8 +82,7 @@ async def ask(stage: Any, route: str, key: str, id: str = UNKNOWN_ID) -> tuple[i
 
 
 async def test_the_api_refuses_who_has_no_merchants_key(doors: Any, applications: list[Litestar]) -> None:
-    [application] = applications
-    routes = set(routes_of(application))
+    routes = routes_of(applications)
     assert routes >= PUBLIC.keys(), "every reason is needed"
     assert len(routes) > 15
     made = await create_key(doors.database, "ada", role=Role.ADMIN, at=SystemClock().now(), entropy=SystemEntropy())
@@ -96,7 +99,6 @@ async def test_the_api_refuses_who_has_no_merchants_key(doors: Any, applications
 
 async def test_the_api_refuses_the_id_of_another_merchant(doors: Any, applications: list[Litestar]) -> None:
     """404, as if there were no such thing; its owner finds it."""
-    [application] = applications
     entropy, clock = SystemEntropy(), SystemClock()
     other = await create_merchant(doors.database, clock, entropy, name="Other", return_origins=[])
     _, order = await doors.place()
@@ -109,7 +111,7 @@ async def test_the_api_refuses_the_id_of_another_merchant(doors: Any, applicatio
         "reconciliations": await a_run(doors),
     }
     nouns = set()
-    for route in sorted(routes_of(application)):
+    for route in sorted(routes_of(applications)):
         if "{" not in route or route in PUBLIC or "/console" in route:
             continue
         noun = route.split("/{")[0].rpartition("/")[2]

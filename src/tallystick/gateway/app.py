@@ -58,15 +58,13 @@ from tallystick.gateway.stripe_wire.reads import Reads
 from tallystick.gateway.stripe_wire.routing import Route, Routes
 from tallystick.gateway.stripe_wire.wire import Wire
 from tallystick.gateway.vault.vault import Vault
-from tallystick.gateway.web import Behind, mounted, operators, pages
+from tallystick.gateway.web import Behind, console, mounted, operators, pages
 from tallystick.gateway.webhooks import api as webhooks_api
 from tallystick.gateway.webhooks.dead_letters import DeadLetters
 from tallystick.gateway.webhooks.endpoints import Endpoints
 from tallystick.gateway.webhooks.worker import backlog_keeper, dispatcher
-from tallystick.kernel.audit.outcomes import noting_outcomes
 from tallystick.kernel.audit.trail import Trail
 from tallystick.kernel.backoff import schedule_of
-from tallystick.kernel.console.access import ROOT as CONSOLE_ROOT
 from tallystick.kernel.delivery.alerting import Alerter
 from tallystick.kernel.delivery.protocol import Limits
 from tallystick.kernel.delivery.redrive import Redriver, Redrives
@@ -147,10 +145,10 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         *([Purge(core.vault, database, clock)] if core.vault is not None else []),
         *_checks(settings, ports),
     )
-    shown = noting_outcomes(web(pages, settings.origin, behind), behind.trail, below=CONSOLE_ROOT)
+    shown = web(console, settings.origin, behind)
     operated = at_first_call(lambda: web(operators, settings.origin, behind))
     seen = watched("Gateway", FIGURES, database, ports.alerts, clock, settings)
-    return Service(mounted(wire, operated, shown), workers, watched=seen)
+    return Service(mounted(wire, shown, operated, web(pages, settings.origin, behind)), workers, watched=seen)
 
 
 def _core(settings: Settings, ports: Ports, people: WhoTheyAre, faults: Faults, woken: Callable[[], None]) -> Core:

@@ -13,7 +13,8 @@ from tallystick.gateway.acts.operating import act_routes
 from tallystick.gateway.cases.cases import Cases
 from tallystick.gateway.cases.operating import case_routes
 from tallystick.gateway.checkout.commands import Checkout
-from tallystick.gateway.console.routes import console_routes, console_views
+from tallystick.gateway.console import routes as console_routes
+from tallystick.gateway.console.routes import console_views
 from tallystick.gateway.console.wiring import Commands, access_of, pages_of
 from tallystick.gateway.faults.operating import fault_routes
 from tallystick.gateway.monitoring.figures import FIGURES
@@ -31,6 +32,7 @@ from tallystick.gateway.timeline.timeline import Timelines
 from tallystick.gateway.webhooks.operating import operator_routes
 from tallystick.kernel.audit.operating import audit_routes
 from tallystick.kernel.audit.trail import Trail
+from tallystick.kernel.console.access import ROOT as CONSOLE_ROOT
 from tallystick.kernel.console.console import Console
 from tallystick.kernel.logins.sessions import Logins
 from tallystick.kernel.monitoring.counting import counted
@@ -43,7 +45,7 @@ from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.sandbox.operating import clock_routes
-from tallystick.kernel.service import Asgi
+from tallystick.kernel.service import Asgi, is_below
 from tallystick.ports.database import Database, DatabaseError, Statements
 from tallystick.ports.tracing import Tracer
 
@@ -88,16 +90,13 @@ def operators(_origin: str, behind: Behind) -> Asgi:
 
 
 def pages(origin: str, behind: Behind) -> Asgi:
-    """What browsers and load balancers see."""
+    """What shoppers' browsers and load balancers see."""
     assets, https = read_assets(), origin.startswith("https://")
-    access, views = access_of(behind), console_views()
-    console = Console(access, behind.logins, behind.trail, views, behind.entropy, behind.proxies, https)
     answers = Answers(Views(assets), behind.entropy, https)
     pages_of_sessions = Pages(behind.checkout, answers, behind.clock, behind.proxies, behind.tracer)
     application = Litestar(
         route_handlers=[
             page_routes(pages_of_sessions, Bank(behind.checkout, answers), assets, behind.rates),
-            console_routes(console, pages_of(console, behind)),
             *_health_routes(behind.database),
         ],
         openapi_config=None,
@@ -107,16 +106,26 @@ def pages(origin: str, behind: Behind) -> Asgi:
     return cast(Asgi, application)
 
 
-def mounted(wire: Asgi, operators: Asgi, pages: Asgi) -> Asgi:
+def console(origin: str, behind: Behind) -> Asgi:
+    """The operators' pages."""
+    access, views, https = access_of(behind), console_views(), origin.startswith("https://")
+    console = Console(access, behind.logins, behind.trail, views, behind.entropy, behind.proxies, https)
+    return console_routes.application(console, pages_of(console, behind))
+
+
+def mounted(wire: Asgi, console: Asgi, operators: Asgi, pages: Asgi) -> Asgi:
     """The wire goes past the framework: nothing stands between the server and the hot path."""
-    wire, operators, pages = counted("wire", wire), counted("operator", operators), counted("pages", pages)
+    wire, console = counted("wire", wire), counted("console", console)
+    operators, pages = counted("operator", operators), counted("pages", pages)
 
     async def application(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         path = scope.get("path", "")
-        if scope["type"] == "http" and (path.startswith(f"{WIRE_PREFIX}/") or path == WIRE_PREFIX):
+        if scope["type"] == "http" and is_below(WIRE_PREFIX, path):
             await wire(scope, receive, send)
-        elif scope["type"] == "http" and (path.startswith(f"{OPERATOR_PREFIX}/") or path == OPERATOR_PREFIX):
+        elif scope["type"] == "http" and is_below(OPERATOR_PREFIX, path):
             await operators(scope, receive, send)
+        elif scope["type"] == "http" and is_below(CONSOLE_ROOT, path):
+            await console(scope, receive, send)
         else:
             await pages(scope, receive, send)
 

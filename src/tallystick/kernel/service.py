@@ -70,6 +70,11 @@ class Service(Struct, frozen=True):
     watched: "Watched | None" = None
 
 
+def is_below(prefix: str, path: str) -> bool:
+    """Whether an address is `prefix` or lies below it."""
+    return path == prefix or path.startswith(f"{prefix}/")
+
+
 def at_first_call(build: Callable[[], Asgi]) -> Asgi:
     """An application that is built when it is first called: what is seldom called does not delay the start."""
     built: list[Asgi] = []

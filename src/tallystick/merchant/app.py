@@ -2,9 +2,7 @@
 out.
 """
 
-from tallystick.kernel.audit.outcomes import noting_outcomes
 from tallystick.kernel.audit.trail import Trail
-from tallystick.kernel.console.access import ROOT as CONSOLE_ROOT
 from tallystick.kernel.delivery.alerting import Alerter
 from tallystick.kernel.delivery.keeper import Keeper
 from tallystick.kernel.delivery.redrive import Redriver, Redrives
@@ -57,7 +55,7 @@ from tallystick.merchant.refunds.commands import Refunds
 from tallystick.merchant.resuming import Resuming
 from tallystick.merchant.returning.api import ReturnPage
 from tallystick.merchant.settings import Settings
-from tallystick.merchant.web import Behind, api, mounted, operators
+from tallystick.merchant.web import Behind, api, console, mounted, operators
 from tallystick.ports.clock import SandboxClock, unmoved
 from tallystick.ports.database import Statements
 from tallystick.ports.http import Http
@@ -130,11 +128,12 @@ def build(settings: Settings, ports: Ports, *, web: Web = built_anew) -> Service
         *_checks(settings, ports),
         *([sandbox] if sandbox else []),
     )
-    answered = noting_outcomes(followed(web(api, settings.origin, behind), tracer), behind.trail, below=CONSOLE_ROOT)
+    answered = followed(web(api, settings.origin, behind), tracer)
+    shown = web(console, settings.origin, behind)
     operated = at_first_call(lambda: web(operators, settings.origin, behind))
     direct = Direct(PATH_PREFIX.encode(), webhooks.begin)
     seen = watched("Merchant service", FIGURES, database, ports.alerts, clock, settings)
-    return Service(mounted(answered, operated, webhooks), workers, direct, seen)
+    return Service(mounted(answered, shown, operated, webhooks), workers, direct, seen)
 
 
 def _notifying(ports: Ports, shops: Http, letters: DeadLetters) -> tuple[Worker, ...]:

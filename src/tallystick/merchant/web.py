@@ -1,4 +1,4 @@
-"""What the merchant service answers: its API, the shopper's return page, the operators' pages and API."""
+"""What the merchant service answers: its API with the shopper's return page, the operators' pages, their API."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cache
@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from tallystick.kernel.audit.operating import audit_routes
 from tallystick.kernel.audit.trail import Trail
+from tallystick.kernel.console.access import ROOT as CONSOLE_ROOT
 from tallystick.kernel.console.console import Console
 from tallystick.kernel.delivery.redrive import Redrives
 from tallystick.kernel.delivery.standing import Standings
@@ -24,7 +25,7 @@ from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.kernel.sandbox.clock import SandboxTime
 from tallystick.kernel.sandbox.operating import clock_routes
-from tallystick.kernel.service import Asgi
+from tallystick.kernel.service import Asgi, is_below
 from tallystick.merchant import answers, docs_page, openapi
 from tallystick.merchant.access import CONSOLE, OPERATORS, SANDBOX
 from tallystick.merchant.accounts.directory import Directory
@@ -34,8 +35,9 @@ from tallystick.merchant.cases.proposals import Proposals
 from tallystick.merchant.checkout.api import checkout_routes
 from tallystick.merchant.checkout.canceling import Canceling
 from tallystick.merchant.checkout.commands import Checkout
+from tallystick.merchant.console import routes as console_routes
 from tallystick.merchant.console.order import Acting
-from tallystick.merchant.console.routes import console_routes, console_views
+from tallystick.merchant.console.routes import console_views
 from tallystick.merchant.console.wiring import open_pages
 from tallystick.merchant.customers.api import customer_routes
 from tallystick.merchant.customers.operating import customer_operations
@@ -93,12 +95,7 @@ class Behind(Struct, frozen=True):
 
 
 def api(origin: str, behind: Behind) -> Asgi:
-    """The API, the shopper's return page, the operators' pages, and what describes the API."""
-    https = origin.startswith("https://")
-    console = Console(CONSOLE, behind.logins, behind.trail, console_views(), behind.entropy, behind.proxies, https)
-    acting = Acting(behind.checkout, behind.canceling, behind.refunds, behind.directory)
-    hanging = (behind.proposals, behind.letters, behind.redrives)
-    pages = open_pages(console, acting, behind.access, *hanging, behind.database, behind.clock, behind.entropy)
+    """The API, the shopper's return page, and what describes the API."""
     application = Litestar(
         route_handlers=[
             Router(
@@ -114,7 +111,6 @@ def api(origin: str, behind: Behind) -> Asgi:
                 guards=[authenticate(behind.directory, behind.rates, behind.proxies, behind.clock)],
             ),
             *return_routes(behind.returning),
-            console_routes(console, pages),
             *_health_routes(behind.database),
             *_description_routes(origin),
         ],
@@ -124,6 +120,16 @@ def api(origin: str, behind: Behind) -> Asgi:
         logging_config=None,
     )
     return cast(Asgi, application)
+
+
+def console(origin: str, behind: Behind) -> Asgi:
+    """The operators' pages."""
+    https = origin.startswith("https://")
+    console = Console(CONSOLE, behind.logins, behind.trail, console_views(), behind.entropy, behind.proxies, https)
+    acting = Acting(behind.checkout, behind.canceling, behind.refunds, behind.directory)
+    hanging = (behind.proposals, behind.letters, behind.redrives)
+    pages = open_pages(console, acting, behind.access, *hanging, behind.database, behind.clock, behind.entropy)
+    return console_routes.application(console, pages)
 
 
 def operators(_origin: str, behind: Behind) -> Asgi:
@@ -145,15 +151,18 @@ def operators(_origin: str, behind: Behind) -> Asgi:
     return operator_api("merchant", access, handlers, database, clock, entropy, behind.proxies, behind.rates)
 
 
-def mounted(api: Asgi, operators: Asgi, webhooks: Asgi) -> Asgi:
+def mounted(api: Asgi, console: Asgi, operators: Asgi, webhooks: Asgi) -> Asgi:
     """Webhooks go past the framework: nothing stands between the server and the hot path."""
-    api, operators = counted("api", api), counted("operator", operators)  # webhooks are counted by what became of them
+    # Webhooks are counted by what became of them.
+    api, console, operators = counted("api", api), counted("console", console), counted("operator", operators)
 
     async def application(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(PATH_PREFIX):
             await webhooks(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"].startswith(OPERATOR_PREFIX):
+        elif scope["type"] == "http" and is_below(OPERATOR_PREFIX, scope["path"]):
             await operators(scope, receive, send)
+        elif scope["type"] == "http" and is_below(CONSOLE_ROOT, scope["path"]):
+            await console(scope, receive, send)
         else:
             await api(scope, receive, send)
 

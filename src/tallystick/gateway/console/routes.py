@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from litestar import Router
 from msgspec import Struct
 
 from tallystick.gateway.console.accounts import ACCOUNTS, AccountPages
@@ -25,11 +24,13 @@ from tallystick.gateway.console.settlement import (
     SETTLEMENTS,
     MoneyPages,
 )
+from tallystick.kernel.console import routes
 from tallystick.kernel.console.access import ACCOUNT
 from tallystick.kernel.console.console import BrowserRequest, Console, Html
-from tallystick.kernel.console.routes import Page, routes
+from tallystick.kernel.console.routes import Page
 from tallystick.kernel.console.views import ConsoleViews, Link
 from tallystick.kernel.operators.roles import may
+from tallystick.kernel.service import Asgi
 
 SERVICE: Final = "gateway"
 FOLDER: Final = Path(__file__).parent / "templates"
@@ -73,8 +74,8 @@ def console_views() -> ConsoleViews:
     return ConsoleViews(SERVICE, FOLDER, LINKS)
 
 
-def console_routes(console: Console, pages: Pages) -> Router:
-    """All of them."""
+def application(console: Console, pages: Pages) -> Asgi:
+    """All of them, as an application."""
 
     async def start(request: BrowserRequest) -> Html:
         """How everything stands; one's account for those who may not see that."""
@@ -82,7 +83,7 @@ def console_routes(console: Console, pages: Pages) -> Router:
             return await pages.overview.show(request)
         return console.see_other(ACCOUNT)
 
-    return routes(console, SERVICE, start, _addresses(pages))
+    return routes.application(console, SERVICE, start, _addresses(pages))
 
 
 def _addresses(pages: Pages) -> Mapping[str, Page]:

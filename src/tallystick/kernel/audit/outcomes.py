@@ -23,8 +23,8 @@ async def begin(scope: Message, trail: Trail, act: Act) -> None:
     scope[ENTRY] = await trail.begin(act)
 
 
-def noting_outcomes(application: Asgi, trail: Trail, *, below: str = "") -> Asgi:
-    """The application, noting how acts end whose paths begin with `below`."""
+def noting_outcomes(application: Asgi, trail: Trail) -> Asgi:
+    """The application, noting how the acts end that are begun in it."""
 
     async def watched(scope: Message, receive: Receive, send: Send) -> None:
         async def noted(message: Message) -> None:
@@ -35,7 +35,6 @@ def noting_outcomes(application: Asgi, trail: Trail, *, below: str = "") -> Asgi
                     log.error("the outcome of %s is not noted: %s", entry, type(error).__name__)
             await send(message)
 
-        kept = scope.get("path", "").startswith(below)
-        await application(scope, receive, noted if kept else send)
+        await application(scope, receive, noted)
 
     return watched

@@ -3,9 +3,9 @@
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
-from litestar import Request, Response, Router, get, post
+from litestar import Litestar, Request, Response, Router, get, post
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
@@ -13,6 +13,7 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.params import FromPath
 
 from tallystick.kernel.assets import Asset
+from tallystick.kernel.audit.outcomes import noting_outcomes
 from tallystick.kernel.console.access import ACCOUNT, AUDIT, LOGIN, ROOT
 from tallystick.kernel.console.acts import show_acts
 from tallystick.kernel.console.console import (
@@ -27,6 +28,7 @@ from tallystick.kernel.console.people import People
 from tallystick.kernel.forms import BODY_BYTES_MAX
 from tallystick.kernel.operators.roles import route
 from tallystick.kernel.page_headers import asset_headers
+from tallystick.kernel.service import Asgi
 from tallystick.ports.database import DatabaseUnavailable, SerializationFailed
 from tallystick.ports.key_encryption import KeyEncryptionError
 
@@ -36,22 +38,23 @@ Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitab
 Page = Callable[[BrowserRequest], Awaitable[Html]]
 
 
-def routes(console: Console, service: str, start: Page, more: Mapping[str, Page]) -> Router:
-    """All of them, with errors as pages; `start` is what one sees first, `more` are the service's own, by method and
-    address: `GET /console/orders/{order}`."""
+def application(console: Console, service: str, start: Page, more: Mapping[str, Page]) -> Asgi:
+    """All of them, with errors as pages, and every act noted with how it ended; `start` is what one sees first, `more`
+    are the service's own, by method and address: `GET /console/orders/{order}`."""
     addresses = {f"GET {ROOT}/": start, **_of_both(console, service), **more}
-    pages = [_handler(asked, page) for asked, page in addresses.items()]
-    guarded = Router(path="/", route_handlers=pages, guards=[_guard(console)])
+    handlers = [_handler(asked, page) for asked, page in addresses.items()]
+    guarded = Router(path="/", route_handlers=handlers, guards=[_guard(console)])
     here = {route(method, f"{ROOT}{each.path_format}") for each in guarded.routes for method in each.methods}
     here = {each for each in here if not each.startswith("OPTIONS ")}
     assert here == console.access.keys(), f"routes and roles differ: {sorted(here ^ console.access.keys())}"
-    return Router(
-        path=ROOT,
-        route_handlers=[guarded, *_open(console, service)],
+    pages = Litestar(
+        [Router(path=ROOT, route_handlers=[guarded, *_open(console, service)])],
         exception_handlers=_exception_handlers(console),
         request_max_body_size=BODY_BYTES_MAX,
-        include_in_schema=False,
+        openapi_config=None,
+        logging_config=None,
     )
+    return noting_outcomes(cast(Asgi, pages), console.trail)
 
 
 def _guard(console: Console) -> Guard:

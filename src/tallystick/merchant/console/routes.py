@@ -5,12 +5,13 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from litestar import Router
 from msgspec import Struct
 
+from tallystick.kernel.console import routes
 from tallystick.kernel.console.console import BrowserRequest, Console, Html
-from tallystick.kernel.console.routes import Page, routes
+from tallystick.kernel.console.routes import Page
 from tallystick.kernel.console.views import ConsoleViews, Link
+from tallystick.kernel.service import Asgi
 from tallystick.merchant.console.cases import CASE, CASES, CasePages
 from tallystick.merchant.console.customers import CUSTOMERS, CustomerPages
 from tallystick.merchant.console.days import DAYS, DayPages
@@ -52,13 +53,13 @@ def console_views() -> ConsoleViews:
     return ConsoleViews(SERVICE, FOLDER, LINKS)
 
 
-def console_routes(console: Console, pages: Pages) -> Router:
-    """All of them."""
+def application(console: Console, pages: Pages) -> Asgi:
+    """All of them, as an application."""
 
     async def start(_request: BrowserRequest) -> Html:
         return console.see_other(OVERVIEW)
 
-    return routes(console, SERVICE, start, _addresses(pages))
+    return routes.application(console, SERVICE, start, _addresses(pages))
 
 
 def _addresses(pages: Pages) -> Mapping[str, Page]:
