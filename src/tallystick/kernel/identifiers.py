@@ -58,10 +58,10 @@ def is_id(text: str) -> bool:
 def owner_of(identifier: str, owner_prefix: str) -> str | None:
     """The owner that an owned identifier carries, or None when the text cannot be one. Says nothing of whether it
     exists."""
-    characters = identifier.rpartition("_")[2]
+    prefix, _, characters = identifier.rpartition("_")
     if len(characters) != OWNER_CHARACTERS + TIME_CHARACTERS + RANDOM_CHARACTERS:
         return None
-    if not (characters.isascii() and characters.isalnum()):
+    if not (identifier.isascii() and (prefix.replace("_", "") + characters).isalnum()):
         return None
     return f"{owner_prefix}_{characters[:OWNER_CHARACTERS]}"
 

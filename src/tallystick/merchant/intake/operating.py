@@ -160,7 +160,7 @@ def _connection(request: Call) -> tuple[str, str]:
     """Owner and id of the connection in the path. Raises NotFound where there can be none."""
     connection_id: str = request.path_params["connection_id"]
     merchant_id = owner_of(connection_id, MERCHANT_PREFIX)
-    if merchant_id is None or not connection_id.isprintable():
+    if merchant_id is None:
         raise NotFound
     return merchant_id, connection_id
 
