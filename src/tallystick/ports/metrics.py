@@ -42,8 +42,13 @@ WEBHOOKS: Final = Counter(
 )
 WEBHOOK_SECONDS: Final = Histogram(
     "tallystick_webhook_processing_seconds",
-    "From a webhook's arrival, whole, to its answer, which follows the commit.",
+    "From a webhook's arrival to its answer, which follows the commit; of those that were stored.",
     buckets=_SECONDS,
+    registry=REGISTRY,
+)
+PAYMENTS_FOUND: Final = Counter(
+    "tallystick_payments_found",
+    "Payments of orders that a look at the gateway told of before any webhook did.",
     registry=REGISTRY,
 )
 PAID_AFTER_SECONDS: Final = Histogram(

@@ -137,6 +137,25 @@ class Share(Struct, frozen=True):
         return f"{part} >= {self.least}\nand\n{part}\n  / {whole} > {number(self.above)}"
 
 
+class Without(Struct, frozen=True):
+    """Counters grew, each by so much at least, and one that grows with them where all is well did not grow at all."""
+
+    grown: tuple[tuple[Of, int], ...]
+    still: Of
+    window_s: int
+
+    def counts(self) -> list[tuple[Of, int, tuple[str, ...]]]:
+        return [(of, self.window_s, ()) for of in (*(of for of, _ in self.grown), self.still)]
+
+    def holds(self, seen: Seen) -> dict[About, float]:
+        enough = all(_total(seen, of, self.window_s) >= least for of, least in self.grown)
+        return {(): 0.0} if enough and not _total(seen, self.still, self.window_s) else {}
+
+    def promql(self) -> str:
+        grown = (f"sum(increase({of.promql(self.window_s)})) >= {least}" for of, least in self.grown)
+        return "\nand\n".join((*grown, f"sum(increase({self.still.promql(self.window_s)})) == 0"))
+
+
 class Fell(Struct, frozen=True):
     """The share of `part` is below what a longer window makes usual times `below`, and at least so many were seen."""
 
@@ -239,7 +258,7 @@ class Burns(Struct, frozen=True):
         }
 
 
-Condition = Above | Zero | Grown | Share | Fell | Slow | Burns
+Condition = Above | Zero | Grown | Share | Without | Fell | Slow | Burns
 
 
 def ratio_name(window_s: int) -> str:

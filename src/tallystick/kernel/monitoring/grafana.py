@@ -163,7 +163,7 @@ WEBHOOKS: Final = Dashboard(
         ),
         Panel(
             "How long storing one takes",
-            "From its arrival, whole, to its answer. The objective is a quarter of a second for 99 of 100.",
+            "From its arrival to its answer. The objective is a quarter of a second for 99 of 100.",
             "s",
             (
                 Line(_quantile("0.5", "webhook_processing_seconds"), "half of them"),

@@ -22,6 +22,7 @@ from tallystick.kernel.monitoring.conditions import (
     Of,
     Share,
     Slow,
+    Without,
     Zero,
 )
 
@@ -58,9 +59,11 @@ class Rule(Struct, frozen=True):
 
 ANSWERED: Final = Of("charges_total", "outcome", "approved|declined|unknown")
 NOT_STORED: Final = Of("webhooks_received_total", "result", "failed|unavailable")
+STORABLE: Final = Of("webhooks_received_total", "result", "stored|failed|unavailable")
 DROPPED: Final = Of("spans_total", "result", "dropped_queue_full|dropped_refused|dropped_unreachable")
-REFUSED: Final = Of("webhooks_received_total", "result", "refused|unknown_connection|too_large")
-RECEIVED: Final = Of("webhooks_received_total")
+REFUSED: Final = Of("webhooks_received_total", "result", "refused")
+STORED: Final = Of("webhooks_received_total", "result", "stored")
+FOUND: Final = Of("payments_found_total")
 OUR_ERRORS: Final = Of("http_requests_total", "status", "5xx")
 REQUESTS: Final = Of("http_requests_total")
 ALLOWED: Final = 0.001
@@ -136,22 +139,23 @@ RULES: Final = (
     Rule(
         "webhooks",
         "WebhooksNotStored",
-        Share(NOT_STORED, RECEIVED, 5 * MINUTE, above=0.05, least=5),
+        Share(NOT_STORED, STORABLE, 5 * MINUTE, above=0.05, least=5),
         "page",
         "Webhooks that came in could not be stored.",
         for_s=MINUTE,
         keep_s=KEPT_S,
-        why="What could not be stored is sent again; for a while.",
+        why="What could not be stored is sent again; for a while. Refused ones are left out: strangers could hide it.",
     ),
     Rule(
         "webhooks",
         "WebhooksRefused",
-        Share(REFUSED, RECEIVED, 10 * MINUTE, above=0.5, least=20),
+        Without(((REFUSED, 10), (FOUND, 3)), STORED, 30 * MINUTE),
         "page",
-        "Most webhooks that come in are refused.",
+        "The gateway's webhooks are refused: payments are found by looking, and no webhook is stored.",
         for_s=5 * MINUTE,
         keep_s=KEPT_S,
-        why="Strangers try their luck; a secret that was changed on one side only refuses nearly everything.",
+        why="Strangers can have as many refused as they like, which says nothing by itself. They cannot keep those "
+        "from being stored that tell of payments; a secret that was changed on one side only does.",
     ),
     Rule(
         "webhooks",
@@ -286,7 +290,7 @@ def _shorter(condition: Condition, times: int) -> Condition:
             return replace(condition, pairs=pairs)
         case Fell():
             return replace(condition, window_s=condition.window_s // times, usual_s=condition.usual_s // times)
-        case Grown() | Share() | Slow():
+        case Grown() | Share() | Without() | Slow():
             return replace(condition, window_s=condition.window_s // times)
         case _:
             return condition

@@ -120,7 +120,8 @@ class WebhookEndpoint:
 
     def _count(self, answer: Answer, since_s: float) -> None:
         _RESULTS[answer.status].inc()
-        WEBHOOK_SECONDS.observe(self._clock.monotonic_s() - since_s)
+        if answer is STORED:  # how long others take is up to whoever sends them: strangers would be what is measured
+            WEBHOOK_SECONDS.observe(self._clock.monotonic_s() - since_s)
 
     def _end(self, webhook: Webhook, error: BaseException, answer: Callable[[Answer], None], since_s: float) -> None:
         async def end() -> None:

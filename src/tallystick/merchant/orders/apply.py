@@ -13,15 +13,18 @@ from datetime import datetime
 from msgspec import Struct
 
 from tallystick.kernel.columns import recordset
-from tallystick.merchant.orders.facts import decode_facts
-from tallystick.merchant.orders.learning import Change, Learnt, LoadedOrder, OrderKey, concerns, decide
+from tallystick.merchant.orders.facts import Authorised, Succeeded, decode_facts
+from tallystick.merchant.orders.learning import Change, Learnt, LoadedOrder, OrderKey, Source, concerns, decide
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.orders.rows import WebhookRow, attempt_rows, line_rows, order_row
 from tallystick.merchant.orders.state import Owed
 from tallystick.merchant.orders.telling import tell
 from tallystick.ports.database import Database, Record, Statements, Transaction
+from tallystick.ports.metrics import PAYMENTS_FOUND
 
 SQL = Statements.beside(__file__)
+
+_LOOKS: frozenset[Source] = frozenset({"api", "return", "poll", "expiry"})
 
 
 class Applied(Struct, frozen=True):
@@ -45,6 +48,7 @@ async def apply_facts(tx: Transaction, learnt: Sequence[Learnt], at: datetime, o
     assert len(saved) == len(applied.changes), "no order changes while we hold its lock"
     await outbox.store(tx, await outbox.following(tx, applied.changes), at)
     tell(applied.changes)
+    PAYMENTS_FOUND.inc(sum(map(_found, applied.changes)))
     return applied
 
 
@@ -95,6 +99,16 @@ async def save(
         list(raws),
     )
     return {changes[row["place"]].key for row in rows}
+
+
+def _found(change: Change) -> int:
+    """How many payments a look at the gateway has just told of, before any webhook did."""
+    return sum(
+        line.source in _LOOKS
+        and isinstance(line.fact, Succeeded | Authorised)
+        and change.facts_before.attempts[line.attempt].state not in ("authorised", "succeeded")
+        for line in change.lines
+    )
 
 
 def _inbox_key(row: WebhookRow) -> tuple[str, str, str]:
