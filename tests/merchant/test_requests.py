@@ -9,6 +9,7 @@ from tallystick.kernel.proxies import Proxies
 from tallystick.kernel.rates import Rates
 from tallystick.merchant.accounts.commands import create_merchant
 from tallystick.merchant.accounts.directory import Directory
+from tallystick.merchant.openapi import document
 from tallystick.merchant.requests import authenticate
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Record, Statement
@@ -37,6 +38,11 @@ async def test_who_waited_for_the_look_at_the_key_is_not_too_quick() -> None:
     guard = authenticate(directory, Rates(calls_per_key=RATE_PER_S), Proxies(), clock)
     await call()
     assert "auth" in scope
+
+
+def test_every_call_with_a_key_is_described_as_one_that_may_come_too_quickly() -> None:
+    operations = [each for path in document("https://shop.example")["paths"].values() for each in path.values()]
+    assert [each["operationId"] for each in operations if bool(each["security"]) != ("429" in each["responses"])] == []
 
 
 class Counting:

@@ -18,6 +18,7 @@ _PROBLEMS: Final = {
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "Readable, and refused: see errors.",
+    429: "Too many calls with this key, or too many keys from this address that open nothing, see Retry-After.",
     500: "A fault of ours; the reference names it in our logs.",
     502: "The gateway does not accept our credentials or address.",
     503: "Not now: the database or the gateway is away. Repeat the call with the same key.",
@@ -37,7 +38,8 @@ def operation(
     body_required: bool = True,
     public: bool = False,
 ) -> Json:
-    """One operation of a path. `name` is its operationId."""
+    """One operation of a path. `name` is its operationId. Who needs a key may show it too often."""
+    problems = problems if public else (*problems, 429)
     operation: Json = {
         "operationId": name,
         "summary": summary,

@@ -323,11 +323,6 @@ _ORDER_EXAMPLES: Final[Json] = {
     },
 }
 
-_REFUND_EXAMPLES: Final[Json] = {
-    "part": {"summary": "A part", "value": {"amount": 700}},
-    "rest": {"summary": "All that is left", "value": {}},
-}
-
 _LINKS: Final[Json] = {
     name: {"operationId": name, "parameters": {"path.order_id": "$response.body#/id"}}
     for name in ("showOrder", "showTimeline", "returnPage")
