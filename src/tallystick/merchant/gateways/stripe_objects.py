@@ -109,7 +109,7 @@ class Object(Struct, frozen=True):
 
 
 class ObjectPage(Struct, frozen=True):
-    """A page of a listing of sessions or refunds, the newest first."""
+    """A page of a listing of sessions, charges, refunds or disputes, the newest first."""
 
     data: list[Object]
     has_more: bool = False

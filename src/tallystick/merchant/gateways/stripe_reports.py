@@ -26,7 +26,7 @@ from tallystick.merchant.gateways.stripe import (
     StripeGateway,
 )
 from tallystick.merchant.gateways.stripe_currencies import STRIPE_CURRENCIES
-from tallystick.merchant.gateways.stripe_objects import Object, as_paid, read_object
+from tallystick.merchant.gateways.stripe_objects import as_paid, decode_object, decode_page, read_object
 from tallystick.merchant.orders.facts import AnyFact
 from tallystick.merchant.reconciliation.lines import FileDamaged, Manifest
 from tallystick.ports.clock import Clock
@@ -95,11 +95,6 @@ class _Money(Struct, frozen=True):
 class _Balance(Struct, frozen=True):
     available: list[_Money] = []
     pending: list[_Money] = []
-
-
-class _Objects(Struct, frozen=True):
-    data: list[Object]
-    has_more: bool = False
 
 
 class Report(Struct, frozen=True):
@@ -252,7 +247,7 @@ def _reader(shape: type[Value]) -> Callable[[bytes], Done[Value] | Unknown]:
 
 def _read_paid(body: bytes) -> Done[PaymentFound] | Unknown:
     try:
-        intent = msgspec.json.decode(body, type=Object)
+        intent = decode_object(body)
         order_id, attempt, facts = as_paid(intent)
         return Done(PaymentFound(order_id, attempt, intent.status or "", facts))
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -263,7 +258,7 @@ def _read_paid(body: bytes) -> Done[PaymentFound] | Unknown:
 
 def _read_objects(body: bytes) -> Done[tuple[AnyFact, ...]] | Unknown:
     try:
-        page = msgspec.json.decode(body, type=_Objects)
+        page = decode_page(body)
         if page.has_more:
             return Unknown("there are more refunds or disputes than are read")
         return Done(tuple(fact for each in page.data for fact in read_object(each)))
