@@ -55,8 +55,9 @@ PAUSE_S: Final = 0.5  # between two looks when nothing was due
 BACKOFF_MIN_S: Final = 5.0
 BACKOFF_MAX_S: Final = 600.0  # a shop or a gateway that is down for hours is asked every ten minutes
 
-assert LEASE_S > 2 * CALL_DEADLINE_S + REFUNDS_DEADLINE_S, (
-    "nobody else may be at it while looks and a refund are under way"
+# Several charges of one payment come one after the other: there the keys see to it that each goes back once.
+assert LEASE_S > 3 * CALL_DEADLINE_S + REFUNDS_DEADLINE_S, (
+    "nobody else may be at a charge while it is looked at and asked for"
 )
 
 
