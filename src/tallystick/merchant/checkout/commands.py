@@ -61,9 +61,7 @@ from tallystick.ports.tracing import current, read, stored, within
 
 ROUTE: Final = "/v1/orders"
 UNREACHABLE_RETRY_AFTER_S: Final = 5
-FORGOTTEN_MAX: Final = (
-    3  # how often an order's customer may be forgotten while it is placed: each time an hour has gone
-)
+FORGOTTEN_MAX: Final = 3  # times that an order's customer may be forgotten while it is placed: each takes an hour
 PAYABLE_AGAIN: Final = ("FAILED", "EXPIRED", "CANCELED")  # RULES §4
 
 
