@@ -1,8 +1,7 @@
 """What the merchant service answers: its API with the shopper's return page, the operators' pages, their API."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cache
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 from litestar import Litestar, Response, Router, get
@@ -43,7 +42,7 @@ from tallystick.merchant.customers.api import customer_routes
 from tallystick.merchant.customers.operating import customer_operations
 from tallystick.merchant.customers.wiring import Customers
 from tallystick.merchant.errors import DatabaseDown
-from tallystick.merchant.intake.endpoint import PATH_PREFIX
+from tallystick.merchant.intake.endpoint import PATH_PREFIX, Receive, Scope, Send
 from tallystick.merchant.intake.inbox import InboxWorker
 from tallystick.merchant.intake.operating import inbox_routes
 from tallystick.merchant.monitoring.figures import FIGURES
@@ -64,10 +63,6 @@ from tallystick.ports.database import Database, DatabaseError, Statements
 from tallystick.ports.entropy import Entropy
 
 SQL = Statements.beside(__file__)
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 
 class Behind(Struct, frozen=True):
@@ -156,7 +151,7 @@ def mounted(api: Asgi, console: Asgi, operators: Asgi, webhooks: Asgi) -> Asgi:
     # Webhooks are counted by what became of them.
     api, console, operators = counted("api", api), counted("console", console), counted("operator", operators)
 
-    async def application(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(PATH_PREFIX):
             await webhooks(scope, receive, send)
         elif scope["type"] == "http" and is_below(OPERATOR_PREFIX, scope["path"]):
