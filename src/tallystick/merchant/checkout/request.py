@@ -1,7 +1,7 @@
 """What `POST /v1/orders` takes, checked field by field, and the order that it becomes. Pure. DESIGN §6."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
@@ -62,7 +62,7 @@ class CreateOrder(Struct, frozen=True, forbid_unknown_fields=True):
     customer: Customer | None = None
     return_url: Annotated[Url | None, Meta(description="Where the shopper goes once the order is paid.")] = None
     cancel_url: Annotated[Url | None, Meta(description="Where the shopper goes when nothing was paid.")] = None
-    ui_mode: Literal["hosted", "embedded"] = "hosted"
+    ui_mode: UiMode = "hosted"
     expires_in_s: Annotated[int, Meta(ge=TTL_MIN_S, le=TTL_MAX_S)] | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=METADATA_ENTRIES_MAX)] = field(
         default_factory=dict
