@@ -37,3 +37,13 @@ async def test_what_has_ended_otherwise_is_not_cancelled(stage: Stage) -> None:
     status, problem = await stage.post(f"/v1/orders/{order['id']}/cancel")
     assert (status, problem["code"]) == (409, "order_not_cancelable")
     assert (await stage.post("/v1/orders/ord_nobody/cancel"))[0] == 404
+
+
+async def test_an_order_for_which_another_amount_was_taken_is_not_cancelled_and_says_why(stage: Stage) -> None:
+    """It is PENDING, which is no reason."""
+    _, order = await stage.place()
+    stage.gateway.pay(stage.gateway.session)
+    taken = {**stage.gateway.session["payment_intent"], "amount": 2400, "amount_received": 2400}
+    assert await stage.tell("payment_intent.succeeded", taken) == 200
+    status, problem = await stage.post(f"/v1/orders/{order['id']}/cancel")
+    assert (status, problem["detail"]) == (409, "Another amount was taken for it: a person must look at it.")

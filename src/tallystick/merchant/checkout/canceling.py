@@ -62,6 +62,8 @@ def _cancelable(order: LoadedOrder) -> int | None:
     if state == "CANCELED":
         return None
     newest = max(order.facts.attempts, default=0)
-    if state != "PENDING" or not newest or order.facts.attempts[newest].state == "succeeded":
+    if state != "PENDING" or not newest:
         raise NotCancelable(f"The order is {state}.", order=order.key.order_id)
+    if order.facts.attempts[newest].state == "succeeded":
+        raise NotCancelable("Another amount was taken for it: a person must look at it.", order=order.key.order_id)
     return newest
