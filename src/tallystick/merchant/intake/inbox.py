@@ -96,7 +96,7 @@ class InboxWorker:
 
     async def run_now(self, key: EventKey) -> bool:
         """Try one webhook again, whenever it is due; False where there is none that came to nothing, or where somebody
-        else is at it."""
+        else takes it at the same moment. A worker that holds it loses it: what both learn of it is merged once."""
         at = self._clock.now()
         rows = await self._database.rows(SQL.find_webhook, *key)
         held = await self._take([(*key, rows[0]["generation"])], at) if rows else []
