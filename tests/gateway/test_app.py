@@ -45,6 +45,9 @@ def test_what_is_neither_wire_nor_page_is_not_there(run_gateway: Run, client: An
             ("POST", "/healthz"),
             ("GET", "/v2/x"),
             ("GET", "/v1x"),
+            ("GET", f"/pay/cs_test_%00_{'0' * 41}"),
+            ("GET", f"/embed/cs_test_%00_{'0' * 41}"),
+            ("GET", f"/acs/ch_%00_{'0' * 41}"),
         ):
             answer = api.send(method, path, None)
             assert 400 <= answer.status < 500, path
