@@ -1,5 +1,6 @@
 """Where an account hears of its events: created, changed, deleted, and never an address inside (RULES §6, §12)."""
 
+import asyncio
 import base64
 from collections.abc import Sequence
 from datetime import timedelta
@@ -11,7 +12,7 @@ import pytest
 from tallystick.gateway.stripe_wire.call import Call, Caller, Reply
 from tallystick.gateway.stripe_wire.errors import WireError
 from tallystick.gateway.stripe_wire.parameters import Retrieve
-from tallystick.gateway.webhooks.endpoints import Endpoints
+from tallystick.gateway.webhooks.endpoints import ENDPOINTS_MAX, Endpoints
 from tallystick.gateway.webhooks.parameters import CreateEndpoint, RollSecret, UpdateEndpoint
 from tallystick.kernel.idempotency import Claim, ClaimRequest, Idempotency
 from tallystick.kernel.idempotency.engine import Scope
@@ -91,6 +92,19 @@ async def test_an_endpoint_is_created_with_a_secret_that_is_shown_once(gateway_d
     ]
     changed = await _update(endpoints, bench.sql("SELECT id FROM webhook_endpoint")[0][0], description="x")
     assert "secret" not in changed
+
+
+async def test_nobody_has_more_endpoints_than_there_may_be_however_many_are_asked_for_at_once(
+    gateway_database: Database, bench: Any
+) -> None:
+    """Every event is signed and sent as often as there are endpoints."""
+    endpoints = _endpoints(gateway_database)
+    answers = await asyncio.gather(*(_create(endpoints) for _ in range(ENDPOINTS_MAX + 4)))
+    assert [answer.message for answer in answers if isinstance(answer, WireError)] == [
+        f"You have reached the maximum of {ENDPOINTS_MAX} webhook endpoints."
+    ] * 4
+    assert bench.sql("SELECT count(*)::int FROM webhook_endpoint") == [(ENDPOINTS_MAX,)]
+    assert "id" in await _create(endpoints, call=_call(livemode=True)), "each mode has its own"
 
 
 async def test_what_is_created_is_delivered_to(gateway_database: Database, bench: Any, receiver: Any) -> None:

@@ -211,7 +211,9 @@ class Endpoints:
         )
 
     async def _counts(self, tx: Transaction, calls: Sequence[Call]) -> Counter[tuple[str, bool]]:
+        """How many endpoints each has, which stays so until the end of the transaction."""
         owners = sorted({(call.caller.account_id, call.caller.livemode) for call in calls})
+        await tx.rows(SQL.lock_accounts, sorted({account_id for account_id, _ in owners}))
         rows = await tx.rows(SQL.count_endpoints, *columns(2, owners))
         return Counter({(row["account_id"], row["livemode"]): row["endpoints"] for row in rows})
 

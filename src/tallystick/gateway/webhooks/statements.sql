@@ -52,6 +52,14 @@ UPDATE webhook_endpoint e
   FROM unnest($1::text[], $2::boolean[], $3::text[]) AS gone(account_id, livemode, id)
  WHERE (e.account_id, e.livemode, e.id) = (gone.account_id, gone.livemode, gone.id) AND e.deleted_at IS NULL;
 
+-- lock_accounts
+-- Accounts that get endpoints, locked until they have them: however many ask at once, each sees those of the others.
+SELECT a.account_id
+  FROM account a
+ WHERE a.account_id = ANY ($1::text[])
+ ORDER BY a.account_id
+   FOR NO KEY UPDATE OF a;
+
 -- count_endpoints
 -- How many endpoints some accounts have, each in one mode.
 SELECT wanted.account_id, wanted.livemode, count(e.id) AS endpoints
