@@ -285,7 +285,10 @@ def test_dead_letters_are_counted_and_redriven_in_bulk(office: Any, paid: Any) -
         AT,
         paid["id"],
     )
-    [(dead,)] = office.rows("SELECT count(*) FROM delivery WHERE state = 'dead'")
+    [(id, dead)] = office.rows("SELECT max(id), count(*) FROM delivery WHERE state = 'dead'")
+    letter = support.page(f"/console/dead-letters/{id}")
+    assert "http://127.0.0.1:1/hook?…" in letter
+    assert "verysecret" not in letter
     asked = {"account": office.account, "livemode": "false", "reason": "http_500"}
     shown = support.send("/console/redrives", asked).body.decode()
     assert f"Redrive {dead} dead letter" in shown

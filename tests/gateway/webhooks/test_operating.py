@@ -27,7 +27,7 @@ def dead(gateway: Any, operator: Any) -> list[str]:
     with psycopg.connect(gateway.dsn) as connection:
         connection.execute(
             "INSERT INTO webhook_endpoint (account_id, livemode, id, url, status, enabled_events, secrets, created_at)"
-            " VALUES (%s, false, 'we_1', 'http://127.0.0.1:1/', 'disabled', '{*}', '{whsec_eA==}', %s)",
+            " VALUES (%s, false, 'we_1', 'http://127.0.0.1:1/hook?token=t', 'disabled', '{*}', '{whsec_eA==}', %s)",
             (account, AT),
         )
         for n in range(3):
@@ -82,6 +82,7 @@ def test_what_cannot_be_asked_is_refused(operator: Any, query: str) -> None:
 def test_one_is_shown_with_every_try(operator: Any, dead: list[str]) -> None:
     shown = operator.get(f"{LETTERS}/dlv_1").json
     assert shown["dead_letter"]["id"] == "dlv_1"
+    assert shown["dead_letter"]["url"] == "http://127.0.0.1:1/hook?…", "what is behind it may open the receiver's door"
     assert shown["attempts"][0]["answer"] == "<b>\ufffd"
     assert operator.get(f"{LETTERS}/dlv_9").status == 404
 

@@ -1,11 +1,11 @@
 """Webhook endpoints as a page: how they stand and what waits for each (RULES §6). Never their secrets."""
 
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
 
 from tallystick.gateway.console.desk import PAGE_ROWS, SQL, Cursor, Desk, Id, asked, filled, sent
+from tallystick.gateway.webhooks.dead_letters import address
 from tallystick.kernel.console.access import ROOT
 from tallystick.kernel.console.console import BrowserRequest, Html
 from tallystick.kernel.delivery.health import Health
@@ -68,9 +68,3 @@ class EndpointPages(Struct, frozen=True):
         )
         standing, until = standing_of(health, self.desk.clock.now())
         return {**row, "standing": standing, "until": until, "address": address(row["url"])}
-
-
-def address(url: str) -> str:
-    """Where an endpoint is, without what its address may carry to prove who calls."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "…" if parts.query else "", ""))

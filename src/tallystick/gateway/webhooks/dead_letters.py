@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
 
@@ -29,7 +30,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):
-    """A webhook whose tries are exhausted. `fault` is whose: the endpoint's, or ours."""
+    """A webhook whose tries are exhausted. `fault` is whose: the endpoint's, or ours; `url` is without its query."""
 
     id: str
     account: str
@@ -85,6 +86,12 @@ class DeadLetters:
         ]
 
 
+def address(url: str) -> str:
+    """Where an endpoint is, without what its address may carry to prove who calls."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "…" if parts.query else "", ""))
+
+
 def type_pattern(type: str) -> str:
     """A type as LIKE reads it: `*` stands for anything, and what LIKE would read otherwise stands for itself."""
     return type.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").replace("*", "%")
@@ -113,7 +120,7 @@ def _letter(row: Record) -> DeadLetter:
         event=row["message"],
         type=row["type"] or "",
         endpoint=row["endpoint"],
-        url=row["url"] or "",
+        url=address(row["url"] or ""),
         reason=row["reason"] or "",
         fault="ours" if row["reason"] in OUR_FAULTS else "endpoint",
         tries=row["tries"],
