@@ -417,6 +417,8 @@ def test_days_are_closed_and_corrected_and_the_ledger_is_checked(office: Any, pa
     )
     assert "¥5,000" in finance.page("/console/payouts?status=failed")
     assert "po_1" not in finance.page("/console/payouts?status=paid")
+    office.change("UPDATE payout SET status = 'canceled', automatic = false WHERE id = 'po_1'")
+    assert "po_1" in finance.page("/console/payouts?status=canceled")
 
 
 def test_disputes_are_listed_by_what_became_of_them(office: Any) -> None:

@@ -67,7 +67,7 @@ class PayoutsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     account: Id | None = None
     mode: Mode | None = None
-    status: Literal["pending", "paid", "failed"] | None = None
+    status: Literal["pending", "paid", "failed", "canceled"] | None = None
     cursor: Cursor | None = None
 
 
