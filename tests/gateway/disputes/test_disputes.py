@@ -99,7 +99,8 @@ async def test_winning_evidence_brings_the_amount_and_the_fee_back(core: Core) -
 async def test_a_lost_dispute_keeps_what_it_took(core: Core, way: str) -> None:
     intent, dispute = await disputed(core)
     if way == "closed":
-        assert (await core.close_dispute(dispute["id"]))["status"] == "lost"
+        closed = await core.close_dispute(dispute["id"])
+        assert (closed["status"], closed["evidence_details"]["past_due"]) == ("lost", False)
         with pytest.raises(errors.UnexpectedState):
             await core.close_dispute(dispute["id"])
     elif way != "ignored":

@@ -76,7 +76,7 @@ def dispute(dispute: Dispute) -> Json:
             "due_by": unix(dispute.evidence_due_at),
             "enhanced_eligibility": {},
             "has_evidence": bool(evidence),
-            "past_due": dispute.status == "lost" and dispute.submissions == 0,
+            "past_due": False,  # of evidence that came too late; what is open past its day, the bank has decided
             "submission_count": dispute.submissions,
             "submission_method": "manual" if dispute.submissions else "not_submitted",
         },
