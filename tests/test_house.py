@@ -120,7 +120,7 @@ FUNCTION_LINES_MAX = 80  # fits a screen
 
 OWNERS = ("merchant_id", "account_id", "owner_id")
 OWNER_NOT_FIRST: dict[str, str] = {
-    "gateway/accounts list_accounts": "the operator's list of all accounts",
+    "gateway/accounts list_accounts": "an operator's id is looked for in all accounts",
     "gateway/accounts insert_keys": "the key directory: found by hash before the owner is known",
     "gateway/acquirers bank_tells": "the simulated bank tells of all its merchants",
     "gateway/faults live_faults": "operators set faults, for one account or for all",

@@ -7,7 +7,7 @@ can be replaced without a gap. Live keys need an acquirer other than the simulat
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 from msgspec import Struct
 
@@ -17,7 +17,7 @@ from tallystick.gateway.stripe_wire.call import KeyKind
 from tallystick.gateway.stripe_wire.currencies import CURRENCIES
 from tallystick.kernel.identifiers import new_owner_id, new_secret
 from tallystick.kernel.money import BASIS_POINTS
-from tallystick.ports.database import Database, Record, Statement, Statements, Transaction
+from tallystick.ports.database import Database, Statements, Transaction
 from tallystick.ports.entropy import Entropy
 
 SQL = Statements.beside(__file__)
@@ -34,8 +34,6 @@ class Account(Struct, frozen=True, kw_only=True):
     account_id: str
     name: str
     origins: tuple[str, ...]
-    created_at: datetime
-    default_api_version: str | None = None
 
 
 class KeyPair(Struct, frozen=True):
@@ -61,12 +59,6 @@ class ListedKey(Struct, frozen=True, kw_only=True):
     revoked_at: datetime | None
 
 
-class Reader(Protocol):
-    """A transaction, or the database itself."""
-
-    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]: ...
-
-
 async def create_account(
     database: Database,
     name: str,
@@ -81,9 +73,7 @@ async def create_account(
     name = name.strip()
     if not 0 < len(name) <= NAME_CHARACTERS_MAX or not name.isprintable():
         raise AccountRefused(f"the name must have 1 to {NAME_CHARACTERS_MAX} printable characters")
-    account = Account(
-        account_id=new_owner_id("acct", entropy), name=name, origins=tuple(checked_origins(origins)), created_at=at
-    )
+    account = Account(account_id=new_owner_id("acct", entropy), name=name, origins=tuple(checked_origins(origins)))
     async with database.transaction() as tx:
         await tx.execute(SQL.insert_account, account.account_id, account.name, list(account.origins), at)
         pairs = [await _create_pair(tx, account.account_id, False, at, entropy)]
@@ -100,26 +90,14 @@ async def create_keys(
     if livemode:
         _check_live(live_allowed)
     async with database.transaction() as tx:
-        if not await find_accounts(tx, [account_id]):
-            raise AccountRefused(f"there is no account {account_id[:40]}")
+        await _check_known(tx, account_id)
         living = [key for key in await list_keys(tx, account_id) if key.revoked_at is None and key.livemode == livemode]
         if len(living) >= 2 * KEYS_LIVING_MAX:
             raise AccountRefused(f"an account can have {KEYS_LIVING_MAX} living key pairs; revoke one first")
         return await _create_pair(tx, account_id, livemode, at, entropy)
 
 
-async def find_accounts(reader: Reader, account_ids: Sequence[str]) -> dict[str, Account]:
-    """Accounts by id; those that do not exist are left out."""
-    rows = await reader.rows(SQL.find_accounts, list(account_ids))
-    return {row["account_id"]: _account(row) for row in rows}
-
-
-async def list_accounts(reader: Reader) -> list[Account]:
-    """All accounts, oldest first."""
-    return [_account(row) for row in await reader.rows(SQL.list_accounts)]
-
-
-async def list_keys(reader: Reader, account_id: str) -> list[ListedKey]:
+async def list_keys(reader: Database | Transaction, account_id: str) -> list[ListedKey]:
     """The keys of an account, oldest first, revoked ones too."""
     return [
         ListedKey(
@@ -171,8 +149,7 @@ async def set_fees(
         raise AccountRefused(f"{currency[:10]} is no currency of the wire")
     if not 0 <= basis_points <= BASIS_POINTS or not all(0 <= fee <= FEE_MAX for fee in (fixed, dispute)):
         raise AccountRefused(f"basis points lie between 0 and {BASIS_POINTS}, fixed fees between 0 and {FEE_MAX}")
-    if not await find_accounts(database, [account_id]):
-        raise AccountRefused(f"there is no account {account_id[:40]}")
+    await _check_known(database, account_id)
     await database.execute(SQL.set_fees, account_id, livemode, currency.upper(), basis_points, fixed, dispute)
 
 
@@ -213,19 +190,14 @@ async def _create_pair(tx: Transaction, account_id: str, livemode: bool, at: dat
     return pair
 
 
+async def _check_known(reader: Database | Transaction, account_id: str) -> None:
+    if not await reader.rows(SQL.known_account, account_id):
+        raise AccountRefused(f"there is no account {account_id[:40]}")
+
+
 def _check_live(live_allowed: bool) -> None:
     if not live_allowed:
         raise AccountRefused("live keys cannot be made while the acquirer is the simulated one")
-
-
-def _account(row: Record) -> Account:
-    return Account(
-        account_id=row["account_id"],
-        name=row["name"],
-        origins=tuple(row["origins"]),
-        created_at=row["created_at"],
-        default_api_version=row["default_api_version"],
-    )
 
 
 def _key_id(key_hash: bytes) -> str:

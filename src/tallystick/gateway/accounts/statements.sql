@@ -9,16 +9,15 @@ INSERT INTO api_key (key_hash, account_id, livemode, kind, hint, created_at)
 SELECT k.key_hash, $1::text, k.livemode, k.kind, k.hint, $2::timestamptz
   FROM unnest($3::bytea[], $4::boolean[], $5::text[], $6::text[]) AS k(key_hash, livemode, kind, hint);
 
--- find_accounts
--- Accounts by id.
-SELECT a.account_id, a.name, a.default_api_version, a.origins, a.created_at
+-- known_account
+-- Whether there is such an account.
+SELECT a.account_id
   FROM account a
- WHERE a.account_id = ANY ($1::text[])
- ORDER BY a.account_id;
+ WHERE a.account_id = $1::text;
 
 -- list_accounts
--- All accounts, oldest first.
-SELECT a.account_id, a.name, a.default_api_version, a.origins, a.created_at
+-- The ids of all accounts, oldest first.
+SELECT a.account_id
   FROM account a
  ORDER BY a.created_at, a.account_id;
 
