@@ -176,7 +176,7 @@ class Core:
             clock,
             self._wake,
         )
-        self.payouts = ManualPayouts(database, self.idempotency, Reading(PAGES_URL), clock, self.entropy, self._wake)
+        self.payouts = ManualPayouts(database, self.idempotency, self.reading, clock, self.entropy, self._wake)
         self.reports = Reports(database, self.idempotency, clock, self.entropy, pages_url=PAGES_URL)
         self.writer = ReportWriter(database, clock, self.entropy, self._wake, pages_url=PAGES_URL)
         asked = (self.carrying, self.bank, database, clock, self.entropy)

@@ -82,7 +82,7 @@ def gateway(gateway_dsn: str, serve: Any) -> Iterator[Gateway]:
         found.extend([test, live, other])
         idempotency = Idempotency(database)
         acquirer = SimulatedAcquirer(database, CLOCK, pages_url=url, fingerprint_key=b"k" * 32, delay_s=0)
-        reads = Reads(Reading(url), database)
+        reads = Reads(Reading(url, CLOCK), database)
         cards = Cards(database, idempotency, acquirer, CLOCK, ENTROPY)
         routes = [
             *cards_api.routes(cards, reads),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -18,19 +18,13 @@ from tallystick.kernel.columns import columns
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.identifiers import new_id
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, Record, Statement, Statements, Transaction
+from tallystick.ports.database import Database, Statements, Transaction
 from tallystick.ports.entropy import Entropy
 
 SQL = Statements.beside(__file__)
 
 Key = tuple[str, bool, str]
 """Account, livemode, id."""
-
-
-class Reader(Protocol):
-    """A transaction, or the database itself."""
-
-    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]: ...
 
 
 class Cards:
@@ -113,7 +107,7 @@ async def insert_methods(tx: Transaction, methods: Sequence[PaymentMethod]) -> N
         await tx.execute(SQL.insert_methods, *columns(17, [_row(method) for method in methods]))
 
 
-async def find_methods(reader: Reader, keys: Sequence[Key]) -> dict[Key, PaymentMethod]:
+async def find_methods(reader: Database | Transaction, keys: Sequence[Key]) -> dict[Key, PaymentMethod]:
     """Payment methods by account, mode and id."""
     if not keys:
         return {}

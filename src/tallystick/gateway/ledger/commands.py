@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
 
 from tallystick.gateway.ledger.postings import Entry
 from tallystick.gateway.ledger.terms import Terms, charged
 from tallystick.kernel.columns import columns
 from tallystick.kernel.identifiers import new_id
-from tallystick.ports.database import Record, Statement, Statements, Transaction
+from tallystick.ports.database import Database, Statements, Transaction
 from tallystick.ports.entropy import Entropy
 
 SQL = Statements.beside(__file__)
@@ -21,12 +20,6 @@ Purse = tuple[str, bool, str]
 
 Cause = tuple[str, bool, str]
 """Account, livemode, and what was posted: a ledger reference such as `refund:re_…`."""
-
-
-class Reader(Protocol):
-    """A transaction, or the database itself."""
-
-    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]: ...
 
 
 class Books:
@@ -101,7 +94,7 @@ class Books:
         self._known[purse] = (terms, at)
 
 
-async def transactions_of(reader: Reader, causes: Iterable[Cause]) -> dict[Cause, str]:
+async def transactions_of(reader: Database | Transaction, causes: Iterable[Cause]) -> dict[Cause, str]:
     """The ids of what these causes posted; of a charge that was captured later, its first capture's."""
     wanted = sorted(set(causes))
     if not wanted:

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from tallystick.gateway.balance.transactions import BalanceTransaction, kinds_of
-from tallystick.gateway.ledger.commands import Cause, Reader, transactions_of
+from tallystick.gateway.ledger.commands import Cause, transactions_of
 from tallystick.gateway.stripe_wire.balance_objects import balance_transaction
 from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.kernel.columns import columns
-from tallystick.ports.database import Statements
+from tallystick.ports.database import Database, Statements, Transaction
 
 SQL = Statements.beside(__file__, "money_moved.sql")
 
@@ -20,7 +20,7 @@ Key = tuple[str, bool, str]
 
 
 async def name_transactions(
-    reader: Reader, owned: Sequence[Owned], at: datetime, posted: Mapping[Cause, str] | None = None
+    reader: Database | Transaction, owned: Sequence[Owned], at: datetime, posted: Mapping[Cause, str] | None = None
 ) -> None:
     """Fill them in, in place, as they stand at `at`. `posted` are transactions that the caller knows already."""
     named = [
@@ -39,7 +39,7 @@ async def name_transactions(
             shaped[member] = known.get(cause)
 
 
-async def find_transactions(reader: Reader, keys: Sequence[Key], at: datetime) -> dict[Key, Json]:
+async def find_transactions(reader: Database | Transaction, keys: Sequence[Key], at: datetime) -> dict[Key, Json]:
     """Balance transactions by id, as they stand at `at`."""
     if not keys:
         return {}

@@ -5,7 +5,7 @@ Every lookup names account and mode, so that none sees another's objects (DESIGN
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -34,8 +34,8 @@ from tallystick.gateway.stripe_wire.objects import Json
 from tallystick.gateway.stripe_wire.parameters import CreatedPaging, Paging
 from tallystick.kernel.columns import columns
 from tallystick.kernel.identifiers import first_id
-from tallystick.ports.clock import Clock, SystemClock
-from tallystick.ports.database import Record, Statement, Statements
+from tallystick.ports.clock import Clock
+from tallystick.ports.database import Database, Statement, Statements, Transaction
 
 SQL = Statements.beside(__file__)
 
@@ -65,23 +65,19 @@ SOURCES = {"ch_": "charge", "re_": "refund", "dp_": "dispute", "po_": "payout"}
 Key = tuple[str, bool, str]
 """Account, livemode, id."""
 
+Reader = Database | Transaction
+
 Row = TypeVar("Row", bound=Struct)
-
-
-class Reader(Protocol):
-    """A transaction, or the database itself."""
-
-    async def rows(self, statement: Statement, *parameters: Any) -> Sequence[Record]: ...
 
 
 class Reading:
     """Finds objects and shapes them. `pages_url` is the gateway's own address. Without `records` nothing is shown of
     who customers are."""
 
-    def __init__(self, pages_url: str, clock: Clock | None = None, records: Records | None = None) -> None:
+    def __init__(self, pages_url: str, clock: Clock, records: Records | None = None) -> None:
         self._pages_url = pages_url
         self._records = records
-        self._clock = clock or SystemClock()
+        self._clock = clock
         self._finders: dict[str, Callable[[Reader, Sequence[Key]], Awaitable[dict[Key, Json]]]] = {
             "payment_intent": self._intents,
             "charge": self._charges,
