@@ -22,7 +22,7 @@ def test_every_setting_has_a_sentence_and_durations_have_a_unit() -> None:
 
 def test_the_dsn_is_all_that_is_needed() -> None:
     settings = read(DSN)
-    assert (settings.origin, settings.https, settings.live_allowed) == ("http://127.0.0.1:8410", False, False)
+    assert (settings.origin, settings.live_allowed) == ("http://127.0.0.1:8410", False)
     assert "postgresql" not in repr(settings), "a DSN may carry a password"
 
 

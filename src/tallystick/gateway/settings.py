@@ -178,11 +178,6 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
             raise self.refused("webhook_schedule_s", str(error)) from None
 
     @property
-    def https(self) -> bool:
-        """Whether shoppers reach the gateway by HTTPS."""
-        return self.origin.startswith("https://")
-
-    @property
     def live_allowed(self) -> bool:
         """Whether live keys can be made (DESIGN §5)."""
         return self.acquirer != "simulated"

@@ -22,7 +22,7 @@ Key = tuple[str, bool, str]
 
 _CAUSES: Final = {
     "charges": ("charge",),
-    "requests": ("capture", "void", "refund_failure"),
+    "requests": ("capture", "void"),
     "refunds": ("refund", "refund_paid", "refund_failure"),
     "disputes": ("dispute", "dispute_reversal", "dispute_lost"),
 }

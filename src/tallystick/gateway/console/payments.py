@@ -1,7 +1,7 @@
 """Payments as pages: the newest ones, those that somebody asks about, and everything that is known of one."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from msgspec import Meta, Struct
 
@@ -49,15 +49,6 @@ SEEN_MAX: Final = 5_000
 CHARGES_OF_CARD: Final = 5
 TIMELINE_ROWS: Final = 100
 REFRESH_S: Final = 15
-STATUSES: Final = (
-    "succeeded",
-    "requires_capture",
-    "processing",
-    "requires_action",
-    "requires_confirmation",
-    "requires_payment_method",
-    "canceled",
-)
 CANCELABLE: Final = ("requires_payment_method", "requires_confirmation", "requires_action", "requires_capture")
 """Where giving up could make sense; whether it can be done, the command decides."""
 Status = Literal[
@@ -69,6 +60,7 @@ Status = Literal[
     "requires_payment_method",
     "canceled",
 ]
+STATUSES: Final[tuple[str, ...]] = get_args(Status)
 
 _BY_ANOTHER: Final[dict[str, Statement]] = {
     "txn": SQL.payment_of_transaction,

@@ -30,7 +30,7 @@ from tallystick.kernel.columns import columns
 from tallystick.kernel.idempotency import Idempotency
 from tallystick.kernel.identifiers import new_id
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, Record, Transaction
+from tallystick.ports.database import Database, Transaction
 from tallystick.ports.entropy import Entropy
 
 Answers = list[Reply | WireError]
@@ -185,7 +185,7 @@ class Customers:
         return [found[key] for key in sorted(found)]
 
     async def _release(self, methods: Sequence[PaymentMethod], at: datetime) -> None:
-        """After the commit: their numbers are due. Whoever dies before finds them due within a day (`retention.py`)."""
+        """After the commit: their numbers are due. Without this they are within a day (`cards/retention.py`)."""
         places = [(m.account_id, m.livemode, m.vault_token) for m in methods if m.vault_token is not None]
         if places and self._vault is not None:
             await self._vault.release(sorted(places), at)
@@ -258,12 +258,7 @@ def _updated(customer: Customer, sent: UpdateCustomer) -> Customer:
 
 async def _locked(tx: Transaction, keys: Sequence[Key]) -> dict[Key, Customer]:
     rows = await tx.rows(SQL.lock_customers, *columns(3, sorted(set(keys))))
-    return {(row["account_id"], row["livemode"], row["id"]): customer_of(row) for row in rows}
-
-
-def customer_of(row: Record) -> Customer:
-    """The record in a row."""
-    return Customer(**row)
+    return {(row["account_id"], row["livemode"], row["id"]): Customer(**row) for row in rows}
 
 
 def _row(customer: Customer) -> tuple[Any, ...]:

@@ -195,7 +195,7 @@ SELECT DISTINCT ON (s.sequence)
  ORDER BY s.sequence, s.revision DESC;
 
 -- list_reports
--- Reports of an account, newest day first, behind a day and id.
+-- Reports of an account, of one day where one is named, the last to be written first, behind an id.
 SELECT s.account_id, s.livemode, s.id, s.currency, s.day, s.revision, s.sequence, s.ends_at, s.lines, s.gross, s.fee, s.net,
        s.opening, s.closing, s.sha256, s.balances, s.later_from, s.faults, s.created_at
   FROM settlement_report s

@@ -5,7 +5,7 @@
     shred   rows deleted: data key and ciphertext go together
 
 Nothing here is inside a payment's transaction: the number is kept before the payment says its token, and what nobody
-came to name is shredded by the clock (`purging.py`). Wrapping may be a call to a Vault over the network.
+came to name is shredded by the clock (`cards/worker.py`). Wrapping may be a call to a Vault over the network.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
