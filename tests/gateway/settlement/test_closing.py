@@ -163,6 +163,18 @@ async def test_what_commits_late_stands_in_the_next_report(core: Core) -> None:
     assert [row["amount"] for row in payouts] == [1000, 77], "and it is paid out"
 
 
+async def test_no_day_ends_before_the_one_before_it_however_far_its_begin_is_moved_back(core: Core) -> None:
+    """Else what became available with that one would become so once more, and the account's days stay open for ever."""
+    await set_days(core.database, core.account_id, offset_minutes=840, available_days=1)
+    await pay(core, 1000)
+    assert await next_day(core) == 1
+    await set_days(core.database, core.account_id, offset_minutes=-720, available_days=1)
+    assert await next_day(core) == 2
+    ends = [report["ends_at"] for report in await reports(core)]
+    assert ends == sorted(ends)
+    assert [row["amount"] for row in await core.rows("SELECT amount FROM payout")] == [1000]
+
+
 async def test_currencies_and_accounts_are_closed_each_for_itself(core: Core) -> None:
     await pay(core, 1000)
     await pay(core, 200, currency="usd")

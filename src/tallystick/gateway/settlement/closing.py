@@ -75,8 +75,9 @@ class Closing:
             if not _may_close(rows, at, by_hand, until):
                 return None
             terms, day = _terms(rows[0]), rows[0]["next_day"]
-            ends_at = terms.end_of(day)
             before = await _last_report(tx, purse)
+            # Where the begin of days was moved back by more than one, this one would have ended before the last.
+            ends_at = terms.end_of(day) if before is None else max(terms.end_of(day), before.ends_at)
             await self._take_lines(tx, purse, day, ends_at, before)
             following = day + timedelta(days=1)
             if before is not None and await _is_idle(tx, purse, day, before):
