@@ -134,7 +134,6 @@ OWNER_NOT_FIRST: dict[str, str] = {
     "gateway/payments due_charges": "a worker looks for what is due of all owners",
     "gateway/payments due_requests": "a worker looks for what is due of all owners",
     "gateway/settlement due_days": "a worker looks for what is due of all owners",
-    "gateway/reporting pending_runs": "a worker looks for what is due of all owners",
     "kernel/delivery due_alerts": "the alerter tells what is to be told of all owners",
     "kernel/delivery due_keeps": "the keeper looks for backlogs of all owners",
     "kernel/idempotency oldest_key": "the completer looks for what was abandoned by all owners",

@@ -20,6 +20,7 @@ from tallystick.gateway.accounts.accounts import set_fees
 from tallystick.gateway.faults.faults import NewFault
 from tallystick.gateway.reporting.files import contents
 from tallystick.gateway.reporting.run import Run
+from tallystick.gateway.reporting.worker import ITEMS_MAX
 from tallystick.gateway.settlement.lines import COLUMNS, FAULTS, Fault, Line, header
 from tallystick.gateway.settlement.report import Tally
 from tallystick.gateway.stripe_wire import errors
@@ -57,7 +58,8 @@ async def fetched(core: Core, **parameters: Any) -> tuple[dict[str, Any], bytes]
     """A report's manifest and file."""
     run = await core.run_report(**parameters)
     assert (run["status"], run["result"]) == ("pending", None)
-    await core.writer.write()
+    while await core.writer.write():
+        pass
     [row] = await core.rows(f"SELECT * FROM report_run WHERE id = '{run['id']}'")
     manifest: dict[str, Any] = json.loads(row["manifest"])
     stored = Run(**{field: row[field] for field in Run.__struct_fields__})
@@ -157,6 +159,15 @@ async def test_a_report_of_nothing(core: Core) -> None:
     manifest, text = await fetched(core, interval_start=start - DAY_S, interval_end=start)
     assert text == header(tuple(COLUMNS)).encode()
     assert (manifest["lines"], manifest["sequence"], manifest["closing"]) == (0, 0, "0.00")
+
+
+async def test_whoever_asks_for_many_reports_keeps_nobody_else_waiting(core: Core) -> None:
+    start = midnight(core)
+    runs = [await core.run_report(interval_start=start - DAY_S, interval_end=start) for _ in range(ITEMS_MAX + 1)]
+    await core.rows(f"UPDATE report_run SET account_id = 'acct_other' WHERE id = '{runs[-1]['id']}' RETURNING 1")
+    assert await core.writer.write() == 2
+    written = await core.rows("SELECT id FROM report_run WHERE status = 'succeeded' ORDER BY id")
+    assert [row["id"] for row in written] == [runs[0]["id"], runs[-1]["id"]]
 
 
 async def test_a_correction_is_in_later_runs_only(core: Core) -> None:

@@ -30,11 +30,13 @@ VALUES ($1::text, $2::boolean, $3::text, $4::text, $5::text::jsonb, $6::text, $7
         $11::timestamptz);
 
 -- pending_runs
--- Reports that are to be written, longest waiting first.
+-- Of each account the report that waits longest to be written, the longest waiting first: who asks for many keeps nobody waiting.
 SELECT r.account_id, r.livemode, r.id, r.report_type, r.parameters, r.currency, r.columns, r.reports, r.last_day, r.status,
        r.created_at
-  FROM report_run r
- WHERE r.status = 'pending'
+  FROM (SELECT DISTINCT ON (p.account_id, p.livemode) p.*
+          FROM report_run p
+         WHERE p.status = 'pending'
+         ORDER BY p.account_id, p.livemode, p.created_at, p.id) AS r
  ORDER BY r.created_at, r.account_id, r.id
  LIMIT $1::int;
 

@@ -40,10 +40,10 @@ class ReportWriter:
 
     async def run(self) -> None:
         """Work for ever."""
-        await looking.run(self.write, self._clock, log, "reports wait for the database", pause_s=POLL_S)
+        await looking.run(self.write, self._clock, log, "reports wait for the database", pause_s=POLL_S, drains=True)
 
     async def write(self) -> int:
-        """Write what was asked for; how many reports. Raises DatabaseError."""
+        """Write what was asked for, one report of each account; how many. Raises DatabaseError."""
         rows = await self._database.rows(SQL.pending_runs, ITEMS_MAX)
         for row in rows:
             await self._write(Run(**row))
