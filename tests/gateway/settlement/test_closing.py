@@ -163,6 +163,15 @@ async def test_what_commits_late_stands_in_the_next_report(core: Core) -> None:
     assert [row["amount"] for row in payouts] == [1000, 77], "and it is paid out"
 
 
+async def test_an_open_day_is_closed_when_it_ends_by_the_days_as_they_are_now(core: Core) -> None:
+    await pay(core, 1000)
+    await set_days(core.database, core.account_id, offset_minutes=-180)
+    core.clock.ahead += timedelta(hours=9, minutes=5)
+    assert await core.settlement.close_due() == 0, "it is closed a while after it has ended"
+    core.clock.ahead += timedelta(minutes=10)
+    assert await core.settlement.close_due() == 1
+
+
 async def test_no_day_ends_before_the_one_before_it_however_far_its_begin_is_moved_back(core: Core) -> None:
     """Else what became available with that one would become so once more, and the account's days stay open for ever."""
     await set_days(core.database, core.account_id, offset_minutes=840, available_days=1)

@@ -54,7 +54,16 @@ VALUES ($1::text, $2::boolean, $3::text, $4::int, $5::bigint, $6::bigint)
    SET fee_basis_points = excluded.fee_basis_points, fee_fixed = excluded.fee_fixed, dispute_fee = excluded.dispute_fee;
 
 -- set_days
--- When an account's business day begins, how many days later money is available, and whether it is paid out then.
+-- When an account's business day begins, how many days later money is available, and whether it is paid out then. The days that are
+-- open are closed as much earlier or later as they end now.
+WITH before AS MATERIALIZED (
+    SELECT a.day_offset_minutes FROM account a WHERE a.account_id = $1::text
+), moved AS (
+    UPDATE balance_account b
+       SET close_at = b.close_at + ($2::int - before.day_offset_minutes) * interval '1 minute'
+      FROM before
+     WHERE b.account_id = $1::text AND b.close_at IS NOT NULL
+)
 UPDATE account
    SET day_offset_minutes = $2::int, available_days = $3::int, payout_interval = $4::text
  WHERE account_id = $1::text;
