@@ -742,6 +742,7 @@ class Supply:
     def __init__(self, postgres_dsn: str, service: str, template: str) -> None:
         self._dsn, self._service, self._template = postgres_dsn, service, template
         self._idle: list[str] = []
+        self._looking: dict[str, psycopg.Connection[Any]] = {}  # one to each, kept: a new one reads the catalog anew
         self._all = ExitStack()
         with psycopg.connect(_with_database(postgres_dsn, template)) as connection:
             self._shape = connection.execute(SHAPE).fetchall()
@@ -752,6 +753,8 @@ class Supply:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for connection in self._looking.values():
+            connection.close()
         self._all.close()
 
     @contextmanager
@@ -767,17 +770,26 @@ class Supply:
 
     def _as_good_as_fresh(self, name: str) -> bool:
         try:
-            with psycopg.connect(_with_database(self._dsn, name), autocommit=True) as connection:
-                connection.execute(END_OTHERS)
-                connection.execute("SET lock_timeout = '5s'")
-                if connection.execute(SHAPE).fetchall() != self._shape:
-                    return False
-                dirty = [table for table in self._tables_with_rows(connection) if table not in self._filled]
-                if dirty:
-                    connection.execute(f"TRUNCATE {', '.join(dirty)} CASCADE".encode())
-                return self._tables_with_rows(connection) == self._filled
+            connection = self._look_into(name)
+            connection.execute(END_OTHERS)
+            if connection.execute(SHAPE).fetchall() != self._shape:
+                return False
+            dirty = [table for table in self._tables_with_rows(connection) if table not in self._filled]
+            if dirty:
+                connection.execute(f"TRUNCATE {', '.join(dirty)} CASCADE".encode())
+            return self._tables_with_rows(connection) == self._filled
         except psycopg.Error:  # renamed, dropped, still in use: a new one is made for the next test
             return False
+
+    def _look_into(self, name: str) -> psycopg.Connection[Any]:
+        """A connection to the database: the one from before, if the test left it."""
+        with suppress(KeyError, psycopg.Error):
+            self._looking[name].execute("SELECT")
+            return self._looking[name]
+        connection = psycopg.connect(_with_database(self._dsn, name), autocommit=True)
+        connection.execute("SET lock_timeout = '5s'")
+        self._looking[name] = connection
+        return connection
 
     def _tables_with_rows(self, connection: psycopg.Connection[Any]) -> list[str]:
         query = " UNION ALL ".join(f"SELECT '{table}' WHERE EXISTS (SELECT FROM {table})" for table in self._tables)
