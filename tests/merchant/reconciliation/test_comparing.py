@@ -74,7 +74,7 @@ class Case:
         self.paid_at: datetime | None = NOON + timedelta(minutes=number % 300)
         if chance.random() < 0.9:
             self.add("charge", "25.00", fee=chance.choice(["0.60"] * 9 + ["0.61", "0.70"]), source=f"ch_{number}")
-        for happening in range(13):
+        for happening in range(15):
             if chance.random() < 0.06:
                 self.happen(happening, chance)
         self.state = "PAID" if self.known.state == "succeeded" else chance.choice(["PENDING", "EXPIRED", "FAILED"])
@@ -132,11 +132,16 @@ class Case:
                 self.add("something_new", "1.00", source="x")
             case 11:
                 self.add("refund", "-25.00", source=f"ch_{n}")
-
             case 12 if self.rows:
                 self.rows.pop(0)
                 self.add("charge", "10.00", "0.30", source=f"ch_{n}")
                 self.add("charge", "15.00", "0.30", source=f"ch_{n}")
+            case 13:
+                self.add("refund", "-7.00", source=f"re_{n}_b")
+                self.know(refunds={**self.known.refunds, f"re_{n}": Refund("succeeded", 700, "EUR")})
+            case 14:
+                self.add("refund", "-7.00")
+                self.know(refunds={**self.known.refunds, f"re_{n}": Refund("succeeded", 700, "EUR")})
 
     def know(self, **more: Any) -> None:
         self.known = msgspec.structs.replace(self.known, **more)

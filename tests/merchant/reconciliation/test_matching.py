@@ -147,6 +147,14 @@ def test_refunds_there_and_not_here_and_of_another_amount() -> None:
     assert outcome(Settled("pi_1", parts), known)[0] == set()
 
 
+@pytest.mark.parametrize("category", ["refund", "refund_failure", "dispute", "dispute_reversal"])
+def test_what_the_file_does_not_name_is_not_matched(category: str) -> None:
+    """A layout may leave out what moved the money: the line itself is then what a finding is about."""
+    found, codes = outcome(Settled("pi_1", (line("1"), line("2", category, -700, source=None))), sold())
+    [code] = [each.partition(":")[0] for each in found]
+    assert codes == {"1": "matched", "2": code}
+
+
 def test_refunds_here_and_not_there_wait_five_business_days() -> None:
     order = sold(paid(refunds={"re_1": Refund("succeeded", 700, "EUR")}), refunds_seen_at={"re_1": NOON})
     decided = decide(Settled("pi_1", (line("1"),)), order, DAY)

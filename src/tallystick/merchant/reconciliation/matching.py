@@ -222,19 +222,16 @@ def _refunds(settled: Settled, order: SoldOrder) -> Iterator[Finding]:
     """Refunds of this run's lines, each with all of its lines."""
     if order.foreign and -_sum(settled.lines + settled.earlier, "refund") == _known_refunded(order):
         return
-    for refund in _sources(settled, "refund"):
-        lines = [line for line in settled.lines if line.category == "refund" and line.source == refund]
+    every = _by_source(settled.lines + settled.earlier, "refund")
+    for refund, lines in _by_source(settled.lines, "refund").items():
         known = order.facts.refunds.get(refund)
         if known is None:
             yield _finding("refund_unknown", settled, order, lines, subject=refund)
-            continue
-        every = [line for line in settled.lines + settled.earlier if line.source == refund]
-        if -_sum(every, "refund") != known.amount_minor:
+        elif -_sum(every[refund], "refund") != known.amount_minor:
             yield _finding("refund_amount_differs", settled, order, lines, subject=refund)
-    for refund in _sources(settled, "refund_failure"):
+    for refund, lines in _by_source(settled.lines, "refund_failure").items():
         known = order.facts.refunds.get(refund)
         if known is None or known.status not in ("failed", "canceled"):
-            lines = [line for line in settled.lines if line.category == "refund_failure" and line.source == refund]
             yield _finding("refund_failure", settled, order, lines, subject=refund)
 
 
@@ -268,14 +265,12 @@ def _given_back(refund: Refund) -> bool:
 
 
 def _disputes(settled: Settled, order: SoldOrder) -> Iterator[Finding]:
-    for dispute in _sources(settled, "dispute"):
+    for dispute, lines in _by_source(settled.lines, "dispute").items():
         if dispute not in order.facts.disputes:
-            lines = [line for line in settled.lines if line.category == "dispute" and line.source == dispute]
             yield _finding("dispute_unknown", settled, order, lines, subject=dispute)
-    for dispute in _sources(settled, "dispute_reversal"):
+    for dispute, lines in _by_source(settled.lines, "dispute_reversal").items():
         known = order.facts.disputes.get(dispute)
         if known is None or known.outcome != "won":
-            lines = [line for line in settled.lines if line.category == "dispute_reversal" and line.source == dispute]
             yield _finding("dispute_reversal", settled, order, lines, subject=dispute)
 
 
@@ -289,9 +284,13 @@ def _of(settled: Settled, category: Category) -> list[SettlementLine]:
     return [line for line in settled.lines + settled.earlier if line.category == category]
 
 
-def _sources(settled: Settled, category: Category) -> list[str]:
-    found = {line.source or line.line_id for line in settled.lines if line.category == category}
-    return sorted(found)
+def _by_source(lines: Sequence[SettlementLine], category: Category) -> dict[str, list[SettlementLine]]:
+    """The lines of a category by what moved their money; one that does not say it stands alone."""
+    found: dict[str, list[SettlementLine]] = {}
+    for line in lines:
+        if line.category == category:
+            found.setdefault(line.source or line.line_id, []).append(line)
+    return dict(sorted(found.items()))
 
 
 def _sum(lines: Sequence[SettlementLine], category: Category) -> int:

@@ -50,7 +50,7 @@ SELECT $1::text, $2::text, coalesce(n.payment, s.payment_intent)
             AND (n.refunds = 0  -- facts are looked up for the few that were refunded, and not carried along for all
                  OR (SELECT o.facts #>> ARRAY['attempts', s.number::text, 'refunds', n.refund, 'amount_minor']
                        FROM orders o
-                      WHERE o.merchant_id = $1::text AND o.order_id = s.order_id) = n.refunded_minor::text)
+                      WHERE o.merchant_id = $1::text AND o.order_id = s.order_id) IS NOT DISTINCT FROM n.refunded_minor::text)
             AND (s.basis_points IS NULL
                  OR n.fee_minor = (n.captured_minor * s.basis_points + 5000) / 10000 + s.fixed_minor));
 
