@@ -200,6 +200,20 @@ async def test_reports_that_the_gateway_corrected_are_noticed_by_the_job(books: 
     assert len(books.gateway.calls) == calls
 
 
+async def test_a_line_that_a_correction_took_away_is_missed(books: Books, files: Files) -> None:
+    """What an earlier comparison of the same day had read clears nothing: it no longer counts."""
+    books.gateway.lines.append(row(books, files, 1, await books.order(1)))
+    await books.run()
+    assert await books.found() == set()
+    books.gateway.lines, books.gateway.revision = [], 2
+    await books.next_day()
+    books.gateway.opening = 0
+    await books.run()
+    books.clock.at += timedelta(minutes=2)
+    await books.run()
+    assert await books.found() == {("paid_but_missing", "waiting")}
+
+
 async def test_a_refused_report_is_taken_once_it_was_corrected(books: Books, files: Files) -> None:
     books.gateway.lines.append(row(books, files, 1, await books.order(1)))
     books.gateway.raw = books.gateway.file()[:-30]

@@ -317,7 +317,7 @@ UPDATE mismatch m
    AND (SELECT true
           FROM settlement_line l
           JOIN reconciliation r ON (r.merchant_id, r.reconciliation_id) = (l.merchant_id, l.reconciliation_id)
-         WHERE l.merchant_id = $1::text AND l.payment = m.payment AND NOT r.dry_run AND r.state <> 'due'
+         WHERE l.merchant_id = $1::text AND l.payment = m.payment AND NOT r.dry_run AND NOT r.superseded AND r.state <> 'due'
            AND r.connection_id = m.connection_id
            AND (l.category = 'charge' AND m.code <> 'refund_missing'
                 OR l.category = 'refund' AND m.code = 'refund_missing' AND l.source = m.subject)
