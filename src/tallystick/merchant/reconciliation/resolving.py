@@ -14,10 +14,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from tallystick.kernel.outcomes import Done, Refused
+from tallystick.kernel.outcomes import Done
 from tallystick.merchant.cases.cases import Found, open_cases
 from tallystick.merchant.gateways.port import Connection
-from tallystick.merchant.gateways.stripe import MISCONFIGURED
 from tallystick.merchant.gateways.stripe_reports import PaymentFound
 from tallystick.merchant.orders.apply import apply_facts
 from tallystick.merchant.orders.facts import (
@@ -33,6 +32,7 @@ from tallystick.merchant.orders.facts import (
 from tallystick.merchant.orders.learning import Learnt
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.reconciliation.findings import MISSING_DAYS, business_days_after
+from tallystick.merchant.reconciliation.retrieving import learnt_of, retrieve
 from tallystick.merchant.reconciliation.taking import SQL, NotYet, Reports
 from tallystick.merchant.reconciliation.taking import Held as HeldRun
 from tallystick.ports.clock import Clock
@@ -89,7 +89,7 @@ class Resolver:
 
         async def decided(row: Record) -> Outcome:
             async with gate:
-                return await self._decide(run, connection, row)
+                return await self._decide(connection, row)
 
         outcomes = await asyncio.gather(*(decided(row) for row in rows))
         outcomes = await self._with_parked(run, rows, outcomes)
@@ -97,22 +97,22 @@ class Resolver:
             await self._store(run, row, outcome)
         return (rows[-1]["reconciliation_id"], rows[-1]["code"], rows[-1]["subject"]) if rows else None
 
-    async def _decide(self, run: HeldRun, connection: Connection, row: Record) -> Outcome:
+    async def _decide(self, connection: Connection, row: Record) -> Outcome:
         if row["state"] == "waiting":
-            return await self._waited(run, connection, row)
+            return await self._waited(connection, row)
         if row["resolution"] != "automatic":
             return Outcome("case", row["code"])
-        found = await self._retrieve(connection, row)
+        found = await retrieve(self._reports, connection, row["payment"])
         if found is None:
             return Outcome("case", row["code"], details={"gateway": "does not know the payment"})
         if row["code"] == "captured_twice":
             found = msgspec.structs.replace(found, facts=(*found.facts, *await self._surplus(connection, row)))
-        learnt = _learnt(run, row, found)
+        learnt = _learnt(connection, row, found)
         if not learnt or not _confirms(row, found.facts):
             return Outcome("case", row["code"], details={"gateway": f"says {found.status}, and not what the line says"})
         return Outcome("resolved", row["code"], learnt)
 
-    async def _waited(self, run: HeldRun, connection: Connection, row: Record) -> Outcome:
+    async def _waited(self, connection: Connection, row: Record) -> Outcome:
         """It waited long enough for its other half."""
         if row["code"] == "cut_off":
             until = business_days_after(row["found_at"].date(), MISSING_DAYS)
@@ -120,12 +120,12 @@ class Resolver:
             return Outcome("waiting", "paid_but_missing", wait_until=until)
         if row["code"] == "refund_missing":
             return Outcome("case", "refund_missing")
-        found = await self._retrieve(connection, row)
+        found = await retrieve(self._reports, connection, row["payment"])
         if found is None:
             return Outcome("case", row["code"], details={"gateway": "does not know the payment"})
         codes: dict[str, str] = {"requires_capture": "authorised_there", "canceled": "voided_there"}
         code = codes.get(found.status) or str(row["code"])
-        return Outcome("case", code, _learnt(run, row, found), details={"gateway": f"says {found.status}"})
+        return Outcome("case", code, _learnt(connection, row, found), details={"gateway": f"says {found.status}"})
 
     async def _with_parked(self, run: HeldRun, rows: Sequence[Record], outcomes: list[Outcome]) -> list[Outcome]:
         """Cases of unknown payments name the webhooks that came for them and fitted no order (RULES §11)."""
@@ -147,19 +147,6 @@ class Resolver:
             else outcome
             for row, outcome in zip(rows, outcomes, strict=True)
         ]
-
-    async def _retrieve(self, connection: Connection, row: Record) -> PaymentFound | None:
-        """The payment as it is; None where the gateway has none. Raises NotYet."""
-        if row["payment"] is None:
-            return None
-        answer = await self._reports.payment(connection, row["payment"])
-        match answer:
-            case Done(found):
-                return found
-            case Refused(code=code, status=status) if code != MISCONFIGURED or status == 404:
-                return None
-            case _:
-                raise NotYet(f"payment {row['payment']} cannot be retrieved")
 
     async def _surplus(self, connection: Connection, row: Record) -> list[SurplusSeen]:
         """The charges beside the payment's own that the gateway captured, and has not given back. Raises NotYet."""
@@ -235,19 +222,8 @@ def _found(run: HeldRun, row: Record, kind: str, subject: str, details: dict[str
     return Found(run.key.merchant_id, kind, subject, row["order_id"], row["attempt"], details)
 
 
-def _learnt(run: HeldRun, row: Record, found: PaymentFound) -> tuple[Learnt, ...]:
-    """The gateway's answer as facts about the attempt that it is about: as we know it, or as it says."""
-    if row["attempt"] is not None:
-        order_id, attempt = row["order_id"], row["attempt"]
-    else:
-        order_id, attempt = found.order_id, found.attempt
-    if order_id is None or attempt is None:
-        return ()
-    reference = f"recon:{row['payment']}"
-    return tuple(
-        Learnt(run.key.merchant_id, order_id, attempt, fact, "settlement", reference, run.connection_id)
-        for fact in found.facts
-    )
+def _learnt(connection: Connection, row: Record, found: PaymentFound) -> tuple[Learnt, ...]:
+    return learnt_of(connection, found, f"recon:{row['payment']}", row["order_id"], row["attempt"])
 
 
 def _confirms(row: Record, facts: Sequence[AnyFact]) -> bool:

@@ -9,13 +9,12 @@ import re
 from collections.abc import Sequence
 from typing import IO, Final
 
-from tallystick.kernel.outcomes import Done, Refused
 from tallystick.merchant.gateways.port import Connection
-from tallystick.merchant.gateways.stripe import MISCONFIGURED
 from tallystick.merchant.orders.apply import apply_facts
 from tallystick.merchant.orders.learning import Learnt
 from tallystick.merchant.orders.outbox import Outbox
-from tallystick.merchant.reconciliation.taking import SQL, Held, NotYet, Reports
+from tallystick.merchant.reconciliation.retrieving import learnt_of, retrieve
+from tallystick.merchant.reconciliation.taking import SQL, Held, Reports
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database
 
@@ -50,34 +49,13 @@ class Salvager:
 
         async def learn(payment: str) -> Sequence[Learnt]:
             async with gate:
-                return await self._learn(run, connection, payment)
+                found = await retrieve(self._reports, connection, payment)
+            return learnt_of(connection, found, f"recon:{payment}", None, None) if found else ()
 
         for learnt in await asyncio.gather(*map(learn, asked)):
             async with self._database.transaction() as tx:
                 await apply_facts(tx, learnt, self._clock.now(), self._outbox)
         return len(asked)
-
-    async def _learn(self, run: Held, connection: Connection, payment: str) -> Sequence[Learnt]:
-        answer = await self._reports.payment(connection, payment)
-        if isinstance(answer, Refused) and (answer.code != MISCONFIGURED or answer.status == 404):
-            return ()
-        if not isinstance(answer, Done):
-            raise NotYet(f"payment {payment} cannot be retrieved")
-        found = answer.value
-        if found.order_id is None or found.attempt is None:
-            return ()
-        return [
-            Learnt(
-                run.key.merchant_id,
-                found.order_id,
-                found.attempt,
-                fact,
-                "settlement",
-                f"recon:{payment}",
-                run.connection_id,
-            )
-            for fact in found.facts
-        ]
 
 
 def payments_in(file: IO[bytes]) -> set[str]:
