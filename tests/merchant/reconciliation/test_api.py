@@ -9,8 +9,10 @@ import aiohttp
 import pytest
 
 from tallystick.kernel.identifiers import new_id
+from tallystick.kernel.monitoring.figures import read
 from tallystick.kernel.operators.keys import create_key
 from tallystick.kernel.operators.roles import Role
+from tallystick.merchant.monitoring.figures import FIGURES
 from tallystick.merchant.reconciliation import api, job, report
 from tallystick.merchant.reconciliation.taking import SQL
 from tallystick.ports.clock import SystemClock
@@ -188,6 +190,26 @@ async def test_one_person_proposes_and_another_approves(stage: Stage, files: Fil
     assert [each["proposed_by"] for each in shown["proposals"]] == ["Ada"]
     trail = await stage.database.rows(Statement("x", "SELECT who, what FROM audit ORDER BY audit_id"))
     assert [tuple(row.values()) for row in trail] == [("Ada", "case.proposed"), ("Bob", "case.executed")]
+
+
+async def test_a_difference_that_was_decided_is_no_open_one(stage: Stage, files: Files) -> None:
+    """docs/alerts.md, MoneyUnmatched: two people decide, and it is over. Nor does a dry run raise it."""
+    ada, bob = await operator(stage, "Ada"), await operator(stage, "Bob")
+    await hand_in(stage, files.stripe(files.stripe_row(2)), date="2026-11-25", dry_run="true")
+    case = await a_case(stage, files)
+    assert await figure(stage, "unmatched_amount_minor") == 2500, "of one line, and not of the dry run"
+    assert await figure(stage, "mismatches_open") == 1
+    await asked(stage, ada, f"{case}/proposals", {"action": "close", "note": "sold over the telephone"})
+    await asked(stage, bob, f"{case}/approve")
+    assert await figure(stage, "unmatched_amount_minor") == await figure(stage, "mismatches_open") == 0
+    _, page = await stage.get("/v1/mismatches")
+    assert {each["state"] for each in page["data"]} == {"stopped", "resolved"}
+
+
+async def figure(stage: Stage, name: str) -> float:
+    [wanted] = [each for each in FIGURES if each.name == name]
+    read_ = await read(stage.database, [wanted], SystemClock().now())
+    return sum(each.value for each in read_[wanted])
 
 
 async def test_the_database_refuses_the_same_person(stage: Stage, files: Files) -> None:

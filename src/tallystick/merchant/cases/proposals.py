@@ -19,6 +19,8 @@ from tallystick.merchant.orders.apply import apply_facts
 from tallystick.merchant.orders.facts import HoldLifted, HoldReason
 from tallystick.merchant.orders.learning import Learnt
 from tallystick.merchant.orders.outbox import Outbox
+from tallystick.merchant.reconciliation.retrieving import learnt_of
+from tallystick.merchant.reconciliation.taking import SQL as RUNS
 from tallystick.merchant.reconciliation.taking import Reports
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import ConstraintViolated, Database, Record, Statements, Transaction
@@ -95,12 +97,14 @@ class Proposals:
 
     async def approve(self, merchant_id: str, case_id: str, who: str) -> Proposal:
         """Approve what another person proposed, and do it. Raises ProposalRefused."""
-        learnt = await self._retrieved(merchant_id, case_id)
+        number, learnt = await self._retrieved(merchant_id, case_id)
         at = self._clock.now()
         try:
             async with self._database.transaction() as tx:
                 case = await _open_case(tx, merchant_id, case_id)
                 proposal = await _proposed(tx, merchant_id, case_id)
+                if proposal["number"] != number:
+                    raise ProposalRefused("something else is proposed by now: look at it first")
                 fresh = bytes(proposal["basis"]) == _basis(case)
                 state = "executed" if fresh else "stale"
                 await tx.execute(SQL.decide_proposal, merchant_id, case_id, proposal["number"], state, who, at)
@@ -108,8 +112,11 @@ class Proposals:
                 await self._audit(tx, merchant_id, at, who, f"case.{state}", case_id, details)
                 if fresh:
                     lifted = _lifted(case) if proposal["action"] == "lift" else []
-                    await apply_facts(tx, [*learnt, *lifted], at, self._outbox)
+                    applied = await apply_facts(tx, [*learnt, *lifted], at, self._outbox)
+                    if applied.unknown:
+                        raise ProposalRefused("the payment names an order or an attempt that there is not")
                     await tx.execute(SQL.close_case, merchant_id, case_id, at)
+                    await tx.execute(RUNS.clear_decided, merchant_id, at)
         except ConstraintViolated as violated:
             if violated.constraint == BY_ANOTHER:
                 raise ProposalRefused("who proposes does not approve: another person must") from None
@@ -137,16 +144,16 @@ class Proposals:
         names = Proposal.__struct_fields__[1:]
         return [Proposal(case_id, *(row[name] for name in names)) for row in rows]
 
-    async def _retrieved(self, merchant_id: str, case_id: str) -> list[Learnt]:
-        """What the gateway says of the case's payment, if the proposal is to merge it; asked for outside of any
-        transaction. Raises ProposalRefused.
+    async def _retrieved(self, merchant_id: str, case_id: str) -> tuple[int, tuple[Learnt, ...]]:
+        """The number of what is proposed, and what the gateway says of the case's payment if that is to be merged;
+        asked for outside of any transaction. Raises ProposalRefused.
         """
         async with self._database.transaction() as tx:
             case = await _open_case(tx, merchant_id, case_id)
             proposal = await _proposed(tx, merchant_id, case_id)
         payment = _payment(case)
         if proposal["action"] != "merge" or payment is None:
-            return []
+            return proposal["number"], ()
         connection_id = case["connection_id"] or case["subject"].partition(":")[0]
         connection = await self._directory.connection(merchant_id, connection_id)
         if connection is None:
@@ -154,14 +161,10 @@ class Proposals:
         answer = await self._reports.payment(connection, payment)
         if not isinstance(answer, Done):
             raise ProposalRefused("the gateway does not tell of the payment now")
-        found = answer.value
-        order_id, attempt = case["order_id"] or found.order_id, case["attempt"] or found.attempt
-        if order_id is None or attempt is None:
+        learnt = learnt_of(connection, answer.value, f"case:{case_id}", case["order_id"], case["attempt"])
+        if not learnt:
             raise ProposalRefused("the payment names none of our orders")
-        return [
-            Learnt(merchant_id, order_id, attempt, fact, "settlement", f"case:{case_id}", connection_id)
-            for fact in found.facts
-        ]
+        return proposal["number"], learnt
 
     async def _audit(
         self, tx: Transaction, merchant_id: str, at: datetime, who: str, what: str, subject: str, details: Any

@@ -41,14 +41,19 @@ SELECT c.kind, count(*) AS value FROM cases c
  WHERE c.state = 'open' AND c.opened_at <= $1::timestamptz GROUP BY c.kind ORDER BY c.kind;
 
 -- mismatches_open
--- Differences that are not resolved, by code.
+-- Differences that are not resolved, by code; those of dry runs and of comparisons that were made again do not count, looked up one by one.
 SELECT m.code, count(*) AS value FROM mismatch m
- WHERE m.state IN ('open', 'case', 'stopped', 'waiting') AND m.found_at <= $1::timestamptz GROUP BY m.code ORDER BY m.code;
+ WHERE m.state IN ('open', 'case', 'stopped', 'waiting') AND m.found_at <= $1::timestamptz
+   AND (SELECT NOT (r.dry_run OR r.superseded)
+          FROM reconciliation r WHERE (r.merchant_id, r.reconciliation_id) = (m.merchant_id, m.reconciliation_id))
+ GROUP BY m.code ORDER BY m.code;
 
 -- unmatched_amount
--- The money in differences that are not resolved, by currency.
+-- The money in the same differences, by currency; what waits for its other half is none yet.
 SELECT m.currency, sum(abs(m.amount_minor)) AS value FROM mismatch m
  WHERE m.state IN ('open', 'case', 'stopped') AND m.found_at <= $1::timestamptz AND m.currency IS NOT NULL
+   AND (SELECT NOT (r.dry_run OR r.superseded)
+          FROM reconciliation r WHERE (r.merchant_id, r.reconciliation_id) = (m.merchant_id, m.reconciliation_id))
  GROUP BY m.currency ORDER BY m.currency;
 
 -- reconciliation_age
@@ -62,4 +67,5 @@ SELECT max(extract(epoch FROM $1::timestamptz - newest.finished_at)) AS value
            AND r.source = 'gateway' AND r.state = 'done'
          ORDER BY r.business_date DESC
          LIMIT 1) AS newest
+ WHERE c.disabled_at IS NULL
 HAVING count(*) > 0;

@@ -228,6 +228,7 @@ class Reconciler:
                 await open_cases(tx, [found], at, self._entropy)
             if not run.dry_run:
                 await tx.execute(SQL.clear_waiting, run.key.merchant_id, run.connection_id, at)
+                await tx.execute(SQL.clear_decided, run.key.merchant_id, at)
         if stopped is not None:
             title = f"Reconciliation of {run.business_date}: automatic actions stopped"
             await self._alerts.tell(

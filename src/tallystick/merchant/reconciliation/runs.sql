@@ -323,6 +323,15 @@ UPDATE mismatch m
                 OR l.category = 'refund' AND m.code = 'refund_missing' AND l.source = m.subject)
          LIMIT 1);
 
+-- clear_decided
+-- What people have decided about is resolved: each difference whose case is closed, looked up one by one.
+UPDATE mismatch m
+   SET state = 'resolved', resolved_at = $2::timestamptz
+ WHERE m.merchant_id = $1::text AND m.state = 'case'
+   AND (SELECT c.state
+          FROM cases c
+         WHERE c.merchant_id = $1::text AND c.kind = 'recon_' || m.code AND c.subject = m.connection_id || ':' || m.subject) = 'closed';
+
 -- stop_automatic
 -- A cap or the breaker holds the automatic actions of a run back.
 UPDATE mismatch m
