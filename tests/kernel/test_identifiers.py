@@ -33,6 +33,10 @@ def test_a_bound_lies_between_what_was_made_earlier_and_later(earlier: datetime,
     assert owned_id("cs_test", owner, earlier, ENTROPY) < bound <= owned_id("cs_test", owner, later, ENTROPY)
 
 
+def test_before_time_began_nothing_was_made() -> None:
+    assert first_id("evt", datetime.min.replace(tzinfo=UTC)) < new_id("evt", START, ENTROPY)
+
+
 def test_identifiers_do_not_repeat() -> None:
     assert len({new_id("pi", START, ENTROPY) for _ in range(10_000)}) == 10_000
 

@@ -25,8 +25,9 @@ def new_id(prefix: str, at: datetime, entropy: Entropy) -> str:
 
 
 def first_id(prefix: str, at: datetime, owner: str = "") -> str:
-    """What sorts before every identifier made at `at` or later and after earlier ones. `owner`: of owned ones."""
-    return f"{prefix}_{owner.rpartition('_')[2]}{_time(int(at.timestamp() * 1000))}"
+    """What sorts before every identifier made at `at` or later and after earlier ones. `owner`: of owned ones. Before
+    1970 none was made."""
+    return f"{prefix}_{owner.rpartition('_')[2]}{_time(max(0, int(at.timestamp() * 1000)))}"
 
 
 def new_owner_id(prefix: str, entropy: Entropy) -> str:

@@ -65,6 +65,13 @@ async def test_whatever_a_customer_might_say_leads_there(stage: Any, log_in: Any
     assert order["id"] in (await support.get(found.location)).text
 
 
+async def test_a_search_for_a_merchant_that_there_cannot_be_finds_nothing(log_in: Any) -> None:
+    support = await log_in("support")
+    for merchant in ("mer_\x00", "' OR ''='"):
+        found = await support.post("/console/search", sought="pi_1", merchant=merchant)
+        assert (found.status, found.location) == (303, "/console/orders?reference=pi_1")
+
+
 @pytest.mark.parametrize("typed", ["4242424242424242", "4242 4242 4242 4242", "card 5555-5555-5555-4444"])
 async def test_a_card_number_is_neither_looked_for_nor_put_into_an_address(log_in: Any, typed: str) -> None:
     """RULES §9: whoever reads it out to the shop has it in no address, and so in no log of a proxy and no history."""
@@ -94,6 +101,9 @@ async def test_filters_find_what_fits_and_nothing_else(stage: Any, log_in: Any) 
         assert page.status == 200
         assert f"/console/orders/{found['id']}" in page.text, query
         assert f"/console/orders/{other['id']}" not in page.text, query
+    for query in ("reference=two&amount=25&currency=EUR", "amount=25&currency=EUR&attention=yes", "since=9999-12-31"):
+        assert "There are none" in (await support.get(f"/console/orders?{query}")).text, query
+    assert paid["id"] in (await support.get("/console/orders?since=0001-01-01&until=9999-12-31")).text
     today = SystemClock().now().date()
     assert paid["id"] in (await support.get(f"/console/orders?since={today}&until={today}")).text
     assert paid["id"] not in (await support.get("/console/orders?until=2020-01-01")).text
@@ -103,6 +113,8 @@ async def test_filters_find_what_fits_and_nothing_else(stage: Any, log_in: Any) 
         "amount=1",
         "amount=x&currency=EUR",
         "amount=1&currency=XXX",
+        "amount=99999999999999999999&currency=EUR",
+        "currency=EUR",
         "since=x",
         "cursor=x",
         "x=1",
@@ -126,6 +138,8 @@ async def test_pages_of_a_list_follow_each_other(stage: Any, log_in: Any, monkey
     page = await support.get("/console/orders?state=PAID")
     assert "among the 3 orders looked through" in page.text
     assert f"cursor={ids[2]}" in page.text
+    page = await support.get("/console/orders?state=PAID&amount=25&currency=EUR")
+    assert "among the 3 orders looked through" in page.text, "also of those over an amount"
     assert 'rel="next"' not in (await support.get(f"/console/orders?state=PAID&cursor={ids[1]}")).text
 
 

@@ -18,10 +18,10 @@ from msgspec import Meta, Struct
 
 from tallystick.kernel.console.console import BrowserRequest, Html
 from tallystick.kernel.identifiers import first_id, owner_of
-from tallystick.kernel.money import MoneyRefused, chargeable, exponent, parse_decimal
+from tallystick.kernel.money import MoneyRefused, chargeable, check_amount, exponent, parse_decimal
 from tallystick.merchant.accounts.commands import MERCHANT_PREFIX
 from tallystick.merchant.console.customers import CustomerPages
-from tallystick.merchant.console.merchants import SQL, Merchants, Scope, said
+from tallystick.merchant.console.merchants import SQL, Merchants, Scope, is_merchant_id, said
 from tallystick.merchant.orders.ids import ORDER_PREFIX
 from tallystick.merchant.orders.state import Fulfilment, OrderState
 from tallystick.merchant.timeline.timeline import Timelines
@@ -32,15 +32,19 @@ ORDERS: Final = "/console/orders"
 SEARCH: Final = "/console/search"
 PAGE_ROWS: Final = 50
 LOOKED_THROUGH_MAX: Final = 5_000
-"""Orders that one page looks through for a state: some milliseconds."""
+"""Orders that one page looks through for what no index knows, such as the state: some milliseconds."""
 LIVE_S: Final = 10
+INDEXED: Final = (
+    "reference",
+    "amount",
+    "customer",
+    "attention",
+)  # the one that leaves the fewest to look through first
 STATES: Final = ("PENDING", "PAID", "FAILED", "EXPIRED", "CANCELED")
 FULFILMENTS: Final = ("held", "allowed", "refused")
 
 _AMOUNT = re.compile(r"([A-Za-z]{3})?\s*([0-9]+(?:[.,][0-9]{1,4})?)\s*([A-Za-z]{3})?")
-_ID = re.compile(
-    r"[a-z]+_[0-9A-Za-z_]{1,100}"
-)  # of a payment intent, a webhook, a case; the shop may call orders so too
+_ID = re.compile(r"[a-z]+_[0-9A-Za-z_]{1,100}")  # of a payment, a webhook, a case; the shop may call orders so too
 _PHONE = re.compile(r"\+[0-9][0-9 ()/.-]{5,30}")
 
 
@@ -89,7 +93,7 @@ class OrderList(Struct, frozen=True):
         """Whatever a customer might say: led to the order, to a list, or to whom the policy lets be found."""
         fields = await self.merchants.console.fields(request) or {}
         scope, sought = await self.merchants.scope(request), fields.get("sought", "")
-        merchant_id = fields.get("merchant") or scope.id
+        merchant_id = fields["merchant"] if is_merchant_id(fields.get("merchant", "")) else scope.id
         carried = {"merchant": merchant_id} if len(scope.known) > 1 else {}
         if not sought or "\x00" in sought:
             return self._see(ORDERS, carried)
@@ -110,25 +114,24 @@ class OrderList(Struct, frozen=True):
         """A page. Raises MoneyRefused."""
         if not scope.id:
             return Found()
-        before, oldest = _places(scope.id, asked)
-        fits = (scope.id, before, oldest, asked.state, asked.fulfilment, LOOKED_THROUGH_MAX, PAGE_ROWS + 1)
-        if asked.reference is not None:
-            rows = await self.database.rows(SQL.orders_by_reference, *fits, asked.reference)
-        elif asked.amount is not None:
-            currency = chargeable(asked.currency or "")
-            amount_minor = parse_decimal(asked.amount.replace(",", "."), exponent(currency))
-            rows = await self.database.rows(SQL.orders_by_amount, *fits, currency, amount_minor)
-        elif asked.customer is not None:
-            rows = await self.database.rows(SQL.orders_of_customer, *fits, asked.customer)
-        elif asked.attention is not None:
-            rows = await self.database.rows(SQL.orders_with_attention, *fits)
-        else:
-            rows = await self.database.rows(SQL.newest_orders, *fits)
-            if len(rows) <= PAGE_ROWS and (asked.state or asked.fulfilment):
-                last = await self.database.rows(SQL.looked_through_to, scope.id, before, oldest, LOOKED_THROUGH_MAX - 1)
-                return Found(rows, last[0]["order_id"] if last else None, bool(last))
-        more = len(rows) > PAGE_ROWS
-        return Found(rows[:PAGE_ROWS], rows[PAGE_ROWS - 1]["order_id"] if more else None)
+        by = next((name for name in INDEXED if getattr(asked, name) is not None), "order_id")
+        fits = (
+            asked.reference,
+            *_money(asked),
+            asked.customer,
+            asked.attention is not None,
+            asked.state,
+            asked.fulfilment,
+        )
+        rows = await self.database.rows(
+            SQL.orders_shown, scope.id, *_places(scope.id, asked), by, *fits, LOOKED_THROUGH_MAX, PAGE_ROWS + 1
+        )
+        found = [row for row in rows if row["fits"]]
+        if len(found) > PAGE_ROWS:
+            return Found(found[:PAGE_ROWS], found[PAGE_ROWS - 1]["order_id"])
+        if rows and rows[-1]["place"] == LOOKED_THROUGH_MAX:
+            return Found(found, rows[-1]["order_id"], looked_to=True)
+        return Found(found)
 
     def _page(self, request: BrowserRequest, scope: Scope, sent: dict[str, str], found: Found, **more: Any) -> Html:
         given = {name: sent.get(name, "") for name in OrdersQuery.__struct_fields__ if name != "cursor"}
@@ -157,10 +160,18 @@ class OrderList(Struct, frozen=True):
 def _places(merchant_id: str, asked: OrdersQuery) -> tuple[str, str]:
     """Between which ids the orders lie that are asked for: an id sorts by the time of its making."""
     newest = f"{ORDER_PREFIX}_~"
-    if asked.until is not None:
+    if asked.until is not None and asked.until < date.max:
         newest = first_id(ORDER_PREFIX, _begin(asked.until) + timedelta(days=1), merchant_id)
     oldest = first_id(ORDER_PREFIX, _begin(asked.since), merchant_id) if asked.since else ORDER_PREFIX
     return min(newest, asked.cursor) if asked.cursor else newest, oldest
+
+
+def _money(asked: OrdersQuery) -> tuple[str | None, int | None]:
+    """The currency and the amount that are asked for. Raises MoneyRefused where only one of them is."""
+    if asked.amount is None and asked.currency is None:
+        return None, None
+    currency = chargeable(asked.currency or "")
+    return currency, check_amount(parse_decimal((asked.amount or "").replace(",", "."), exponent(currency)))
 
 
 def _begin(day: date) -> datetime:
