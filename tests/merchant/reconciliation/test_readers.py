@@ -58,6 +58,12 @@ def test_a_currency_that_is_not_in_the_table_is_refused(files: Files) -> None:
         assert files.damage("stripe", files.stripe(files.stripe_row(1, currency=currency))) == "currency"
 
 
+def test_a_time_is_read_as_the_layout_has_it_or_not_at_all(files: Files) -> None:
+    """A time with a zone of its own is as long, and means another instant."""
+    assert files.damage("stripe", files.stripe(files.stripe_row(1, created_utc="2026-11-27 23:59+05"))) == "date"
+    assert files.damage("adyen", files.adyen(files.adyen_row(1) | {"Creation Date": "2026-11-27 23:59+05"})) == "date"
+
+
 def test_what_strangers_wrote_as_our_reference_is_no_damage(files: Files) -> None:
     row = files.stripe_row(1) | {"payment_metadata[order_id]": "\u202eordnung"}
     [line], _ = files.read("stripe", files.stripe(row))

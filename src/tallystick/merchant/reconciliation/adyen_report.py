@@ -212,8 +212,8 @@ def _time(text: str, zone: str, number: int) -> datetime:
     if zone not in ZONES:
         raise FileDamaged("time_zone", number)
     try:
-        if len(text) != 19 or text[10] not in " T":
-            raise ValueError
+        if len(text) != 19 or text[10] not in " T" or text[16] != ":":
+            raise ValueError  # the parser takes more than this layout, also times with a zone
         return datetime.fromisoformat(text).replace(tzinfo=UTC) - timedelta(hours=ZONES[zone])
     except (ValueError, OverflowError):
         raise FileDamaged("date", number) from None

@@ -119,7 +119,7 @@ _amount = lru_cache(maxsize=65_536)(parse_decimal)
 
 @lru_cache(maxsize=4_096)
 def _read_time(text: str) -> datetime:
-    """`2026-11-27 23:59:59`, UTC. The parser takes more than this layout: hence the length. Raises ValueError."""
-    if len(text) != 19 or text[10] != " ":
+    """`2026-11-27 23:59:59`, UTC. The parser takes more than this layout, also times with a zone. Raises ValueError."""
+    if len(text) != 19 or text[10] != " " or text[16] != ":":
         raise ValueError("not the layout's time")
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
