@@ -42,7 +42,8 @@ REPORT_ROWS_MAX: Final = 5_000  # of a page that a person reads; the CSV has all
 REPORT_PAGE: Final = 1_000
 CURSOR: Final = "/"  # between the parts of a cursor; the last may hold one
 
-Cursor = Annotated[str, Meta(max_length=600, pattern="^[!-~]+$", description="next_cursor of the page before.")]
+# Names may hold spaces, and Adyen's lines are named by four fields of theirs.
+Cursor = Annotated[str, Meta(max_length=1_200, pattern="^[ -~]+$", description="next_cursor of the page before.")]
 Id = Annotated[str, Meta(max_length=100, pattern="^[A-Za-z0-9_]+$", description="Of this run alone.")]
 
 
