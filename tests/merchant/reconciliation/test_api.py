@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -60,6 +61,22 @@ async def test_a_file_is_handed_in_and_its_run_is_shown(stage: Stage, files: Fil
     assert [each["id"] for each in runs["data"]] == [run["id"]]
 
 
+async def test_pages_of_mismatches_follow_each_other_whatever_a_file_calls_things(stage: Stage, files: Files) -> None:
+    """Names may hold spaces, and Adyen's rows are named by four of their fields."""
+    names = ["a payment", "another payment", *(f"{n}{'x' * 254}" for n in range(2))]
+    rows = [files.adyen_row(n, name, **{"Batch Number": name, "Psp Reference": name}) for n, name in enumerate(names)]
+    rows = [row | {"Type": name, "Modification Reference": name} for row, name in zip(rows, names, strict=True)]
+    await hand_in(stage, files.adyen(*rows), format="adyen")
+    await work(stage)
+    cursor, found = "", []
+    while cursor is not None:
+        status, page = await stage.get(f"/v1/mismatches?limit=1{cursor and '&cursor='}{quote(cursor)}")
+        assert status == 200, page
+        found += page["data"]
+        cursor = page["next_cursor"]
+    assert len({each["subject"] for each in found}) == len(found) >= len(names)
+
+
 async def test_a_file_that_breaks_off_leaves_nothing_behind(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     async def half() -> AsyncIterator[bytes]:
         yield b"x" * 2 * api.PIECE_BYTES
@@ -95,6 +112,77 @@ async def test_a_day_has_one_run_and_a_dry_run_is_always_a_new_one(stage: Stage,
     assert (dry["state"], {each["state"] for each in dry["summary"]["mismatches"]}) == ("done", {"stopped"})
     assert await stage.count("cases") == 1, "the dry run opened none"
     assert await stage.count("settlement_line") == 1, "and keeps no lines"
+
+
+async def test_a_file_that_was_refused_is_handed_in_again(stage: Stage, files: Files) -> None:
+    """What was handed in is another comparison of its day: the refused one told nothing."""
+    raw = files.stripe(files.stripe_row(1, "adjustment", payment_intent_id="", created_utc="2026-11-26 10:00:00"))
+    for damaged in (raw[:-1], raw[:-2]):
+        _, run = await hand_in(stage, damaged)
+        await work(stage)
+        assert (await stage.get(f"/v1/reconciliations/{run['id']}"))[1]["state"] == "refused"
+    assert await stage.count("cases") == 2, "each is told of"
+    _, good = await hand_in(stage, raw)
+    await work(stage)
+    _, good = await stage.get(f"/v1/reconciliations/{good['id']}")
+    assert (good["state"], good["number"], good["files"][0]["lines"]) == ("done", 3, 1)
+    assert (await hand_in(stage, raw))[1]["id"] == good["id"]
+    assert await stage.count("settlement_upload") == 0
+
+
+async def test_payouts_that_arrive_at_the_bank_are_held_against_those_of_the_reports(
+    stage: Stage, files: Files
+) -> None:
+    """RULES §11: by their name and amount; what arrives and was never sent is a person's."""
+    sent = {"fee": "0.00", "payment_intent_id": "", "charge_id": "", "created_utc": "2026-11-26 10:00:00"}
+    rows = [
+        files.stripe_row(number, "payout", gross=f"-{number}.00", net=f"-{number}.00", source_id=f"po_{number}", **sent)
+        for number in (50, 60)
+    ]
+    await hand_in(stage, files.stripe(*rows))
+    await work(stage)
+    arrived = "".join(
+        files.entry(amount, details=files.detail(amount, name))
+        for amount, name in (("50.00", "po_50"), ("61.00", "po_60"), ("7.00", "po_nobody_knows"))
+    )
+    raw = files.camt(files.statement(arrived, closing="218.00"))
+    _, run = await hand_in(stage, raw, format="camt053", date="2026-11-27")
+    await work(stage)
+    _, run = await stage.get(f"/v1/reconciliations/{run['id']}")
+    assert [(each["code"], each["lines"]) for each in run["summary"]["lines"]] == [
+        ("payout", 1),
+        ("unexplained_line", 2),
+    ]
+    _, page = await stage.get("/v1/mismatches")
+    assert [(each["code"], each["amount_minor"], each["state"]) for each in page["data"]] == [
+        ("unexplained_line", 6100, "case"),
+        ("unexplained_line", 700, "case"),
+    ]
+    assert await stage.count("cases") == 2
+
+
+async def test_statements_follow_one_another_account_by_account(stage: Stage, files: Files) -> None:
+    """Of several in one file, as after a weekend, and of several accounts in one currency."""
+
+    def statement(account: str, sequence: int, opening: str, closing: str) -> str:
+        amount = f"{float(closing) - float(opening):.2f}"
+        text: str = files.statement(
+            files.entry(amount, more=f"<!-- {account}{sequence} -->"), opening=opening, closing=closing
+        )
+        text = text.replace(">S1<", f">S{account}{sequence}<").replace(">42<", f">{sequence}<")
+        return text.replace("DE00TEST", f"DE00TEST{account}")
+
+    async def taken(day: int, *statements: str) -> list[str | None]:
+        _, run = await hand_in(stage, files.camt(*statements), format="camt053", date=f"2026-11-{day}")
+        await work(stage)
+        return [each["damage"] for each in (await stage.get(f"/v1/reconciliations/{run['id']}"))[1]["files"]]
+
+    assert await taken(24, statement("A", 8, "1.00", "2.00"), statement("B", 70, "5.00", "6.00")) == [None, None]
+    week = statement("A", 9, "2.00", "3.00"), statement("A", 10, "3.00", "5.00"), statement("B", 71, "6.00", "7.00")
+    assert await taken(25, *week) == [None] * 3
+    assert await taken(26, statement("A", 11, "5.00", "6.00")) == [None]
+    assert await taken(27, statement("A", 12, "6.00", "7.00"), statement("A", 14, "7.00", "8.00")) == ["sequence"]
+    assert await taken(28, statement("B", 72, "7.01", "8.00")) == ["opening"]
 
 
 async def test_the_report_is_a_page_and_a_table(stage: Stage, files: Files) -> None:

@@ -228,6 +228,25 @@ async def test_a_refused_report_is_taken_once_it_was_corrected(books: Books, fil
     assert [each["state"] for each in files_then] == ["refused", "done", "done"]
 
 
+async def test_of_a_corrected_report_that_is_damaged_too_people_hear_again(books: Books, files: Files) -> None:
+    """And once: it is no other correction each time that the days after it are looked at, which it does not block."""
+    books.gateway.lines.append(row(books, files, 1, await books.order(1)))
+    books.gateway.raw = books.gateway.file()[:-30]
+    await books.run()
+    await books.database.execute(Statement("x", "UPDATE cases SET state = 'closed', closed_at = opened_at"))
+    books.gateway.revision = 2
+    await books.next_day()
+    await books.run()
+    books.clock.at += timedelta(minutes=2)
+    await books.run()
+    assert [each["state"] for each in await books.rows("SELECT state FROM cases ORDER BY case_id")] == [
+        "closed",
+        "open",
+    ]
+    runs = await books.rows("SELECT state FROM reconciliation ORDER BY business_date, number")
+    assert [each["state"] for each in runs] == ["refused", "refused", "done"]
+
+
 async def test_after_a_long_outage_all_days_are_caught_up_in_their_order(books: Books, files: Files) -> None:
     """However long it was: days that nobody asked for while the service was away are compared, the oldest first."""
     await books.run()

@@ -9,7 +9,7 @@ from tallystick.merchant.orders.facts import AttemptFacts, Dispute, Refund
 from tallystick.merchant.orders.state import Owed
 from tallystick.merchant.reconciliation.findings import Contract, Day, Settled, SoldOrder, business_days_after
 from tallystick.merchant.reconciliation.lines import SettlementLine
-from tallystick.merchant.reconciliation.matching import alone, decide
+from tallystick.merchant.reconciliation.matching import decide, initial_code
 
 DAY = Day(date(2026, 11, 26))  # a Thursday
 NOON = DAY.begins_at + timedelta(hours=12)
@@ -197,10 +197,14 @@ def test_a_line_of_the_neighbouring_day() -> None:
 
 
 def test_lines_without_a_payment() -> None:
-    for category, code in (("payout", None), ("fee", None), ("adjustment", None), ("other", "unexplained_line")):
-        found = alone(line("1", category, payment=None, charge=None))
-        assert (found.code if found else None) == code
-    assert alone(line("1", payment=None)) is not None
+    for category, code in (
+        ("payout", "payout"),
+        ("fee", "fee"),
+        ("adjustment", "adjustment"),
+        ("other", "unexplained_line"),
+    ):
+        assert initial_code(line("1", category, payment=None, charge=None)) == code
+    assert initial_code(line("1", payment=None)) == "unexplained_line"
 
 
 def test_business_days_leave_weekends_out() -> None:

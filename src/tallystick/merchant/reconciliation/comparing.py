@@ -16,7 +16,7 @@ from tallystick.merchant.orders.facts import AttemptFacts, decode_facts
 from tallystick.merchant.orders.state import Owed
 from tallystick.merchant.reconciliation.findings import Code, Contract, Day, Decided, Finding, Settled, SoldOrder
 from tallystick.merchant.reconciliation.lines import SettlementLine
-from tallystick.merchant.reconciliation.matching import alone, decide, initial_code, is_early
+from tallystick.merchant.reconciliation.matching import decide, initial_code, is_early, unexplained
 from tallystick.merchant.reconciliation.reading import Reading
 from tallystick.ports.database import Database, Record, Statements, Transaction
 
@@ -131,8 +131,7 @@ async def explain_page(database: Database, run: Compared, after: str, at: dateti
     """Note the next lines that belong to no payment and that nobody can explain; the last of them."""
     async with database.transaction() as tx:
         rows = await tx.rows(SQL.lines_alone, *run.key, after, PAGE_PAYMENTS)
-        found = [finding for row in rows if (finding := alone(_line(row))) is not None]
-        await _store(tx, run, [Decided({}, tuple(found))], at)
+        await _store(tx, run, [Decided({}, tuple(unexplained(_line(row)) for row in rows))], at)
     return rows[-1]["line_id"] if rows else None
 
 

@@ -222,9 +222,8 @@ class Reconciler:
                 raise LeaseLost
             if stopped is not None:
                 await tx.execute(SQL.stop_automatic, *run.key)
-                subject = f"{run.connection_id}:{run.business_date}:{run.source}"
                 details = {"reason": stopped, "reconciliation": run.key.reconciliation_id}
-                found = Found(run.key.merchant_id, "reconciliation_stopped", subject, details=details)
+                found = Found(run.key.merchant_id, "reconciliation_stopped", run.subject, details=details)
                 await open_cases(tx, [found], at, self._entropy)
             if not run.dry_run:
                 await tx.execute(SQL.clear_waiting, run.key.merchant_id, run.connection_id, at)

@@ -76,9 +76,9 @@ def _by_a_person(found: Finding) -> Finding:
     return msgspec.structs.replace(found, resolution="case") if found.resolution == "automatic" else found
 
 
-def alone(line: SettlementLine) -> Finding | None:
-    """What is found of a line that belongs to no payment."""
-    return _of_line(line, "unexplained_line", None) if initial_code(line) == "unexplained_line" else None
+def unexplained(line: SettlementLine) -> Finding:
+    """What is found of a line that belongs to no payment and that nobody can explain."""
+    return _of_line(line, "unexplained_line", None)
 
 
 def _findings(settled: Settled, order: SoldOrder | None, day: Day) -> Iterator[Finding]:

@@ -1,8 +1,13 @@
 -- insert_run
--- Ask for a run; the one of that day that is there already, whoever asked for it, is left as it is.
+-- Ask for a run; the one of that day that is there already, whoever asked for it, is left as it is. Files that were handed in and refused
+-- count as comparisons of their day: another one may follow.
 INSERT INTO reconciliation (merchant_id, reconciliation_id, connection_id, business_date, source, dry_run, requested_by, due_at, created_at,
                             number)
-VALUES ($1::text, $2::text, $3::text, $4::date, $5::text, $6::boolean, $7::text, $8::timestamptz, $8::timestamptz, $9::int)
+SELECT $1::text, $2::text, $3::text, $4::date, $5::text, $6::boolean, $7::text, $8::timestamptz, $8::timestamptz,
+       $9::int + (SELECT count(*)::int
+                    FROM reconciliation r
+                   WHERE r.merchant_id = $1::text AND r.connection_id = $3::text AND r.business_date = $4::date AND r.source = $5::text
+                     AND r.source <> 'gateway' AND r.state = 'refused' AND NOT r.dry_run)
     ON CONFLICT (merchant_id, connection_id, business_date, source, number) WHERE NOT dry_run DO NOTHING;
 
 -- days_to_correct
@@ -88,7 +93,11 @@ SELECT r.business_date, f.currency, f.revision
   FROM reconciliation r
   JOIN settlement_file f ON (f.merchant_id, f.reconciliation_id) = (r.merchant_id, r.reconciliation_id)
  WHERE r.merchant_id = $1::text AND r.connection_id = $2::text AND r.business_date < $3::date AND r.business_date >= $3::date - $4::int
-   AND r.source = 'gateway' AND NOT r.dry_run AND NOT r.superseded AND r.finished_at IS NOT NULL
+   AND r.source = 'gateway' AND NOT r.dry_run AND r.finished_at IS NOT NULL
+   AND NOT EXISTS (SELECT FROM reconciliation l
+                    WHERE (l.merchant_id, l.connection_id, l.business_date, l.source, l.number)
+                        = (r.merchant_id, r.connection_id, r.business_date, r.source, r.number + 1)
+                      AND NOT l.dry_run)
    AND f.currency IS NOT NULL AND f.revision IS NOT NULL
  ORDER BY f.currency, r.business_date DESC, f.number;
 
@@ -174,23 +183,24 @@ VALUES ($1::text, $2::text, $3::int, $4::text, $5::text, $6::text, $7::text, $8:
         $13::bigint, $14::bigint, $15::bigint, $16::text, $17::text, $18::text);
 
 -- file_before
--- The newest file of a currency of a connection that was taken on an earlier day, how many were refused since, and whether a day
--- between is still to be taken.
+-- The newest part of an account's files of a connection that was taken on an earlier day, how many days were refused since, and whether
+-- one between is still to be taken.
 SELECT f.sequence, f.closing_minor, r.business_date,
        (SELECT count(DISTINCT s.business_date)::int
           FROM settlement_file g
           JOIN reconciliation s ON (s.merchant_id, s.reconciliation_id) = (g.merchant_id, g.reconciliation_id)
          WHERE g.merchant_id = $1::text AND g.connection_id = $2::text AND g.state = 'refused'
-           AND coalesce(g.currency, $3::text) = $3::text AND NOT s.superseded
-           AND s.business_date > r.business_date AND s.business_date < $4::date) AS refused,
+           AND coalesce(g.currency, $3::text) = $3::text AND s.source = $6::text AND NOT s.dry_run AND NOT s.superseded
+           AND s.business_date > r.business_date AND s.business_date < $5::date) AS refused,
        EXISTS (SELECT FROM reconciliation b
-                WHERE b.merchant_id = $1::text AND b.connection_id = $2::text AND b.source = $5::text AND NOT b.dry_run
-                  AND b.state = 'due' AND b.business_date > r.business_date AND b.business_date < $4::date) AS between_due
+                WHERE b.merchant_id = $1::text AND b.connection_id = $2::text AND b.source = $6::text AND NOT b.dry_run
+                  AND b.state = 'due' AND b.business_date > r.business_date AND b.business_date < $5::date) AS between_due
   FROM settlement_file f
   JOIN reconciliation r ON (r.merchant_id, r.reconciliation_id) = (f.merchant_id, f.reconciliation_id)
- WHERE f.merchant_id = $1::text AND f.connection_id = $2::text AND f.currency = $3::text AND f.state = 'accepted'
-   AND f.sequence > 0 AND r.source = $5::text AND NOT r.dry_run AND NOT r.superseded AND r.business_date < $4::date
- ORDER BY r.business_date DESC
+ WHERE f.merchant_id = $1::text AND f.connection_id = $2::text AND f.currency = $3::text AND f.account IS NOT DISTINCT FROM $4::text
+   AND f.state = 'accepted' AND f.sequence > 0
+   AND r.source = $6::text AND NOT r.dry_run AND NOT r.superseded AND r.business_date < $5::date
+ ORDER BY r.business_date DESC, f.number DESC
  LIMIT 1;
 
 -- currencies_sold

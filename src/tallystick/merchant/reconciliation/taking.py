@@ -5,7 +5,7 @@ when the run is begun again.
 """
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime
 from functools import partial
 from typing import IO, Final, Protocol
@@ -75,6 +75,12 @@ class Held(Struct, frozen=True):
     generation: int
     tries: int
     number: int
+
+    @property
+    def subject(self) -> str:
+        """What a case about the whole run is about: another comparison of the same day is another subject."""
+        day = f"{self.connection_id}:{self.business_date}:{self.source}"
+        return f"{day}:{self.number}" if self.number > 1 else day
 
 
 class Taker:
@@ -165,12 +171,13 @@ class Taker:
         currency: str | None = None,
     ) -> None:
         layout: Layout = "stripe" if run.source == "gateway" else run.source  # type: ignore[assignment]
+        file.seek(0)
         reading = Reading(layout, file, manifest)  # type: ignore[arg-type]  # a spooled file is one
         try:
             async with self._database.transaction(bulk=True) as tx:
                 await copy_lines(tx, run.key, reading, partial(self._tell, run))
                 for place, part in enumerate(reading.parts):
-                    await self._check_chain(tx, run, part)
+                    await self._check_chain(tx, run, part, reading.parts[:place])
                     await _insert_file(tx, run, number + place, part, None)
                 if run.source != "gateway":
                     await tx.execute(SQL.delete_pieces, *run.key)
@@ -186,24 +193,30 @@ class Taker:
         """Show how far it is: by another connection, while the lines are still being copied."""
         await self._database.execute(SQL.tell_lines, *run.key, run.generation, lines)
 
-    async def _check_chain(self, tx: Transaction, run: Held, part: Manifest) -> None:
-        """Sequence and opening balance beside the file of the day before. Days whose file was refused may be missing
-        between the two; for one that is still to be taken this one waits. Raises FileDamaged and NotYet.
+    async def _check_chain(self, tx: Transaction, run: Held, part: Manifest, parts_before: Sequence[Manifest]) -> None:
+        """Sequence and opening balance beside the part of the same account before it: of this file, or of an earlier
+        day's. Days whose file was refused may be missing between the two; for one that is still to be taken this one
+        waits. Raises FileDamaged and NotYet.
         """
         if part.sequence is None or part.currency is None or not part.sequence:
             return
-        rows = await tx.rows(
-            SQL.file_before, run.key.merchant_id, run.connection_id, part.currency, run.business_date, run.source
-        )
-        if not rows:
+        refused = 0
+        beside = [one for one in parts_before if (one.currency, one.account) == (part.currency, part.account)]
+        if beside:
+            sequence, closing_minor = beside[-1].sequence, beside[-1].closing_minor
+        else:
+            account = (run.connection_id, part.currency, part.account)
+            rows = await tx.rows(SQL.file_before, run.key.merchant_id, *account, run.business_date, run.source)
+            if not rows:
+                return
+            sequence, closing_minor, refused = (rows[0][name] for name in ("sequence", "closing_minor", "refused"))
+            if part.sequence > sequence + 1 and rows[0]["between_due"]:
+                raise NotYet("the file of an earlier day is not there yet")
+        if sequence is None:
             return
-        before = rows[0]
-        gap = part.sequence - before["sequence"]
-        if gap > 1 and before["between_due"]:
-            raise NotYet("the file of an earlier day is not there yet")
-        if gap < 1 or gap > 1 + before["refused"]:
-            raise FileDamaged("sequence", detail=f"{part.sequence} after {before['sequence']}")
-        closing_minor = before["closing_minor"]
+        gap = part.sequence - sequence
+        if gap < 1 or gap > 1 + refused:
+            raise FileDamaged("sequence", detail=f"{part.sequence} after {sequence}")
         if gap == 1 and None not in (part.opening_minor, closing_minor) and part.opening_minor != closing_minor:
             raise FileDamaged("opening")
 
@@ -224,12 +237,14 @@ class Taker:
             await self._salvager.salvage(run, connection, file)
         async with self._database.transaction() as tx:
             await _insert_file(tx, run, number, told, damaged)
+            if run.source != "gateway":
+                await tx.execute(SQL.delete_pieces, *run.key)
             if run.dry_run:
                 return
             found = Found(
                 merchant_id=run.key.merchant_id,
                 kind="settlement_file_refused",
-                subject=f"{run.connection_id}:{run.business_date}:{run.source}:{told.currency or number}",
+                subject=f"{run.subject}:{told.currency or number}",
                 details={"reason": str(damaged), "damage": damaged.damage, "reconciliation": run.key.reconciliation_id},
             )
             await open_cases(tx, [found], at, self._entropy)
