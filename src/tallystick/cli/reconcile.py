@@ -113,7 +113,7 @@ def _print(run: Mapping[str, Any]) -> None:
         lines.add_row(*(Text(str(cell)) for cell in cells))
     console().print(lines)
     if not run["summary"]["mismatches"]:
-        typer.echo("Everything fits.")
+        typer.echo("Nothing was compared." if run["state"] == "refused" else "Everything fits.")
         return
     found = Table("found", "code", "what became of it", box=None, padding=(0, 2, 0, 0))
     for each in run["summary"]["mismatches"]:

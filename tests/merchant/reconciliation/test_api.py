@@ -121,6 +121,7 @@ async def test_a_file_that_was_refused_is_handed_in_again(stage: Stage, files: F
         _, run = await hand_in(stage, damaged)
         await work(stage)
         assert (await stage.get(f"/v1/reconciliations/{run['id']}"))[1]["state"] == "refused"
+        assert "Nothing was compared" in (await text(stage, f"/v1/reconciliations/{run['id']}/report"))[1]
     assert await stage.count("cases") == 2, "each is told of"
     _, good = await hand_in(stage, raw)
     await work(stage)

@@ -92,7 +92,7 @@ def _page(run: RunView, mismatches: Sequence[MismatchView], *, more: bool) -> It
         yield f"<tr><td>{_words(each.code)}<td>{escape(each.currency)}<td class=n>{each.lines}{cells}</tr>"
     yield "</table><h2>What did not fit</h2>"
     if not mismatches:
-        yield "<p>Everything fits.</p></body></html>"
+        yield f"<p>{'Nothing was compared' if run.state == 'refused' else 'Everything fits'}.</p></body></html>"
         return
     yield "<table><tr><th>What<th>State<th>Payment<th>Order<th class=n>Amount<th>Until</tr>"
     for found in mismatches:
