@@ -247,6 +247,15 @@ async def test_of_a_corrected_report_that_is_damaged_too_people_hear_again(books
     assert [each["state"] for each in runs] == ["refused", "refused", "done"]
 
 
+async def test_what_a_gateway_says_of_an_earlier_report_and_nobody_can_read_is_no_correction(books: Books) -> None:
+    await books.run()
+    books.gateway.manifest = {"closing": "much"}
+    await books.next_day()
+    books.gateway.manifest = {}
+    await books.run()
+    assert [each["state"] for each in await books.rows("SELECT state FROM reconciliation")] == ["done", "done"]
+
+
 async def test_after_a_long_outage_all_days_are_caught_up_in_their_order(books: Books, files: Files) -> None:
     """However long it was: days that nobody asked for while the service was away are compared, the oldest first."""
     await books.run()

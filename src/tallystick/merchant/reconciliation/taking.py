@@ -132,7 +132,10 @@ class Taker:
             for row in (row for row in rows if row["currency"] == currency):
                 day = row["business_date"]
                 key = f"revision:{run.key.reconciliation_id}:{currency}:{day}:{run.generation}"
-                report = await self._reports.report(connection, day, currency, key)
+                try:
+                    report = await self._reports.report(connection, day, currency, key)
+                except FileDamaged:
+                    break  # what cannot be read tells of no correction
                 if not isinstance(report, Done):
                     raise NotYet(_why(f"the report of {currency}", report))
                 manifest = report.value.manifest
