@@ -1,4 +1,4 @@
-"""The routes of cases: list and show. What is done about one is proposed and approved by people, later."""
+"""The routes of cases: list and show. What is done about one, two people decide who are operators (`operating.py`)."""
 
 from typing import Annotated, Literal
 

@@ -3,7 +3,7 @@
 SELECT m.merchant_id AS owner_id FROM merchant m WHERE m.merchant_id > $1::text ORDER BY m.merchant_id LIMIT $2::int;
 
 -- paid_by_an_attempt
--- A PAID order keeps an attempt that succeeded, for what is owed.
+-- A PAID order keeps an attempt that succeeded.
 SELECT o.order_id AS subject, 'keeps attempt ' || o.keeper || ', which is ' || coalesce(a.state, 'not there') AS detail
   FROM orders o
   LEFT JOIN attempt a ON (a.merchant_id, a.order_id, a.number) = (o.merchant_id, o.order_id, o.keeper)
@@ -21,7 +21,7 @@ HAVING count(*) > 1
  ORDER BY o.order_id;
 
 -- ended_orders_have_ended_attempts
--- An order that is EXPIRED, FAILED or CANCELED has no attempt that could still be paid, nor one that was.
+-- The newest attempt of an order that is EXPIRED, FAILED or CANCELED can no longer be paid, and was not.
 SELECT o.order_id AS subject, o.state || ', attempt ' || a.number || ' is ' || a.state AS detail
   FROM orders o
   JOIN attempt a ON (a.merchant_id, a.order_id) = (o.merchant_id, o.order_id)

@@ -41,6 +41,8 @@ PIECE_BYTES: Final = 1024 * 1024
 REPORT_ROWS_MAX: Final = 5_000  # of a page that a person reads; the CSV has all
 REPORT_PAGE: Final = 1_000
 CURSOR: Final = "/"  # between the parts of a cursor; the last may hold one
+Place = tuple[str, str, str]
+FIRST: Final[Place] = ("", "", "")
 
 # Names may hold spaces, and Adyen's lines are named by four fields of theirs.
 Cursor = Annotated[str, Meta(max_length=1_200, pattern="^[ -~]+$", description="next_cursor of the page before.")]
@@ -138,20 +140,17 @@ def reconciliation_routes(database: Database, clock: Clock, entropy: Entropy) ->
         merchant_id = request.auth.merchant_id
         if wanted.format == "csv":
             return Stream(_table(database, merchant_id, run), media_type="text/csv", headers=report.HEADERS)
-        found, _ = await _mismatches(database, merchant_id, run.id, ("", "", ""), REPORT_ROWS_MAX + 1)
+        found = await _mismatches(database, merchant_id, run.id, FIRST, REPORT_ROWS_MAX + 1)
         text = report.page(run, found[:REPORT_ROWS_MAX], more=len(found) > REPORT_ROWS_MAX)
         return Response(text, media_type="text/html", headers=report.HEADERS)
 
     @get("/v1/mismatches")
     async def list_mismatches(request: Call) -> Response[bytes]:
         wanted = query(request, MismatchesQuery)
-        place = _place(wanted.cursor)
-        found, last = await _mismatches(
-            database, request.auth.merchant_id, wanted.reconciliation, place, wanted.limit + 1
-        )
+        merchant_id, place = request.auth.merchant_id, _place(wanted.cursor)
+        found = await _mismatches(database, merchant_id, wanted.reconciliation, place, wanted.limit + 1)
         data = tuple(found[: wanted.limit])
-        more = len(found) > wanted.limit
-        return answers.json(MismatchPage(data, CURSOR.join(_place_of(data[-1])) if more and last else None))
+        return answers.json(MismatchPage(data, CURSOR.join(_place_of(data[-1])) if len(found) > wanted.limit else None))
 
     return [
         allowed_methods("/v1/reconciliations", "GET, OPTIONS, POST"),
@@ -177,20 +176,19 @@ async def _run(database: Database, request: Call) -> RunView:
 
 
 async def _mismatches(
-    database: Database, merchant_id: str, run_id: str | None, after: tuple[str, str, str], rows_max: int
-) -> tuple[list[MismatchView], tuple[str, str, str] | None]:
+    database: Database, merchant_id: str, run_id: str | None, after: Place, rows_max: int
+) -> list[MismatchView]:
     rows = await database.rows(SQL.list_mismatches, merchant_id, run_id, *after, rows_max)
-    found = [mismatch_view(row) for row in rows]
-    return found, _place_of(found[-1]) if found else None
+    return [mismatch_view(row) for row in rows]
 
 
 async def _table(database: Database, merchant_id: str, run: RunView) -> AsyncIterator[str]:
     """All mismatches of a run as CSV, page by page."""
     yield report.table(run, (), head=True)
-    after: tuple[str, str, str] | None = ("", "", "")
-    while after is not None:
-        found, after = await _mismatches(database, merchant_id, run.id, after, REPORT_PAGE)
+    after = FIRST
+    while found := await _mismatches(database, merchant_id, run.id, after, REPORT_PAGE):
         yield report.table(run, found, head=False)
+        after = _place_of(found[-1])
 
 
 async def _keep_pieces(database: Database, key: RunKey, request: Call) -> None:
@@ -231,15 +229,15 @@ def _connection(merchant: Merchant, connection_id: str | None) -> str:
     return connection.connection_id
 
 
-def _place(cursor: str | None) -> tuple[str, str, str]:
+def _place(cursor: str | None) -> Place:
     """Where a cursor points to. Raises FieldsRefused."""
     if cursor is None:
-        return ("", "", "")
+        return FIRST
     parts = cursor.split(CURSOR, 2)
     if len(parts) != 3:
         raise FieldsRefused("See errors.", errors=[FieldError("cursor", "is none of ours")])
     return parts[0], parts[1], parts[2]
 
 
-def _place_of(found: MismatchView) -> tuple[str, str, str]:
+def _place_of(found: MismatchView) -> Place:
     return found.reconciliation, found.code, found.subject

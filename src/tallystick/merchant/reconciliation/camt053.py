@@ -122,7 +122,7 @@ def _elements(file: BinaryIO) -> Iterator[tuple[int, Node, Node] | None]:
     except expat.ExpatError as error:
         damage = "empty" if error.code == _NO_ELEMENTS else "syntax"
         raise FileDamaged(damage, error.lineno) from None  # type: ignore[arg-type]  # both are words of the list
-    except (UnicodeDecodeError, LookupError, ValueError):
+    except (LookupError, ValueError):
         # An encoding that the declaration names and nobody knows.
         raise FileDamaged("encoding") from None
     while builder.ended:

@@ -9,7 +9,7 @@ that is done stays as it is: asked for again it is shown, and nothing is done tw
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -259,7 +259,7 @@ class Reconciler:
         await follow(self._tracer, self._database, run)
 
 
-def summary_of(codes: list[Record] | Any, found: list[Record] | Any) -> dict[str, Any]:
+def summary_of(codes: Sequence[Record], found: Sequence[Record]) -> dict[str, Any]:
     """What a run came to: lines by code and currency, mismatches by code and what became of them."""
     names = ("code", "currency", "lines", "gross_minor", "fee_minor", "net_minor")
     return {
