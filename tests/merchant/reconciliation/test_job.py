@@ -59,6 +59,38 @@ async def test_what_the_gateway_does_not_confirm_is_a_persons_decision(books: Bo
     assert await books.cases() == ["recon_captured_but_pending"] * 2
 
 
+async def test_a_payment_that_the_gateway_never_tells_of_holds_no_day_up(books: Books, files: Files) -> None:
+    """It is asked for again for hours, and then a person decides: what is behind it, and the days after it, go on."""
+    lost, found = await books.order(1, "PENDING"), await books.order(2, "PENDING")
+    books.gateway.lines = [row(books, files, 1, lost), row(books, files, 2, found)]
+    books.gateway.captured(1, lost)["amount"] = "many"
+    books.gateway.captured(2, found)
+    await books.run()
+    assert "pi_1 cannot be retrieved" in (await books.rows("SELECT error FROM reconciliation"))[0]["error"]
+    for _ in range(12):
+        books.clock.at += timedelta(minutes=65)
+        await books.run()
+    assert [each["state"] for each in await books.rows("SELECT state FROM reconciliation")] == ["done"]
+    assert await books.found() == {("captured_but_pending", "case"), ("captured_but_pending", "resolved")}
+    assert (await books.state(lost), await books.state(found)) == ("PENDING", "PAID")
+
+
+async def test_a_refused_file_that_names_a_payment_of_which_nobody_tells_is_refused_all_the_same(
+    books: Books, files: Files
+) -> None:
+    lost, found = await books.order(1, "PENDING"), await books.order(2, "PENDING")
+    books.gateway.lines = [row(books, files, 1, lost), row(books, files, 2, found)]
+    books.gateway.captured(1, lost)["amount"] = "many"
+    books.gateway.captured(2, found)
+    books.gateway.raw = books.gateway.file()[:-30]
+    for _ in range(13):
+        await books.run()
+        books.clock.at += timedelta(minutes=65)
+    assert [each["state"] for each in await books.rows("SELECT state FROM reconciliation")] == ["refused"]
+    assert await books.cases() == ["settlement_file_refused"]
+    assert (await books.state(lost), await books.state(found)) == ("PENDING", "PAID")
+
+
 async def test_a_refund_that_the_gateway_does_not_confirm_is_a_persons_decision(books: Books, files: Files) -> None:
     order_id = await books.order(1)
     refund = {"gross": "-7.00", "fee": "0.00", "net": "-7.00", "source_id": "re_1", "balance_transaction_id": "txn_9"}

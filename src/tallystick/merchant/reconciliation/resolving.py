@@ -32,7 +32,7 @@ from tallystick.merchant.orders.facts import (
 from tallystick.merchant.orders.learning import Learnt
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.reconciliation.findings import MISSING_DAYS, business_days_after
-from tallystick.merchant.reconciliation.retrieving import learnt_of, retrieve
+from tallystick.merchant.reconciliation.retrieving import ASKING_TRIES_MAX, learnt_of, retrieve
 from tallystick.merchant.reconciliation.taking import SQL, NotYet, Reports
 from tallystick.merchant.reconciliation.taking import Held as HeldRun
 from tallystick.ports.clock import Clock
@@ -89,7 +89,12 @@ class Resolver:
 
         async def decided(row: Record) -> Outcome:
             async with gate:
-                return await self._decide(connection, row)
+                try:
+                    return await self._decide(connection, row)
+                except NotYet:
+                    if run.tries < ASKING_TRIES_MAX:
+                        raise
+                    return Outcome("case", row["code"], details={"gateway": "does not tell of the payment"})
 
         outcomes = await asyncio.gather(*(decided(row) for row in rows))
         outcomes = await self._with_parked(run, rows, outcomes)

@@ -1,12 +1,18 @@
 """A payment as the gateway has it, and what that tells of an order: this is merged, and never what a line says
 (RULES §11)."""
 
+from typing import Final
+
 from tallystick.kernel.outcomes import Done, Refused
 from tallystick.merchant.gateways.port import Connection
 from tallystick.merchant.gateways.stripe import MISCONFIGURED
 from tallystick.merchant.gateways.stripe_reports import PaymentFound
 from tallystick.merchant.orders.learning import Learnt
 from tallystick.merchant.reconciliation.taking import NotYet, Reports
+
+ASKING_TRIES_MAX: Final = 10
+"""Tries of a run, some hours; then it goes on without the payments that still cannot be retrieved: one of which the
+gateway never tells must not hold up all others, and the days after it."""
 
 
 async def retrieve(reports: Reports, connection: Connection, payment: str) -> PaymentFound | None:

@@ -13,8 +13,8 @@ from tallystick.merchant.gateways.port import Connection
 from tallystick.merchant.orders.apply import apply_facts
 from tallystick.merchant.orders.learning import Learnt
 from tallystick.merchant.orders.outbox import Outbox
-from tallystick.merchant.reconciliation.retrieving import learnt_of, retrieve
-from tallystick.merchant.reconciliation.taking import SQL, Held, Reports
+from tallystick.merchant.reconciliation.retrieving import ASKING_TRIES_MAX, learnt_of, retrieve
+from tallystick.merchant.reconciliation.taking import SQL, Held, NotYet, Reports
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database
 
@@ -49,7 +49,12 @@ class Salvager:
 
         async def learn(payment: str) -> Sequence[Learnt]:
             async with gate:
-                found = await retrieve(self._reports, connection, payment)
+                try:
+                    found = await retrieve(self._reports, connection, payment)
+                except NotYet:
+                    if run.tries < ASKING_TRIES_MAX:
+                        raise
+                    found = None
             return learnt_of(connection, found, f"recon:{payment}", None, None) if found else ()
 
         for learnt in await asyncio.gather(*map(learn, asked)):
