@@ -315,6 +315,11 @@ async def test_a_case_is_proposed_by_one_and_approved_by_another(stage: Any, log
     assert f'action="{page}/approve"' not in waiting.text
     refused = await ann.post(f"{page}/approve", confirmed="yes")
     assert (refused.status, "another person must" in refused.text) == (409, True)
+    before = (await bob.post(f"{page}/approve")).fields(f"{page}/approve")
+    await (await log_in("finance", "cid")).post(f"{page}/reject")
+    await ann.post(f"{page}/proposals", action="close", note="It was another shop's.")
+    late = await bob.post(f"{page}/approve", **before)
+    assert (late.status, "look at it first" in late.text) == (409, True), "what he saw is not what is proposed by now"
     asked = await bob.post(f"{page}/approve")
     assert "ann proposed it: It was another shop&#39;s." in asked.text
     assert (await bob.post(f"{page}/approve", **asked.fields(f"{page}/approve"))).status == 303

@@ -95,15 +95,15 @@ class Proposals:
             raise
         return (await self.of(merchant_id, case_id))[-1]
 
-    async def approve(self, merchant_id: str, case_id: str, who: str) -> Proposal:
-        """Approve what another person proposed, and do it. Raises ProposalRefused."""
-        number, learnt = await self._retrieved(merchant_id, case_id)
+    async def approve(self, merchant_id: str, case_id: str, who: str, number: int | None = None) -> Proposal:
+        """Approve what another person proposed, and do it; `number`: only if it is this. Raises ProposalRefused."""
+        seen, learnt = await self._retrieved(merchant_id, case_id)
         at = self._clock.now()
         try:
             async with self._database.transaction() as tx:
                 case = await _open_case(tx, merchant_id, case_id)
                 proposal = await _proposed(tx, merchant_id, case_id)
-                if proposal["number"] != number:
+                if proposal["number"] != seen or number not in (None, seen):
                     raise ProposalRefused("something else is proposed by now: look at it first")
                 fresh = bytes(proposal["basis"]) == _basis(case)
                 state = "executed" if fresh else "stale"

@@ -94,9 +94,11 @@ class CasePages(Struct, frozen=True):
         fields = await self.merchants.console.fields(request) or {}
         if fields.get("confirmed") != "yes":
             return await self._asked(request)
+        number = fields.get("number", "")
+        asked = int(number) if number.isdecimal() and len(number) < 10 else None
 
         async def work(merchant_id: str, case_id: str) -> Proposal:
-            return await self.proposals.approve(merchant_id, case_id, request.auth.name)
+            return await self.proposals.approve(merchant_id, case_id, request.auth.name, asked)
 
         return await self._done(request, work)
 
@@ -118,7 +120,7 @@ class CasePages(Struct, frozen=True):
             "heading": f"Approve “{pending.action}”?",
             "words": f"{pending.proposed_by} proposed it: {pending.note}",
             "action": request.url.path,
-            "kept": {"confirmed": "yes"},
+            "kept": {"confirmed": "yes", "number": str(pending.number)},
             "button": "Approve and do it",
         }
         back = f"/console/merchants/{scope.id}/cases/{case.id}"
