@@ -152,7 +152,7 @@ class Files:
     ) -> tuple[list[SettlementLine], list[Manifest]]:
         """Read a file to its end."""
         watched = Reading(layout, io.BytesIO(raw), manifest)
-        return list(watched), watched.parts
+        return [line for block in watched.blocks(1_000) for line in block], watched.parts
 
     def damage(self, layout: Layout, raw: bytes, manifest: Manifest | None = None) -> str:
         """Why a file is refused."""

@@ -68,7 +68,8 @@ async def test_pages_of_mismatches_follow_each_other_whatever_a_file_calls_thing
     rows = [row | {"Type": name, "Modification Reference": name} for row, name in zip(rows, names, strict=True)]
     await hand_in(stage, files.adyen(*rows), format="adyen")
     await work(stage)
-    cursor, found = "", []
+    cursor: str | None = ""
+    found: list[Any] = []
     while cursor is not None:
         status, page = await stage.get(f"/v1/mismatches?limit=1{cursor and '&cursor='}{quote(cursor)}")
         assert status == 200, page

@@ -81,10 +81,10 @@ class Case(Struct, frozen=True):
     closed_at: datetime | None
 
 
-async def open_cases(tx: Transaction | Database, found: Sequence[Found], at: datetime, entropy: Entropy) -> list[str]:
-    """Open cases for what was found and has none yet; the ids of those that are new."""
+async def open_cases(tx: Transaction | Database, found: Sequence[Found], at: datetime, entropy: Entropy) -> None:
+    """Open cases for what was found and has none yet."""
     if not found:
-        return []
+        return
     rows = [
         (
             each.merchant_id,
@@ -98,8 +98,7 @@ async def open_cases(tx: Transaction | Database, found: Sequence[Found], at: dat
         )
         for each in found
     ]
-    opened = await tx.rows(SQL.insert_cases, at, *columns(8, rows))
-    return [row["case_id"] for row in opened]
+    await tx.execute(SQL.insert_cases, at, *columns(8, rows))
 
 
 def case_teller(database: Database, alerts: Alerts, clock: Clock) -> CaseTeller:

@@ -15,13 +15,13 @@ VALUES ($1::text, $2::text, $3::int, $4::text, $5::text, $6::bytea, $7::text, $8
 
 -- open_proposal
 -- The proposal of a case that waits for another person.
-SELECT p.number, p.action, p.note, p.basis, p.state, p.proposed_by, p.proposed_at, p.decided_by, p.decided_at
+SELECT p.number, p.action, p.basis, p.proposed_by
   FROM case_proposal p
  WHERE p.merchant_id = $1::text AND p.case_id = $2::text AND p.state = 'proposed';
 
 -- list_proposals
 -- Everything that was proposed about a case.
-SELECT p.number, p.action, p.note, p.basis, p.state, p.proposed_by, p.proposed_at, p.decided_by, p.decided_at
+SELECT p.number, p.action, p.note, p.state, p.proposed_by, p.proposed_at, p.decided_by, p.decided_at
   FROM case_proposal p
  WHERE p.merchant_id = $1::text AND p.case_id = $2::text
  ORDER BY p.number;

@@ -1,12 +1,11 @@
 -- insert_cases
--- Open cases; those that are there already, open or closed, are left as they are and not returned.
+-- Open cases; those that are there already, open or closed, are left as they are.
 INSERT INTO cases (merchant_id, case_id, kind, subject, order_id, attempt, details, opened_at, tell_at)
 SELECT c.merchant_id, c.case_id, c.kind, c.subject, c.order_id, c.attempt, c.details, $1::timestamptz, c.tell_at
   FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::jsonb[], $9::timestamptz[])
        AS c(merchant_id, case_id, kind, subject, order_id, attempt, details, tell_at)
  ORDER BY c.merchant_id, c.kind, c.subject
-    ON CONFLICT (merchant_id, kind, subject) DO NOTHING
-RETURNING merchant_id, case_id;
+    ON CONFLICT (merchant_id, kind, subject) DO NOTHING;
 
 -- list_cases
 -- A page of a merchant's cases, the newest first, those before the cursor.

@@ -17,17 +17,14 @@ READERS: MappingProxyType[Layout, Reader] = MappingProxyType(
 
 
 class Reading:
-    """The lines of a file, to be walked once. Whoever walks to the end without a FileDamaged has read a whole file, and
-    `parts` then holds what was counted, a manifest for each part.
+    """The lines of a file, to be read once, in blocks. Whoever reads to the end without a FileDamaged has read a whole
+    file, and `parts` then holds what was counted, a manifest for each part.
     """
 
     def __init__(self, layout: Layout, file: BinaryIO, manifest: Manifest | None = None) -> None:
         self.parts: list[Manifest] = []
         self._told = manifest
         self._read = READERS[layout](file)
-
-    def __iter__(self) -> Iterator[SettlementLine]:
-        return (each for each in self._walk() if each is not None)
 
     def blocks(self, lines_max: int) -> Iterator[list[SettlementLine]]:
         """The lines in blocks of `lines_max`; one is shorter, or empty, where much was read without finding any."""

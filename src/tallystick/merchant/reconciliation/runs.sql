@@ -129,7 +129,7 @@ UPDATE reconciliation r
                     WHERE e.merchant_id = r.merchant_id AND e.connection_id = r.connection_id AND e.business_date < r.business_date
                       AND e.due_at IS NOT NULL AND e.lease_until > $5::timestamptz)
 RETURNING r.merchant_id, r.reconciliation_id, r.connection_id, r.business_date, r.source, r.dry_run, r.state, r.generation, r.tries,
-          r.number, r.created_at;
+          r.number;
 
 -- keep_run
 -- Keep the lease of a run that takes longer; one that was taken over is not touched.
@@ -185,7 +185,7 @@ VALUES ($1::text, $2::text, $3::int, $4::text, $5::text, $6::text, $7::text, $8:
 -- file_before
 -- The newest part of an account's files of a connection that was taken on an earlier day, how many days were refused since, and whether
 -- one between is still to be taken.
-SELECT f.sequence, f.closing_minor, r.business_date,
+SELECT f.sequence, f.closing_minor,
        (SELECT count(DISTINCT s.business_date)::int
           FROM settlement_file g
           JOIN reconciliation s ON (s.merchant_id, s.reconciliation_id) = (g.merchant_id, g.reconciliation_id)

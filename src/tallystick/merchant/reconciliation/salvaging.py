@@ -36,15 +36,14 @@ class Salvager:
         self._clock = clock
         self._outbox = outbox
 
-    async def salvage(self, run: Held, connection: Connection, file: IO[bytes]) -> int:
-        """Retrieve and merge; how many payments were asked for. Raises NotYet where the gateway is away."""
+    async def salvage(self, run: Held, connection: Connection, file: IO[bytes]) -> None:
+        """Retrieve and merge. Raises NotYet where the gateway is away."""
         named = sorted(payments_in(file))
         unknown: list[str] = []
         for first in range(0, len(named), LOOKED_UP):
             page = named[first : first + LOOKED_UP]
             rows = await self._database.rows(SQL.not_captured, run.key.merchant_id, run.connection_id, page)
             unknown += [row["payment"] for row in rows]
-        asked = unknown[:PAYMENTS_MAX]
         gate = asyncio.Semaphore(CALLS_MAX)
 
         async def learn(payment: str) -> Sequence[Learnt]:
@@ -57,10 +56,9 @@ class Salvager:
                     found = None
             return learnt_of(connection, found, f"recon:{payment}", None, None) if found else ()
 
-        for learnt in await asyncio.gather(*map(learn, asked)):
+        for learnt in await asyncio.gather(*map(learn, unknown[:PAYMENTS_MAX])):
             async with self._database.transaction() as tx:
                 await apply_facts(tx, learnt, self._clock.now(), self._outbox)
-        return len(asked)
 
 
 def payments_in(file: IO[bytes]) -> set[str]:

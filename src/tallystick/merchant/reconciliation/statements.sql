@@ -92,7 +92,7 @@ SELECT l.reconciliation_id = $2::text AS mine, l.line_id, l.created_at, l.curren
 
 -- orders_of_payments
 -- The orders that these payments belong to: by the payment where an attempt has it, else by our own reference.
-SELECT wanted.payment, o.merchant_id, o.order_id, o.amount_minor, o.currency, o.state, o.facts, o.keeper, o.paid_at, a.number AS attempt
+SELECT wanted.payment, o.order_id, o.amount_minor, o.currency, o.state, o.facts, o.keeper, o.paid_at, a.number AS attempt
   FROM unnest($3::text[], $4::text[]) AS wanted(payment, reference)
   LEFT JOIN LATERAL (
        SELECT a.order_id, a.number FROM attempt a

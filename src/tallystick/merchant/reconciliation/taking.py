@@ -56,7 +56,7 @@ class Reports(Protocol):
 class Salvages(Protocol):
     """Makes the best of a file that was refused."""
 
-    async def salvage(self, run: "Held", connection: Connection, file: IO[bytes]) -> int: ...
+    async def salvage(self, run: "Held", connection: Connection, file: IO[bytes]) -> None: ...
 
 
 class NotYet(Exception):
