@@ -271,7 +271,6 @@ def _card_testing(settings: Settings, ports: Ports) -> CardTesting:
         card_declines=settings.card_declines_max,
         address_tries=settings.address_tries_max,
         address_declines=settings.address_declines_max,
-        session_declines=settings.session_declines_max,
         cards_of_test_mode=settings.card_limits_in_test_mode,
     )
     return CardTesting(ports.database, ports.clock, limits)

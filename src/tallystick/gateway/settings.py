@@ -143,15 +143,6 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
             extra={"unit": "declines"},
         ),
     ] = 60
-    session_declines_max: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=1000000,
-            description="After how many declines a checkout session takes no card any more; 0: no limit.",
-            extra={"unit": "declines"},
-        ),
-    ] = 20
     card_limits_in_test_mode: Annotated[
         bool,
         Meta(description="Whether cards are counted in test mode too, where everybody has the same few."),

@@ -135,14 +135,6 @@ def test_many_declines_from_an_address_end_in_a_kind_page(run_gateway: Any, clie
         assert re.search(rb"Payment received|received", client(gateway.url).get(path).body)
 
 
-def test_a_session_that_was_declined_too_often_takes_no_card_any_more(run_gateway: Any, client: Any) -> None:
-    with run_gateway(session_declines_max=2) as gateway:
-        path = a_session(gateway, client)
-        for _ in range(2):
-            assert pay(gateway, client, path, DECLINED, ADDRESS).status == 303
-        assert pay(gateway, client, path, VISA, ADDRESS).status == 429
-
-
 def test_on_the_wire_a_card_that_was_declined_too_often_is_answered_429(run_gateway: Any, client: Any) -> None:
     """In Stripe's envelope, and the same call may be sent again under its key later."""
     with run_gateway(card_limits_in_test_mode=True, card_declines_max=2) as gateway:

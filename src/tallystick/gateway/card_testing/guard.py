@@ -85,10 +85,6 @@ class CardTesting:
         self.limits = limits
         self._counting: Batcher[_Counted, Count] = Batcher(self._count, beside_items_min=BESIDE_ITEMS_MIN)
 
-    def session_closed(self, declines: int) -> bool:
-        """Whether a session was declined so often that it takes no card any more."""
-        return 0 < self.limits.session_declines <= declines
-
     async def admit(self, tried: Try) -> int:
         """Count a try; 0 where it may go on, otherwise how many seconds to wait. Raises DatabaseError."""
         waits = [0]

@@ -1,8 +1,9 @@
-"""How often a card and an address may try to pay within an hour, and how often a session may be declined. Pure.
+"""How often a card and an address may try to pay within an hour. Pure.
 
 Card testing is many cards in a short time, mostly declined: from one address with many cards, or one card in many
 sessions. What is counted are tries, before they reach a bank, and declines, which tell the thief from the shopper who
-buys ten tickets. A shop's limits are its own: nobody is slowed down for what happens at another one.
+buys ten tickets. A shop's limits are its own: nobody is slowed down for what happens at another one. Many declines in
+one session end that session, as part of the life of its payment (`payments/charging.py`).
 """
 
 from datetime import datetime, timedelta
@@ -15,13 +16,12 @@ WINDOW_S: Final = 3600
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """The most of each within an hour; of a session within its life. 0: no limit."""
+    """The most of each within an hour. 0: no limit."""
 
     card_tries: int = 60
     card_declines: int = 15
     address_tries: int = 300
     address_declines: int = 60
-    session_declines: int = 20
     cards_of_test_mode: bool = False
     """In test mode everybody pays with the same few numbers, so cards are counted in live mode only, unless asked."""
 

@@ -10,7 +10,6 @@ from msgspec import Struct, convert
 from tallystick.gateway.acquirers.port import Acquirer, Authentication, AuthenticationState
 from tallystick.gateway.acquirers.simulated import SimulatedAcquirer
 from tallystick.gateway.card_testing.guard import CardTesting, Try
-from tallystick.gateway.card_testing.limits import WINDOW_S
 from tallystick.gateway.cards.pan import CardEntry, expired
 from tallystick.gateway.cards.typed import TypedCards
 from tallystick.gateway.checkout.opening import TTL_MIN_S, opened_session, session_key
@@ -129,8 +128,6 @@ class Checkout:
         intent = found.intent
         if found.session.status != "open" or (intent.livemode and self._acquirer.simulated):
             return NotOpen(found.session.status)
-        if self._guard.session_closed(found.session.decline_count):
-            return TooMany(WINDOW_S)
         charge_id = owned_id("ch", intent.account_id, at, self._entropy)
         tried = Try(intent.account_id, intent.livemode, address=address, charge=charge_id)
         wait_s = await self._guard.admit(tried)

@@ -72,7 +72,7 @@ class NotOpen(Struct, frozen=True):
 
 
 class TooMany(Struct, frozen=True):
-    """Too many tries, of this card, from this address or in this session; nothing was sent to a bank (card testing)."""
+    """Too many tries, of this card or from this address; nothing was sent to a bank (card testing)."""
 
     retry_after_s: int
 
