@@ -1,5 +1,6 @@
 """RULES §3, unknown outcomes: looked up by our own key, by schedule, by one worker, until they are known."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -204,6 +205,32 @@ async def test_captures_and_voids_are_looked_up_and_sent_again_under_their_key(
     keys = [asked.key for asked in core.bank.asked[1:]]
     assert len(keys) == (1 if arrived else 2)
     assert len(set(keys)) == 1, "sent again, it is the same request"
+
+
+async def test_a_sender_that_comes_back_late_undoes_nothing(core: Core, another_process: Another) -> None:
+    """It could not reach the bank, and stalled; another worker has sent the capture meanwhile. The money is booked."""
+    intent = await core.create(confirm=True, payment_method="pm_card_visa", capture_method="manual")
+    core.bank.answers = [NotSent("no connection")]
+    core.bank.open.clear()
+    stalled = asyncio.create_task(core.capture(intent["id"]))
+    async with asyncio.timeout(60):
+        while len(core.bank.asked) < 2:  # noqa: ASYNC110 - the bank is a list of what it was asked
+            await asyncio.sleep(0)
+    other = another_process()
+    other.bank.inquiries = [port.NotFound(), port.NotFound()]
+    other.bank.open.clear()
+    looking = asyncio.create_task(later(other, 61))
+    async with asyncio.timeout(60):
+        while not other.bank.asked and not looking.done():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    core.bank.open.set()
+    with pytest.raises(errors.Unavailable):
+        await stalled
+    other.bank.open.set()
+    await looking
+    await later(other, 11)
+    assert await requests(core) == [("capture", "done")]
+    assert (await core.intent(intent["id"]))["amount_received"] == 1000
 
 
 async def test_what_never_left_this_time_may_have_left_before(core: Core) -> None:

@@ -631,6 +631,13 @@ def test_while_a_capture_or_void_is_open_nothing_else_is_taken(
 
 def test_money_commands_are_all_commands_but_update() -> None:
     assert set(machine.MONEY_COMMANDS) == {
+@pytest.mark.parametrize("command", [Capture(request_id="acr_1"), Cancel(request_id="acr_1")])
+def test_that_one_try_did_not_arrive_says_nothing_of_another(command: Any, in_status: Callable[[str], Payment]) -> None:
+    """Whoever sent it comes back late: it was taken for unknown meanwhile, and may have been sent again."""
+    unknown = tell(in_status("requires_capture"), command, RequestUnknown(request_id="acr_1"))
+    assert isinstance(decide(unknown, RequestNotSent(request_id="acr_1"), AT), Refusal)
+
+
         Confirm,
         Capture,
         Cancel,

@@ -140,7 +140,7 @@ def request_refused(payment: Payment, answer: inputs.RequestRefused, at: datetim
     if request.refund is not None:
         return refunding.refused(payment, request, answer.refusal, at)
     if not _owed(payment, request):
-        return _ended(payment, answer, answer.refusal)
+        return Decision(payment=payment.having(replace(request, state="refused", refusal=answer.refusal)))
     charge = payment.charge(request.charge)
     assert charge is not None, "a request's charge is loaded with it"
     if request.kind == "void" and charge.state == "reversing" and charge.amount_captured > 0:
@@ -162,11 +162,11 @@ def resend(payment: Payment, command: inputs.Resend, at: datetime) -> Decision |
 def request_not_sent(payment: Payment, answer: inputs.RequestNotSent, at: datetime) -> Decision | Refusal:
     """Nothing reached the acquirer. What must happen all the same stays to be sent."""
     request = payment.request(answer.request_id)
-    if request is not None and request.state in OPEN_REQUEST_STATES and _owed(payment, request):
-        if request.state != "sent":
-            return _over(answer)  # that one try did not arrive says nothing of an earlier one
+    if request is None or request.state != "sent":
+        return _over(answer)  # that one try did not arrive says nothing of another
+    if _owed(payment, request):
         return Decision(payment=payment.having(replace(request, state="created")))
-    return _ended(payment, answer, NOT_SENT)
+    return Decision(payment=payment.having(replace(request, state="refused", refusal=NOT_SENT)))
 
 
 def request_unknown(payment: Payment, answer: inputs.RequestUnknown, at: datetime) -> Decision | Refusal:
@@ -205,13 +205,6 @@ def _succeeded(payment: Payment, received: int, *before: Told) -> Decision:
         session = replace(session, payment_status="paid")
     events = (*before, Told("payment_intent.succeeded", intent))
     return Decision(payment=replace(payment, intent=intent, session=session), events=events)
-
-
-def _ended(payment: Payment, answer: inputs.RequestRefused | inputs.RequestNotSent, refusal: str) -> Decision | Refusal:
-    request = payment.request(answer.request_id)
-    if request is None or request.state not in OPEN_REQUEST_STATES:
-        return _over(answer)
-    return Decision(payment=payment.having(replace(request, state="refused", refusal=refusal)))
 
 
 def _open(payment: Payment, id: str, kind: str) -> AcquirerRequest | None:

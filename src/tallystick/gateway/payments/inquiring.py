@@ -2,10 +2,10 @@
 
     due → claim (lease, generation) → inquire → commit what was learnt, or wait for the next time
 
-What was `sent` and whose sender never came back is asked about first, like everything `unknown`. Of a charge that the
-acquirer does not know, nothing follows until its declared processing time has passed *and* it has confirmed that the
-key is reversed; then the charge has failed. It is never sent again: its card data is gone. Captures, voids and refunds
-carry no such data: what the acquirer does not know of them is sent again under the same key.
+What was `sent` and whose sender never came back is asked about first, and is `unknown` from then on. Of a charge that
+the acquirer does not know, nothing follows until its declared processing time has passed *and* it has confirmed that
+the key is reversed; then the charge has failed. It is never sent again: its card data is gone. Captures, voids and
+refunds carry no such data: what the acquirer does not know of them is sent again under the same key.
 """
 
 import asyncio
@@ -159,14 +159,18 @@ class Inquirer:
         await self._tell(request, inputs.Resend(request_id=request.id))
 
     async def _request(self, asked: AskedRequest, inquiry: port.RequestInquiry) -> None:
-        """Record what the acquirer said of one capture, void or refund; what it does not know is sent again."""
+        """Record what the acquirer said of one capture, void or refund; what it does not know is sent again.
+
+        Only once it is `unknown`, and that is committed: of what is `sent`, whoever sent it may still come back and say
+        that it never left."""
         request = asked.request
         answer = self._calling.learnt_of_request(request, inquiry)
-        if isinstance(inquiry, port.NotFound):
+        if isinstance(inquiry, port.NotFound) and request.state == "unknown":
             answer = await self._calling.repeat(request, asked.money)
-        if answer is None or isinstance(answer, inputs.RequestNotSent | inputs.RequestUnknown):
-            # That this try did not arrive says nothing of an earlier one.
-            answer = inputs.RequestUnknown(request_id=request.id) if request.state == "sent" else None
+            if isinstance(answer, inputs.RequestNotSent | inputs.RequestUnknown):
+                answer = None  # that this try did not arrive says nothing of an earlier one
+        if answer is None and request.state == "sent":
+            answer = inputs.RequestUnknown(request_id=request.id)
         if answer is not None:
             await self._tell(request, answer)
 
