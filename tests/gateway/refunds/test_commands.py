@@ -241,6 +241,18 @@ async def test_a_refund_that_never_left_is_sent_again(core: Core) -> None:
     assert (await refund_of(core, refund["id"]))["status"] == "succeeded"
 
 
+async def test_what_cannot_leave_is_not_unknown(core: Core) -> None:
+    """A bank that cannot be reached for two minutes is no case, and what is unknown afterwards is asked about soon."""
+    intent = await paid(core)
+    core.bank.answers = [NotSent("no connection")] * 10 + [Unknown("cut")]
+    await core.refund(payment_intent=intent["id"])
+    for _ in range(10):
+        assert await later(core, 11) == 1
+    assert await core.rows("SELECT kind FROM cases") == []
+    core.bank.pending = True
+    assert [await later(core, seconds) for seconds in (11, 61, 241)] == [1, 1, 1]
+
+
 async def test_a_refund_bounces(core: Core) -> None:
     """RULES §3: succeeded → failed; the amount comes back."""
     intent = await paid(core, payment_method="pm_card_refundFail")

@@ -238,7 +238,7 @@ UPDATE charge c
            >= n.refund_pending - c.refund_pending);
 
 -- insert_requests
--- Record captures and voids before the acquirer is called.
+-- Record captures, voids and refunds before the acquirer is called.
 INSERT INTO acquirer_request (account_id, livemode, id, charge, payment_intent, kind, state, amount, created_at, final,
                               reason, acquirer_reference, refusal, refund, due_at)
 SELECT n.account_id, n.livemode, n.id, n.charge, n.payment_intent, n.kind, n.state, n.amount, n.created_at, n.final,
@@ -249,10 +249,12 @@ SELECT n.account_id, n.livemode, n.id, n.charge, n.payment_intent, n.kind, n.sta
             acquirer_reference, refusal, refund, due_at);
 
 -- update_requests
--- Save what became of captures and voids, each only if it still has the state with which it was loaded.
+-- Save what became of captures, voids and refunds, each only if it still has the state with which it was loaded. While one has not
+-- left, nothing was inquired: a bank that cannot be reached is no outcome that nobody knows.
 UPDATE acquirer_request r
    SET state = n.state, acquirer_reference = n.acquirer_reference, refusal = n.refusal, refund = n.refund,
-       due_at = CASE WHEN n.state = r.state THEN r.due_at ELSE n.due_at END
+       due_at = CASE WHEN n.state = r.state THEN r.due_at ELSE n.due_at END,
+       inquiries = CASE WHEN 'created' IN (n.state, r.state) THEN 0 ELSE r.inquiries END
   FROM unnest($1::text[], $2::boolean[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])
        AS n(account_id, livemode, id, old_state, state, acquirer_reference, refusal, refund, due_at)
  WHERE (r.account_id, r.livemode, r.id) = (n.account_id, n.livemode, n.id) AND r.state = n.old_state;
