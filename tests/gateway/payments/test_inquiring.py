@@ -50,7 +50,7 @@ def test_the_schedule_is_that_of_the_rules() -> None:
     assert waits_s == [60, 240, 1500, 5400, 14_400, 64_800, 86_400, 86_400, 86_400]
     assert [one.case_at for one in looks] == [None] * 7 + [at, at]
     ages_s = [schedule.age_s_min(number) for number in range(9)]
-    assert ages_s == [10, 60, 300, 1800, 7200, 21_600, 86_400, 86_400, 86_400]
+    assert ages_s == [10, 60, 300, 1800, 7200, 21_600, 86_400, 2 * 86_400, 3 * 86_400], "a bank may declare days"
 
 
 async def test_a_lost_answer_is_looked_up_and_there_is_one_charge(core: Core) -> None:

@@ -28,4 +28,5 @@ def age_s_min(inquiries: int) -> float:
     """How long an outcome has been unknown at least when it is asked about for the time after `inquiries` others.
 
     What was sent and never answered has been on its way for longer still."""
-    return AGES_S[min(inquiries, len(AGES_S) - 1)] if inquiries >= 0 else 0
+    days = max(inquiries - len(AGES_S) + 1, 0)
+    return AGES_S[min(inquiries, len(AGES_S) - 1)] + days * DAILY_S
