@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tallystick.gateway.acquirers.port import Authentication, Declined
+from tallystick.gateway.acquirers.port import Authentication, Declined, NotFound
 from tallystick.gateway.card_testing.guard import Forgetting
 from tallystick.gateway.card_testing.limits import Limits
 from tallystick.gateway.checkout import results
@@ -156,6 +156,20 @@ async def test_a_bank_that_was_not_reached_declined_nothing(counting: Core) -> N
     counting.bank.answers = [NotSent("away")]
     await counting.pay(session["id"], address=ADDRESS)
     assert await counted(counting) == {}
+
+
+async def test_a_charge_that_never_arrived_was_not_declined(counting: Core) -> None:
+    """It is given up and reversed; the bank never saw the card."""
+    session = await counting.open_session()
+    await unknown(counting, session["id"])
+    for seconds in (11, 61, 241):
+        counting.bank.inquiries = [NotFound()]
+        counting.clock.ahead += timedelta(seconds=seconds)
+        assert await counting.inquirer.look() == 1
+    [charge] = await counting.rows("SELECT state, failure_code FROM charge")
+    assert (charge["state"], charge["failure_code"]) == ("declined", "processing_error")
+    assert await counted(counting) == {}
+    assert (await counting.session(session["id"]))["decline_count"] == 0
 
 
 async def test_declines_of_one_batch_count_each(counting: Core) -> None:

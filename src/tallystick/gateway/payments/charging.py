@@ -162,6 +162,7 @@ def declined(payment: Payment, answer: inputs.Declined, at: datetime) -> Decisio
     charge = payment.charge(answer.charge_id)
     if charge is None or charge.state not in UNDECIDED:
         return _over(answer)
+    given_up = charge.failure_code is not None  # and reversed: no bank has said no
     charge = replace(
         charge,
         state="declined",
@@ -171,13 +172,14 @@ def declined(payment: Payment, answer: inputs.Declined, at: datetime) -> Decisio
     )
     failed = Told("charge.failed", charge)
     payment = payment.having(charge)
+    counted = None if given_up else charge
     if payment.intent.status != "processing":
-        return Decision(payment=payment, events=(failed,), declined=charge)
+        return Decision(payment=payment, events=(failed,), declined=counted)
     method = payment.method(charge.payment_method)
     error = _error(answer.code, answer.decline_code, answer.message, charge.id, method)
-    decision = replace(_another_method(payment, error, failed), declined=charge)
+    decision = replace(_another_method(payment, error, failed), declined=counted)
     session = payment.open_session
-    if session is None:
+    if session is None or given_up:
         return decision
     session = replace(session, decline_count=session.decline_count + 1)
     payment = replace(decision.payment, session=session)

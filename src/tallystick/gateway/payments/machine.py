@@ -250,5 +250,6 @@ def _check(before: Payment, decision: Decision) -> None:
         assert min(charge.amount_refunded, charge.refund_pending) >= 0
         known = before.charge(charge.id)
         newly = charge.state == "declined" and (known is None or known.state != "declined")
-        assert not newly or decision.declined == charge, "what the bank says no to is counted"
+        given_up = known is not None and known.failure_code is not None
+        assert not newly or given_up or decision.declined == charge, "what the bank says no to is counted"
     assert session is None or session.status != "open" or new.status not in (*TERMINAL, REQUIRES_CAPTURE)
