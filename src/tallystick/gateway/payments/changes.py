@@ -21,8 +21,8 @@ from tallystick.gateway.webhooks.event_types import EVENT_TYPES
 
 UNEXPECTED_STATE = "payment_intent_unexpected_state"
 
-ABANDONED = "abandoned"
-AUTOMATIC = "automatic"  # the cancellation reason when we decide it ourselves (RULES §3)
+ABANDONED = "abandoned"  # the cancellation reason where a session is closed
+AUTOMATIC = "automatic"  # and where we decide it ourselves (RULES §3)
 
 
 class Told(Struct, frozen=True):

@@ -86,8 +86,6 @@ class CloseDispute(Struct, frozen=True, kw_only=True):
 class ExpireSession(Struct, frozen=True, kw_only=True):
     """Close the checkout session, by its clock or by the merchant; its intent is canceled with it."""
 
-    reason: str = "abandoned"
-
 
 class CaptureWindowPassed(Struct, frozen=True, kw_only=True):
     """Nobody captured in time: the authorisation is voided."""

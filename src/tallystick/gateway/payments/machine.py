@@ -14,7 +14,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from tallystick.gateway.payments import bouncing, capturing, charging, disputing, inputs, refunding
-from tallystick.gateway.payments.changes import Decision, Refusal, Told, canceled
+from tallystick.gateway.payments.changes import ABANDONED, Decision, Refusal, Told, canceled
 from tallystick.gateway.payments.inputs import (
     Approved,
     Authenticated,
@@ -130,7 +130,7 @@ def _cancel(payment: Payment, command: Cancel, at: datetime) -> Decision:
 def _expire_session(payment: Payment, command: ExpireSession, at: datetime) -> Decision | Refusal:
     if payment.open_session is None:
         return _session_not_open(payment)
-    return canceled(payment, command.reason, at)
+    return canceled(payment, ABANDONED, at)
 
 
 _ANSWERS_ABOUT_CHARGES: Mapping[type, Step] = {Approved: charging.approved, Declined: charging.declined}

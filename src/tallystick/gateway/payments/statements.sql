@@ -337,7 +337,7 @@ SELECT r.account_id, r.livemode, r.id, r.charge, r.payment_intent, r.kind, r.sta
 -- intents_of_keys
 -- The payments to which keys at the acquirer belong: those of charges and those of captures, voids and refunds.
 SELECT wanted.account_id, wanted.livemode, wanted.key, coalesce(c.payment_intent, r.payment_intent) AS payment_intent,
-       c.id AS charge, r.id AS request
+       c.id AS charge
   FROM unnest($1::text[], $2::boolean[], $3::text[]) AS wanted(account_id, livemode, key)
   LEFT JOIN charge c
     ON (c.account_id, c.livemode, c.acquirer_key) = (wanted.account_id, wanted.livemode, wanted.key)
