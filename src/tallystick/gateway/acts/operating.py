@@ -7,10 +7,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from tallystick.gateway.acts.commands import Acts, Asked, GivingBack, Standing
+from tallystick.gateway.acts.commands import Acts, Asked, GivingBack
 from tallystick.kernel.idempotency import KeyInvalid, parse_key
 from tallystick.kernel.operators.api import Call, answer
-from tallystick.kernel.operators.problems import NotFound
 from tallystick.kernel.problems import FieldError, FieldsRefused
 from tallystick.kernel.requests import NoQuery, body, query
 
@@ -46,32 +45,26 @@ def act_routes(acts: Acts) -> list[HTTPRouteHandler]:
     @get("/payments/{payment_id:str}")
     async def show(request: Call, payment_id: FromPath[str]) -> Response[bytes]:
         query(request, NoQuery)
-        return answer(await _standing(acts, payment_id))
+        return answer(await acts.standing(payment_id))
 
     @post("/payments/{payment_id:str}/refund")
     async def refund(request: Call, payment_id: FromPath[str]) -> Response[bytes]:
         key, wanted = _key(request), await body(request, Refund)
         giving = GivingBack(refundable=wanted.refundable, amount=wanted.amount, reason=wanted.reason)
-        return answer(await acts.refund(await _standing(acts, payment_id), giving, key))
+        return answer(await acts.refund(await acts.standing(payment_id), giving, key))
 
     @post("/payments/{payment_id:str}/cancel")
     async def cancel(request: Call, payment_id: FromPath[str]) -> Response[bytes]:
         key, wanted = _key(request), await body(request, Cancel)
-        return answer(await acts.cancel(await _standing(acts, payment_id), wanted.reason, key))
+        return answer(await acts.cancel(await acts.standing(payment_id), wanted.reason, key))
 
     @post("/payments/{payment_id:str}/inquire")
     async def inquire(request: Call, payment_id: FromPath[str]) -> Response[bytes]:
         query(request, NoQuery)
-        payment = await _standing(acts, payment_id)
+        payment = await acts.standing(payment_id)
         return answer(Inquired(payment.id, await acts.inquire(payment)))
 
     return [show, refund, cancel, inquire]
-
-
-async def _standing(acts: Acts, payment_id: str) -> Standing:
-    if "\x00" in payment_id:
-        raise NotFound
-    return await acts.standing(payment_id)
 
 
 def _key(request: Call) -> str:

@@ -24,7 +24,7 @@ def timeline_routes(timelines: Timelines) -> list[HTTPRouteHandler]:
     async def explain(request: Call, id: FromPath[str]) -> Response[bytes]:
         asked = query(request, Asked)
         after = place_of_query(asked)
-        found = None if "\x00" in id else await timelines.find(id, account=asked.account)
+        found = await timelines.find(id, account=asked.account)
         if found is None:
             raise NotFound
         return answer(await timelines.read(found, after=after, rows_max=asked.limit))

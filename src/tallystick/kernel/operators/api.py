@@ -82,6 +82,8 @@ def operator_api(
             limits.refused(address, at_s)
             log.warning("a key that opens nothing at %s, from %s", PREFIX, address)
             raise
+        if "\x00" in connection.scope["path"]:
+            raise NotFound  # no id holds one, and PostgreSQL takes no text that does
         await _admit(connection, operator, access, trail, known)
 
     api = Litestar(
