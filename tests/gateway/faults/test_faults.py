@@ -163,6 +163,21 @@ async def test_charges(
     assert await one(bank.charge, charge("ch_2")) == Approved("simch_ch_2")
 
 
+@pytest.mark.parametrize("kind", ["timeout", "decline"])
+async def test_a_bank_without_its_database_does_not_answer(
+    faults: Faults, bank: FaultyAcquirer, gateway_database: Database, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Nothing ends in a bare exception at the port of the acquirer, not even what a fault does."""
+    await faults.add(NewFault(place="acquirer", kind=kind), "Ada")
+    assert await faults.strike("acquirer", ACCOUNT) is not None
+
+    async def away(*_: object) -> list[object]:
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(gateway_database, "rows", away)
+    assert isinstance(await one(bank.charge, charge()), Unknown)
+
+
 @pytest.mark.parametrize(
     ("kind", "outcome", "inquired"),
     [("drop_answer", Unknown, Done), ("timeout", Unknown, NotFound), ("decline", Refused, Refused)],

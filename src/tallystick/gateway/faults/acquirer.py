@@ -30,6 +30,7 @@ from tallystick.gateway.cards.pan import CardEntry
 from tallystick.gateway.faults.faults import ACQUIRER, Fault, Faults
 from tallystick.kernel.outcomes import NotSent, Refused, Unknown
 from tallystick.ports.clock import Clock
+from tallystick.ports.database import DatabaseError
 
 Request = TypeVar("Request", bound=ChargeRequest | CaptureRequest | VoidRequest | RefundRequest)
 
@@ -84,15 +85,18 @@ class FaultyAcquirer:
         call: Callable[[Sequence[Request]], Awaitable[Any]],
         no: Declined | Refused,
     ) -> Any:
-        match fault.kind:
-            case "refuse_connection":
-                return NotSent("a fault on demand: connection refused")
-            case "timeout":
-                await self._bank.lose([request])
-                return Unknown("a fault on demand: the request was lost")
-            case "decline":
-                await self._bank.decline([request], no)
-                return no
+        try:
+            match fault.kind:
+                case "refuse_connection":
+                    return NotSent("a fault on demand: connection refused")
+                case "timeout":
+                    await self._bank.lose([request])
+                    return Unknown("a fault on demand: the request was lost")
+                case "decline":
+                    await self._bank.decline([request], no)
+                    return no
+        except DatabaseError as error:
+            return Unknown(type(error).__name__)
         (outcome,) = await call([request])
         if fault.kind == "slow":
             await self._clock.sleep(fault.wait_s)
