@@ -50,6 +50,9 @@ class Contests:
         ]
         outcomes = await self._calling.contest(contests)
         again_at = at + timedelta(seconds=AGAIN_S)
+        for row, outcome in zip(rows, outcomes, strict=True):
+            if not isinstance(outcome, Done):
+                log.warning("evidence about dispute %s waits: %s", row["id"], type(outcome).__name__)
         ended = [
             (
                 row["account_id"],
