@@ -1,4 +1,4 @@
-"""The commands of disputes: parameters in, answers out. It takes a list and answers every item (DESIGN §2.2)."""
+"""The commands of disputes: parameters in, answers out. Each takes a list and answers every item (DESIGN §2.2)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The command of refunds: parameters in, answers out. It takes a list and answers every item (DESIGN §2.2).
+"""The commands of refunds: parameters in, answers out. Each takes a list and answers every item (DESIGN §2.2).
 
 A refund that the acquirer has not answered for is `pending`, and the answer says so; what becomes of it is told by
 webhook. A call that resumes after a crash finds its request and goes on from there (RULES §5).
