@@ -117,11 +117,12 @@ async def test_a_lost_dispute_keeps_what_it_took(core: Core, way: str) -> None:
     assert (await core.events()).count("charge.dispute.closed") == 1
 
 
-async def test_evidence_is_sent_until_the_bank_has_it(core: Core) -> None:
+async def test_evidence_is_sent_until_the_bank_has_it(core: Core, caplog: pytest.LogCaptureFixture) -> None:
     _, dispute = await disputed(core)
     await core.update_dispute(dispute["id"], evidence={"uncategorized_text": "winning_evidence"})
     core.bank.contest = lambda contests: _unreachable(contests)
     await later(core, seconds=1)
+    assert f"evidence about dispute {dispute['id']} waits: NotSent" in caplog.text
     del core.bank.contest
     await later(core, seconds=5)
     assert (await core.rows("SELECT contest_due_at FROM dispute"))[0]["contest_due_at"] is not None

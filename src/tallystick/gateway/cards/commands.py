@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple, replace
 
 from tallystick.gateway.acquirers.port import AcceptedCard, Acquirer
 from tallystick.gateway.cards.pan import fingerprint_for
@@ -67,7 +68,7 @@ class Cards:
         if method is None:
             return errors.no_such_reference("token", token, param="card[token]")
         metadata = merged_metadata({}, parameters.metadata)
-        return msgspec.structs.replace(method, metadata=msgspec.json.encode(metadata).decode())
+        return replace(method, metadata=msgspec.json.encode(metadata).decode())
 
 
 def method_of_token(
@@ -102,9 +103,9 @@ def method_of(card: AcceptedCard, account_id: str, livemode: bool, *, at: dateti
 
 
 async def insert_methods(tx: Transaction, methods: Sequence[PaymentMethod]) -> None:
-    """Store payment methods in the caller's transaction."""
+    """Store payment methods in the caller's transaction; the columns are the struct's fields, in their order."""
     if methods:
-        await tx.execute(SQL.insert_methods, *columns(17, [_row(method) for method in methods]))
+        await tx.execute(SQL.insert_methods, *columns(17, [astuple(method) for method in methods]))
 
 
 async def find_methods(reader: Database | Transaction, keys: Sequence[Key]) -> dict[Key, PaymentMethod]:
@@ -113,25 +114,3 @@ async def find_methods(reader: Database | Transaction, keys: Sequence[Key]) -> d
         return {}
     rows = await reader.rows(SQL.find_methods, *columns(3, sorted(set(keys))))
     return {(row["account_id"], row["livemode"], row["id"]): PaymentMethod(**row) for row in rows}
-
-
-def _row(method: PaymentMethod) -> tuple[Any, ...]:
-    return (
-        method.account_id,
-        method.livemode,
-        method.id,
-        method.card_reference,
-        method.brand,
-        method.first6,
-        method.last4,
-        method.exp_month,
-        method.exp_year,
-        method.fingerprint,
-        method.authentication_required,
-        method.created_at,
-        method.metadata,
-        method.customer,
-        method.attached_at,
-        method.vault_token,
-        method.single_use,
-    )

@@ -73,7 +73,7 @@ class Checkout:
         pages_url: str,
         guard: CardTesting,
         ttl_min_s: int = TTL_MIN_S,
-        typed: TypedCards | None = None,
+        typed: TypedCards,
     ) -> None:
         self._carrying = carrying
         self._acquirer = acquirer
@@ -84,7 +84,7 @@ class Checkout:
         self._ttl_min_s = ttl_min_s
         self._guard = guard
         self._customers = KnownCustomers(database)
-        self._typed = typed or TypedCards(acquirer, None, entropy)
+        self._typed = typed
         self._pages: Batcher[Key, SessionPage | None] = Batcher(self._find_pages)
 
     async def create(self, items: Sequence[tuple[Call, CreateSession]]) -> list[Reply | Exception]:

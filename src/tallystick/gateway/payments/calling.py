@@ -7,7 +7,7 @@ after.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 
 from tallystick.gateway.acquirers import port
@@ -53,14 +53,12 @@ class Calling:
         entropy: Entropy,
         *,
         pages_url: str,
-        capture_window: timedelta = CAPTURE_WINDOW,
         vault: Vault | None = None,
     ) -> None:
         self.acquirer = acquirer
         self._clock = clock
         self._entropy = entropy
         self._pages_url = pages_url
-        self._capture_window = capture_window
         self._vault = vault
 
     async def ask(self, payment: Payment, send: Charge | AcquirerRequest, card: CardEntry | None) -> inputs.Answer:
@@ -108,7 +106,7 @@ class Calling:
                 return inputs.Approved(
                     charge_id=charge_id,
                     reference=reference,
-                    capture_before_at=self._capture_before(now),
+                    capture_before_at=now + CAPTURE_WINDOW,
                     request_id=new_id("acr", now, self._entropy),
                     amount=amount,
                 )
@@ -247,9 +245,6 @@ class Calling:
                 return await _one(self.acquirer.void, money)
             case port.RefundRequest():
                 return await _one(self.acquirer.refund, money)
-
-    def _capture_before(self, at: datetime) -> datetime:
-        return at + self._capture_window
 
     def _return_url(self, payment: Payment) -> str | None:
         session = payment.session

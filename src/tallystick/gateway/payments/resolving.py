@@ -1,6 +1,5 @@
 """Outcomes that nobody could learn, as operators see them and end them with evidence (RULES §3)."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -112,12 +111,11 @@ class Resolving:
             found.operator,
             at,
         )
-        named: Sequence[str] = (found.id,)
         work = Work(
             key=(found.account, found.livemode, intent),
             tell=lambda _: told,
-            charges=tuple(named) if is_charge else (),
-            requests=() if is_charge else tuple(named),
+            charges=(found.id,) if is_charge else (),
+            requests=() if is_charge else (found.id,),
         )
         outcome = await self._carrying.carry(work)
         if outcome.refusal is not None:
