@@ -9,13 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from tallystick.gateway.payments import carrying
 from tallystick.gateway.payments.parameters import CancelIntent, CaptureIntent, ConfirmIntent, CreateIntent
 from tallystick.gateway.stripe_wire import errors
 from tallystick.gateway.stripe_wire.call import Reply
 from tallystick.gateway.stripe_wire.keyed import Keyed
+from tallystick.kernel.batching import SERIALIZATION_TRIES_MAX, QueueFull
 from tallystick.kernel.idempotency import Claim, ClaimRequest, LeaseLost, Replay, Scope
 from tallystick.kernel.outcomes import NotSent
-from tallystick.ports.database import DatabaseUnavailable
+from tallystick.ports.database import DatabaseUnavailable, SerializationFailed
 
 Core = Any
 Another = Callable[[], Core]
@@ -231,19 +233,24 @@ async def test_a_result_is_recorded_even_when_the_key_was_lost(core: Core) -> No
     assert len(await core.rows("SELECT id FROM ledger_transaction")) == 1
 
 
-async def test_a_result_waits_for_a_database_that_is_away(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("trouble", [DatabaseUnavailable("away"), SerializationFailed("again"), QueueFull()])
+async def test_a_result_waits_for_a_database_that_is_away(
+    core: Core, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    """Or has no time: it is known nowhere else."""
     intent = await core.create(payment_method="pm_card_visa")
     core.bank.open.clear()
     waiting = asyncio.create_task(core.confirm(intent["id"]))
     await until(core, "SELECT 1 FROM charge WHERE state = 'sent'")
-    commit, failures = core.carrying._commits._work, iter([True, True])
+    commit, failures = core.carrying._commits._work, iter([True] * 2 * SERIALIZATION_TRIES_MAX)
 
     async def away(works: Any) -> Any:
         if next(failures, False):
-            raise DatabaseUnavailable("away")
+            raise trouble
         return await commit(works)
 
     monkeypatch.setattr(core.carrying._commits, "_work", away)
+    monkeypatch.setattr(carrying, "RECORD_RETRY_WAITS_S", (0.0,) * 2 * SERIALIZATION_TRIES_MAX)
     core.bank.open.set()
     assert (await waiting)["status"] == "succeeded"
 

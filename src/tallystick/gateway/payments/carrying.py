@@ -19,11 +19,11 @@ from tallystick.gateway.payments.following import ask
 from tallystick.gateway.payments.payment import AcquirerRequest, Charge
 from tallystick.gateway.payments.records import SENT_LEASE_S, Key
 from tallystick.gateway.payments.work import Commits, Outcome, Work
-from tallystick.kernel.batching import Batcher
+from tallystick.kernel.batching import Batcher, QueueFull
 from tallystick.kernel.idempotency import LeaseLost
 from tallystick.kernel.idempotency.engine import LEASE_S
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import DatabaseUnavailable
+from tallystick.ports.database import DatabaseUnavailable, SerializationFailed
 from tallystick.ports.tracing import UNTRACED, Tracer
 
 BESIDE_ITEMS_MIN = 8  # a commit has its own price, whatever is in it: two small ones cost more than the waiting
@@ -81,7 +81,7 @@ class Carrying:
                 assert work.call is not None, "only a call holds a lease"
                 await self._record(replace(work, call=replace(work.call, claim=None)))
                 raise
-            except DatabaseUnavailable:
+            except (DatabaseUnavailable, SerializationFailed, QueueFull):
                 wait_s = next(waits_s, None)
                 if wait_s is None:
                     raise
