@@ -9,6 +9,7 @@ from tallystick.gateway.pages.assets import Assets
 from tallystick.gateway.pages.bank import Bank
 from tallystick.gateway.pages.pages import EMBEDDED, HOSTED, BrowserRequest, Html, Pages, Place
 from tallystick.kernel.assets import Asset
+from tallystick.kernel.batching import QueueFull
 from tallystick.kernel.forms import BODY_BYTES_MAX
 from tallystick.kernel.page_headers import asset_headers
 from tallystick.kernel.rates import Rates
@@ -32,7 +33,7 @@ def routes(pages: Pages, bank: Bank, assets: Assets, rates: Rates) -> Router:
         _asset(assets.embed, https=answers.https, shared=True),
     ]
 
-    def database_gone(_request: BrowserRequest, _error: Exception) -> Html:
+    def unavailable(_request: BrowserRequest, _error: Exception) -> Html:
         return answers.refused(503)
 
     def refused(_request: BrowserRequest, error: HTTPException) -> Html:
@@ -41,7 +42,7 @@ def routes(pages: Pages, bank: Bank, assets: Assets, rates: Rates) -> Router:
     return Router(
         path="/",
         route_handlers=handlers,
-        exception_handlers={DatabaseError: database_gone, HTTPException: refused},
+        exception_handlers={DatabaseError: unavailable, QueueFull: unavailable, HTTPException: refused},
         before_request=not_too_fast,
         request_max_body_size=BODY_BYTES_MAX,
         include_in_schema=False,
