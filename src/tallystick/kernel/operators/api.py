@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from tallystick.kernel.audit.outcomes import begin, noting_outcomes
 from tallystick.kernel.audit.trail import Act, Trail
+from tallystick.kernel.batching import QueueFull
 from tallystick.kernel.operators.keys import Operator, operator_of
 from tallystick.kernel.operators.problems import DatabaseDown, Internal, NotAllowed, NotFound, TooMany, Unauthenticated
 from tallystick.kernel.operators.roles import Access, Role, may, route
@@ -97,7 +98,7 @@ def operator_api(
             body_bytes_max=BODY_BYTES_MAX,
             not_found=NotFound,
             internal=Internal,
-            foreseen={DatabaseUnavailable: DatabaseDown(), SerializationFailed: DatabaseDown()},
+            foreseen=dict.fromkeys((DatabaseUnavailable, SerializationFailed, QueueFull), DatabaseDown()),
         ),
         logging_config=None,
     )
