@@ -14,11 +14,14 @@ log = logging.getLogger("tallystick.test")
 
 
 class CountedClock(SystemClock):
-    """A clock on which nobody waits. After so many pauses whoever looks is cancelled."""
+    """A clock on which nobody waits: its time is what was slept. After so many pauses whoever looks is cancelled."""
 
     def __init__(self, pauses: int) -> None:
         self.slept_s: list[float] = []
         self._pauses = pauses
+
+    def monotonic_s(self) -> float:
+        return sum(self.slept_s)
 
     async def sleep(self, seconds: float) -> None:
         self.slept_s.append(seconds)
@@ -65,7 +68,20 @@ async def test_a_database_that_is_away_is_waited_for(
 ) -> None:
     away = DatabaseUnavailable("ConnectionRefusedError")
     assert await paused([away, 0], 2, pause_s=pause_s, drains=drains) == [rests_s, pause_s]
-    assert [record.getMessage() for record in caplog.records] == ["the tests wait: DatabaseUnavailable"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the tests wait: DatabaseUnavailable: ConnectionRefusedError",
+        "the tests wait: it works again",
+    ]
+
+
+async def test_a_minute_without_a_database_is_three_lines_and_not_sixty(caplog: pytest.LogCaptureFixture) -> None:
+    away = [DatabaseUnavailable("ConnectionRefusedError")] * 70
+    await paused([*away, 0], 71, pause_s=0.05)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the tests wait: DatabaseUnavailable: ConnectionRefusedError",
+        "the tests wait: DatabaseUnavailable: ConnectionRefusedError (60 tries failed since the last line)",
+        "the tests wait: it works again (9 tries failed since the last line)",
+    ]
 
 
 async def test_what_is_no_fault_of_the_database_ends_the_worker() -> None:

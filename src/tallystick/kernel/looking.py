@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from logging import Logger
 from typing import Final
 
+from tallystick.kernel.outages import Outage
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import DatabaseError
 
@@ -23,13 +24,16 @@ async def run(
 ) -> None:
     """Call `look` until cancelled. `waiting` says in the log what waits for the database. One that `drains` tells how
     much it found, and looks again at once until that is nothing."""
+    outage = Outage(log, waiting)
     while True:
         found: object = None
         rest_s = pause_s
         try:
             found = await look()
         except DatabaseError as error:
-            log.warning("%s: %s", waiting, type(error).__name__)
+            outage.failed(error, clock.monotonic_s())
             rest_s = max(pause_s, AWAY_PAUSE_S)
+        else:
+            outage.worked()
         if not (drains and found):
             await clock.sleep(rest_s)

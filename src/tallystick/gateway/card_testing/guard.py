@@ -9,11 +9,12 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from tallystick.gateway.card_testing.limits import WINDOW_S, Count, Limits, retry_after_s, window_of
+from tallystick.kernel import looking
 from tallystick.kernel.batching import Batcher
 from tallystick.kernel.columns import columns
 from tallystick.kernel.proxies import crowd, without_its_end
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Record, Statements, Transaction
+from tallystick.ports.database import Database, Record, Statements, Transaction
 
 SQL = Statements.beside(__file__)
 log = logging.getLogger(__name__)
@@ -171,12 +172,7 @@ class Forgetting:
 
     async def run(self) -> None:
         """For ever; a database that is away is waited for."""
-        while True:
-            try:
-                await self.forget()
-            except DatabaseError as error:
-                log.warning("old tries to pay wait: %s", type(error).__name__)
-            await self._clock.sleep(FORGET_EVERY_S)
+        await looking.run(self.forget, self._clock, log, "old tries to pay wait", pause_s=FORGET_EVERY_S)
 
     async def forget(self) -> None:
         """All of it now."""

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from tallystick.kernel.identifiers import new_id
+from tallystick.kernel.outages import Outage
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, Record, Statements
 from tallystick.ports.entropy import Entropy
@@ -90,6 +91,7 @@ class Faults:
         self._entropy = entropy
         self._set: tuple[Fault, ...] = ()
         self._known_until_s = 0.0
+        self._outage = Outage(log, "faults are not known")
 
     async def strike(self, place: Place, account_id: str) -> Fault | None:
         """The fault that strikes this call of an account, if any. A database that is away makes no faults."""
@@ -145,7 +147,9 @@ class Faults:
         try:
             self._set = tuple(_fault(row) for row in await self._database.rows(SQL.live_faults))
         except DatabaseError as error:
-            log.warning("faults are not known: %s", type(error).__name__)
+            self._outage.failed(error, self._clock.monotonic_s())
+        else:
+            self._outage.worked()
 
     async def _use(self, fault: Fault) -> bool:
         try:

@@ -33,6 +33,7 @@ from tallystick.kernel.delivery.protocol import (
     without_sending,
 )
 from tallystick.kernel.delivery.states import BROKEN, DEAD, DUE, ENDPOINT_DELETED, HELD, OUR_FAULTS
+from tallystick.kernel.outages import Outage
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError, DatabaseUnavailable, SerializationFailed, Transaction
 from tallystick.ports.entropy import Entropy
@@ -115,15 +116,17 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Work for ever; on cancellation finish or give back what is under way."""
+        outage = Outage(log, "deliveries wait for the database")
         try:
             while True:
                 self._woken.clear()
                 try:
                     more = await self._take()
                 except DatabaseError as error:
-                    log.warning("deliveries wait for the database: %s", type(error).__name__)
+                    outage.failed(error, self._clock.monotonic_s())
                     await self._clock.sleep(DATABASE_PAUSE_S)
                     continue
+                outage.worked()
                 if not more:
                     await self._pause()
         finally:

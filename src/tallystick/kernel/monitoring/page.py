@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from tallystick.kernel.monitoring.figures import Figure, Figures, read
+from tallystick.kernel.outages import Outage
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, DatabaseError
 from tallystick.ports.metrics import exposition
@@ -36,6 +37,7 @@ class MetricsPage:
         self._reading = asyncio.Lock()
         self._read: bytes | None = None
         self._read_s = 0.0
+        self._outage = Outage(log, "figures cannot be read")
 
     async def __call__(self, scope: MutableMapping[str, Any], _receive: Any, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,8 +59,9 @@ class MetricsPage:
             async with asyncio.timeout(READ_DEADLINE_S):
                 figures = await read(self._database, self._figures, self._clock.now())
         except (DatabaseError, TimeoutError) as error:
-            log.warning("figures cannot be read: %s", type(error).__name__)
-            figures = None
+            self._outage.failed(error, self._clock.monotonic_s())
+            return _text(None)
+        self._outage.worked()
         return _text(figures)
 
 

@@ -26,6 +26,7 @@ from tallystick.kernel.monitoring.heartbeat import Heartbeat
 from tallystick.kernel.monitoring.page import MetricsPage
 from tallystick.kernel.monitoring.rules import DATABASE_DOWN, DAY, RULES, Rule, shortened
 from tallystick.kernel.monitoring.telling import Teller
+from tallystick.kernel.outages import Outage
 from tallystick.kernel.service import Watched
 from tallystick.kernel.service_settings import ServiceSettings
 from tallystick.ports.alerts import LastingAlerts
@@ -91,6 +92,7 @@ class Watch:
         self._teller = Teller(database, alerts, clock, self._rules, service=service)
         self._process = PROCESS + process
         self._every_s = every_s
+        self._outage = Outage(log, "alerts cannot be judged")
         self._away: dict[Key, Alert] = {}
         self._moved_s = self._time_of_day_s()
 
@@ -107,14 +109,13 @@ class Watch:
         try:
             async with asyncio.timeout(ROUND_DEADLINE_S):
                 await self._round(at)
-            there = True
-        except (DatabaseUnavailable, TimeoutError) as error:
-            log.warning("alerts cannot be judged: %s", type(error).__name__)
-            there = False
-        except DatabaseError as error:
-            log.warning("alerts are judged the next time: %s", type(error).__name__)
-            return
-        self._judge_database(there, at)
+        except (DatabaseError, TimeoutError) as error:
+            self._outage.failed(error, self._clock.monotonic_s())
+            if isinstance(error, DatabaseUnavailable | TimeoutError):
+                self._judge_database(False, at)
+        else:
+            self._outage.worked()
+            self._judge_database(True, at)
 
     async def tell(self) -> None:
         """Tell what is to be told now. Raises DatabaseError."""

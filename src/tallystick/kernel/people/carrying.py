@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
+from tallystick.kernel import looking
 from tallystick.kernel.columns import columns
 from tallystick.kernel.people.access import seal_person
 from tallystick.kernel.people.keys import Keys, KeysUnavailable, Wrapping
@@ -14,7 +15,7 @@ from tallystick.kernel.people.person import Person, lookups_of
 from tallystick.kernel.people.sealing import Seal
 from tallystick.kernel.people.tables import InTheClear, Tables
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Record
+from tallystick.ports.database import Database, Record
 from tallystick.ports.entropy import Entropy
 
 log = logging.getLogger(__name__)
@@ -46,12 +47,13 @@ class CarryingOver:
 
     async def run(self) -> None:
         """Work for ever; a database or a key that is away is waited for."""
-        while True:
-            try:
-                await self.run_once()
-            except (DatabaseError, KeysUnavailable) as error:
-                log.warning("personal data in the clear wait: %s", type(error).__name__)
-            await self._clock.sleep(PAUSE_S)
+        await looking.run(self._look, self._clock, log, "personal data in the clear wait", pause_s=PAUSE_S)
+
+    async def _look(self) -> None:
+        try:
+            await self.run_once()
+        except KeysUnavailable as error:
+            log.warning("personal data in the clear wait: %s", error)
 
     async def run_once(self) -> int:
         """Seal all that is in the clear now; how many people that was. Raises KeysUnavailable."""

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from tallystick.kernel import looking
 from tallystick.kernel.columns import columns
 from tallystick.kernel.people.access import Access, AccessDenied, Asker, Wanted
 from tallystick.kernel.people.tables import Owner, Tables, Unfinished
 from tallystick.ports.clock import Clock
-from tallystick.ports.database import Database, DatabaseError, Record, SerializationFailed, Transaction
+from tallystick.ports.database import Database, Record, SerializationFailed, Transaction
 
 log = logging.getLogger(__name__)
 
@@ -44,17 +45,17 @@ class Sweeping:
 
     async def run(self) -> None:
         """Work for ever; a database that is away is waited for."""
-        while True:
-            try:
-                while await self.sweep() == PEOPLE_MAX:
-                    pass
-            except SerializationFailed:  # another process was at the same people
+        waiting = "people whom nothing names wait for the database"
+        await looking.run(self._look, self._clock, log, waiting, pause_s=POLL_S)
+
+    async def _look(self) -> None:
+        try:
+            while await self.sweep() == PEOPLE_MAX:
                 pass
-            except DatabaseError as error:
-                log.warning("people whom nothing names wait for the database: %s", type(error).__name__)
-            except AccessDenied:
-                log.error("the policy does not let people be erased whom nothing names (purpose: %s)", UNFINISHED)
-            await self._clock.sleep(POLL_S)
+        except SerializationFailed:  # another process was at the same people
+            pass
+        except AccessDenied:
+            log.error("the policy does not let people be erased whom nothing names (purpose: %s)", UNFINISHED)
 
     async def sweep(self) -> int:
         """Look at one batch; how many people it was. Raises AccessDenied."""
