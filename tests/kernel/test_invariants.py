@@ -9,6 +9,7 @@ import pytest
 from tallystick.gateway.invariants.rules import OWNERS, RULES
 from tallystick.kernel.invariants.rules import Owed, Paid, compare
 from tallystick.kernel.invariants.worker import Invariants
+from tallystick.kernel.monitoring.counts import last_violations
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Statement
 
@@ -104,7 +105,8 @@ async def test_a_running_service_says_what_is_broken(
     with caplog.at_level(logging.ERROR):
         found = await check.run_once()
     assert {(violation.rule, violation.subject) for violation in found} == {("payment_has_money", "pi_zzzzzzzz")}
-    assert check.found == {"payment_has_money": 1}
+    counted = {rule.statement.name: 0 for rule in RULES} | {"payment_has_money": 1}
+    assert await last_violations(gateway_database) == counted
     assert "pi_zzzzzzzz" in caplog.text
 
 

@@ -102,7 +102,7 @@ def test_a_broken_invariant_needs_a_person_and_one_not_looked_at_is_said() -> No
     broken = status(well(), {"ledger_sums_to_zero": 2, "another": 0})
     assert alerts(broken) == ["InvariantViolated"]
     assert broken.lines[-1].said == "ledger_sums_to_zero 2"
-    assert status(well(), {}).lines[-1].said == "not checked yet by the process that answers"
+    assert status(well(), {}).lines[-1].said == "not checked yet"
 
 
 def test_an_alert_that_fires_and_that_no_line_names_is_told_once() -> None:

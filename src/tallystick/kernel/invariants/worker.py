@@ -1,7 +1,7 @@
 """Checks a service's own rules while it runs: what breaks one is logged as an error and counted, nothing is changed.
 
 One owner after the other, one rule at a time, what the last days brought: a check is never in the way of the work. Any
-number of processes may run it; each tells what it finds.
+number of processes may run it; each tells what it finds, and what the last round found stands in the database.
 """
 
 import logging
@@ -12,6 +12,7 @@ from typing import Final
 
 from tallystick.kernel import looking
 from tallystick.kernel.invariants.rules import Rule, Violation
+from tallystick.kernel.monitoring.counts import save_violations
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Statement
 from tallystick.ports.metrics import INVARIANTS_VIOLATED
@@ -25,7 +26,7 @@ TOLD_MAX: Final = 20  # log lines of one rule and owner; the count tells the res
 
 
 class Invariants:
-    """Checks until it is cancelled. `found` counts violations of the present round, by rule."""
+    """Checks until it is cancelled."""
 
     def __init__(
         self, database: Database, clock: Clock, rules: Sequence[Rule], owners: Statement, *, every_s: float
@@ -36,7 +37,6 @@ class Invariants:
         self._clock = clock
         self._rules = rules
         self._owners = owners
-        self.found: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Work for ever; a database that is away is waited for."""
@@ -51,11 +51,13 @@ class Invariants:
                 violations += await self._check(row["owner_id"])
                 await self._clock.sleep(OWNER_PAUSE_S)
             after = rows[-1]["owner_id"]
-        self.found = Counter(violation.rule for violation in violations)
-        for rule in self._rules:
-            INVARIANTS_VIOLATED.labels(rule.statement.name).set(self.found[rule.statement.name])
+        broken = Counter(violation.rule for violation in violations)
+        found = {rule.statement.name: broken[rule.statement.name] for rule in self._rules}
+        for name, count in found.items():
+            INVARIANTS_VIOLATED.labels(name).set(count)
         if violations:
-            log.error("invariants are violated: %s", ", ".join(f"{name} {n}" for name, n in sorted(self.found.items())))
+            log.error("invariants are violated: %s", ", ".join(f"{name} {n}" for name, n in sorted(broken.items())))
+        await save_violations(self._database, found, self._clock.now())
         return violations
 
     async def _check(self, owner: str) -> list[Violation]:

@@ -46,16 +46,20 @@ SELECT c.metric, c.labels, sum(c.amount)::bigint AS amount
 -- What no window looks back on any more.
 DELETE FROM alert_count c WHERE c.metric = ANY($1::text[]) AND c.bucket_at < $2::timestamptz;
 
--- set_gauges
--- What a process knows that the database does not, as it was last found by anybody.
+-- save_violations
+-- What a round of checks found; of rules that are no more, nothing.
+WITH gone AS (
+    UPDATE alert_gauge g SET value = 0, seen_at = $4::timestamptz
+     WHERE g.metric = $1::text AND g.labels <> ALL ($2::text[]) AND g.value <> 0
+)
 INSERT INTO alert_gauge (metric, labels, value, seen_at)
-SELECT n.metric, n.labels, n.value, $1::timestamptz
-  FROM unnest($2::text[], $3::text[], $4::bigint[]) AS n(metric, labels, value)
- ORDER BY n.metric, n.labels
+SELECT $1::text, n.labels, n.value, $4::timestamptz
+  FROM unnest($2::text[], $3::bigint[]) AS n(labels, value)
+ ORDER BY n.labels
     ON CONFLICT (metric, labels) DO UPDATE SET value = excluded.value, seen_at = excluded.seen_at;
 
 -- gauges
--- What processes know that the database does not.
+-- What the last round of checks found.
 SELECT g.metric, g.labels, g.value FROM alert_gauge g ORDER BY g.metric, g.labels;
 
 -- lock_alerts

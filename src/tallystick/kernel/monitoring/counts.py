@@ -2,7 +2,7 @@
 
 Every process adds what it counted since it last said so, in buckets of a minute; whoever judges sums them up. What a
 process counted in its last seconds dies with it where it is killed. What it said without hearing the answer it says
-again to the letter, under the same time, and that is added once.
+again to the letter, under the same time, and that is added once. What a round of checks found is written when it ends.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,9 @@ SQL = Statements.beside(__file__, "alerts.sql")
 
 BUCKET_S: Final = 60
 COUNTED_BY: Final = "counted by "
-PROCESS_GAUGES: Final = ("invariant_violations",)
+VIOLATIONS: Final = "invariant_violations"
 """What no statement finds in a moment: the last round of checks that came to its end says it, whoever made it."""
+RULE: Final = "rule"
 
 Series = tuple[str, str]
 """A metric and its labels: `webhooks_received_total`, `result=stored`."""
@@ -61,9 +62,6 @@ class Counts:
         totals = self._totals()
         grown = [(*series, total - self._said.get(series, 0)) for series, total in sorted(totals.items())]
         await self._add(database, Said(at, [row for row in grown if row[2] > 0], totals))
-        gauges = [(each.name, _written(each.labels), int(each.value)) for each in samples(PROCESS_GAUGES)]
-        if gauges:
-            await database.execute(SQL.set_gauges, at, *columns(3, sorted(gauges)))
 
     async def _add(self, database: Database, said: Said) -> None:
         self._unheard = said
@@ -83,7 +81,7 @@ class Counts:
         return found
 
     async def gauges(self, database: Database) -> dict[str, list[Value]]:
-        """What only processes know. Raises DatabaseError."""
+        """What rounds of checks found. Raises DatabaseError."""
         found: dict[str, list[Value]] = {}
         for row in await database.rows(SQL.gauges):
             found.setdefault(row["metric"], []).append(Value(_read(row["labels"]), float(row["value"])))
@@ -105,6 +103,18 @@ class Counts:
 
     def _bucket(self, at: datetime) -> datetime:
         return datetime.fromtimestamp(at.timestamp() // self._bucket_s * self._bucket_s, UTC)
+
+
+async def save_violations(database: Database, found: Mapping[str, int], at: datetime) -> None:
+    """What a round of checks found, of every rule. Raises DatabaseError."""
+    rules = [_written({RULE: rule}) for rule in sorted(found)]
+    await database.execute(SQL.save_violations, VIOLATIONS, rules, [found[rule] for rule in sorted(found)], at)
+
+
+async def last_violations(database: Database) -> dict[str, int]:
+    """What the last round of checks found, by rule; nothing where there was none. Raises DatabaseError."""
+    rows = await database.rows(SQL.gauges)
+    return {_read(row["labels"])[RULE]: int(row["value"]) for row in rows if row["metric"] == VIOLATIONS}
 
 
 def _written(labels: Mapping[str, str]) -> str:

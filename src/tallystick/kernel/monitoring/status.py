@@ -12,19 +12,17 @@ from typing import Final
 from msgspec import Struct
 
 from tallystick.kernel.monitoring.conditions import Above, Value
-from tallystick.kernel.monitoring.counts import SQL as COUNTS
+from tallystick.kernel.monitoring.counts import last_violations
 from tallystick.kernel.monitoring.figures import Figure, read
 from tallystick.kernel.monitoring.rules import RULES
 from tallystick.kernel.timeline.entries import duration
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database
-from tallystick.ports.metrics import samples
 
 LIMITS: Final = {rule.name: rule.condition.threshold for rule in RULES if isinstance(rule.condition, Above)}
 """From where on an alert's gauge is too much."""
 
 MINUTE_S: Final = 60  # what is late by less is not worth a word
-VIOLATIONS: Final = "invariant_violations"
 
 Read = Mapping[str, Sequence[Value]]
 
@@ -49,18 +47,11 @@ class Status(Struct, frozen=True):
 
 
 async def status_of(service: str, database: Database, figures: Sequence[Figure], clock: Clock) -> Status:
-    """How the service is now, as its database and this process say. Raises DatabaseError."""
+    """How the service is now, as its database says. Raises DatabaseError."""
     at = clock.now()
     found = await read(database, figures, at)
     known = {figure.name: values for figure, values in found.items()}
-    return judged(service, known, await _violated(database), at)
-
-
-async def _violated(database: Database) -> dict[str, int]:
-    """What the last round of checks found, whichever process made it; where none says so, this process."""
-    rows = await database.rows(COUNTS.gauges)
-    said = {row["labels"].removeprefix("rule="): int(row["value"]) for row in rows if row["metric"] == VIOLATIONS}
-    return said or {each.labels["rule"]: int(each.value) for each in samples((VIOLATIONS,))}
+    return judged(service, known, await last_violations(database), at)
 
 
 def judged(service: str, known: Read, violated: Mapping[str, int], at: datetime) -> Status:
@@ -171,7 +162,7 @@ def _invariants(violated: Mapping[str, int]) -> Line:
         do = "do not mend it by SQL: keep a dump, read the log line `invariant violated`"
         return Line("invariants", said, "InvariantViolated", do)
     if not violated:
-        return Line("invariants", "not checked yet by the process that answers")
+        return Line("invariants", "not checked yet")
     return Line(
         "invariants",
         f"all {len(violated)} hold, the ledger's too" if _has_ledger(violated) else f"all {len(violated)} hold",
