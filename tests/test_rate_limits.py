@@ -82,4 +82,4 @@ def test_a_proxy_that_is_none_is_refused_at_the_start(setting: str) -> None:
     from tallystick.kernel.settings import SettingsRefused
 
     with pytest.raises(SettingsRefused, match="TRUSTED_PROXIES"):
-        read({"TALLYSTICK_GATEWAY_DATABASE_DSN": "x", "TALLYSTICK_GATEWAY_TRUSTED_PROXIES": setting})
+        read({"TALLYSTICK_GATEWAY_DATABASE_DSN": "postgresql:///x", "TALLYSTICK_GATEWAY_TRUSTED_PROXIES": setting})

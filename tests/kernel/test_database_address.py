@@ -27,6 +27,7 @@ ELSEWHERE = [
     "postgresql:///tallystick?host=db.example",
     "postgresql://localhost/tallystick?host=db.example&sslmode=",
     "postgresql://gateway@db.example/tallystick?sslmode=nonsense",
+    "postgresql://localhost/tallystick?hostaddr=203.0.113.5",
 ]
 
 
@@ -44,6 +45,15 @@ def test_a_database_elsewhere_is_not_reached_by_postgresqls_own_default(dsn: str
     assert "word" not in refusal
     assert "db.example" not in refusal
     assert not is_verified(dsn)
+
+
+@pytest.mark.parametrize("dsn", ["host=db.example user=gateway password=word", "db.example", "http://db.example/"])
+def test_what_is_no_address_is_refused_since_one_driver_takes_other_forms(dsn: str) -> None:
+    """Migrations go by libpq, which reads `host=…` too and then speaks in plain text with whoever answers."""
+    refusal = refusal_of(dsn)
+    assert refusal is not None
+    assert "word" not in refusal
+    assert refusal_of("") is None, "a DSN that is not set"
 
 
 @pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require", "verify-ca"])

@@ -149,7 +149,7 @@ def given_dsn(service: str) -> str | None:
     except SettingsRefused:
         if any(f"{DSN_VARIABLES[service]}{suffix}" in os.environ for suffix in ("_FILE", "_VAULT")):
             raise  # it is named, and cannot be read: nobody wants another database for that
-        _read_dsn(service, os.environ | {DSN_VARIABLES[service]: "missing"})  # raises where that is not all
+        _read_dsn(service, os.environ | {DSN_VARIABLES[service]: "postgresql:///none"})  # raises where that is not all
         return None
 
 
@@ -160,7 +160,7 @@ def owner_dsn(service: str) -> str | None:
 
 def settings_of(service: str) -> GatewaySettings | MerchantSettings:
     """A service's settings, for a command that may do without its DSN. Raises SettingsRefused."""
-    environ = {DSN_VARIABLES[service]: "not needed"} | os.environ
+    environ = {DSN_VARIABLES[service]: "postgresql:///none"} | os.environ
     return read_gateway(environ) if service == "gateway" else read_merchant(environ)
 
 

@@ -179,7 +179,7 @@ def test_the_table_of_routes_is_complete(monkeypatch: pytest.MonkeyPatch) -> Non
     found: list[Any] = []
     monkeypatch.setattr("tallystick.gateway.app.Wire", lambda routes, *_: found.extend(routes))
     nothing: Any = None
-    build(Settings(database_dsn="unused"), Ports(nothing, nothing, nothing, nothing, nothing))
+    build(Settings(database_dsn="postgresql:///unused"), Ports(nothing, nothing, nothing, nothing, nothing))
     here = {(method, re.sub(r"\{.*\}", "{id}", path)) for method, path in ROUTES}
     assert {(route.method, route.path) for route in found} == here
 
