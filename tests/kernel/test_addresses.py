@@ -170,12 +170,6 @@ def test_development_lets_nothing_else_through(url: str) -> None:
         check_url(url, loopback=True)
 
 
-def test_the_allowed_ports_are_the_operators_choice() -> None:
-    assert check_url("https://shop.example.com:9443/", ports={9443}).port == 9443
-    with pytest.raises(UrlRefused, match="9443"):
-        check_url("https://shop.example.com/", ports={9443})
-
-
 @given(st.text(max_size=60) | st.text(alphabet="htps:/@[]#?.0127xfa%-\\", max_size=40).map("https://{}".format))
 def test_no_text_gives_anything_but_an_answer(url: str) -> None:
     """And what passes is public in the eyes of the guard too, where it is an address."""

@@ -55,19 +55,6 @@ def test_exponents_are_those_of_iso_4217(code: str, decimals: int) -> None:
     assert money.exponent(code) == decimals
 
 
-@pytest.mark.parametrize("amount", [0, -1, money.AMOUNT_MAX + 1])
-def test_amounts_outside_the_range_are_refused(amount: int) -> None:
-    with pytest.raises(money.AmountRefused):
-        money.check_amount(amount)
-
-
-def test_a_currency_may_have_narrower_limits() -> None:
-    assert money.check_amount(50, minimum=50, maximum=60) == 50
-    for amount in (49, 61):
-        with pytest.raises(money.AmountRefused):
-            money.check_amount(amount, minimum=50, maximum=60)
-
-
 @given(st.integers(-money.AMOUNT_MAX, money.AMOUNT_MAX), DECIMALS)
 def test_decimal_texts_come_back_as_the_same_amount(amount: int, decimals: int) -> None:
     text = money.format_decimal(amount, decimals)
@@ -118,20 +105,6 @@ def test_fees_round_half_up(amount: int, basis_points: int, fixed: int, expected
 def test_a_fee_is_never_more_than_half_a_unit_off(amount: int, basis_points: int) -> None:
     exact = Decimal(amount) * basis_points / 10_000
     assert -Decimal("0.5") <= exact - money.fee(amount, basis_points, 0) < Decimal("0.5000001")
-
-
-@given(AMOUNTS, st.lists(st.integers(0, 10**6), min_size=1, max_size=12).filter(sum))
-def test_parts_sum_exactly_and_none_is_a_unit_off(amount: int, weights: list[int]) -> None:
-    parts = money.split(amount, weights)
-    total = sum(weights)
-    assert sum(parts) == amount
-    assert all(amount * w // total <= part <= amount * w // total + 1 for part, w in zip(parts, weights, strict=True))
-    assert all(part == 0 for part, w in zip(parts, weights, strict=True) if w == 0)
-
-
-def test_the_larger_remainder_gets_the_unit_and_equal_ones_go_first() -> None:
-    assert money.split(100, [1, 1, 1]) == [34, 33, 33]
-    assert money.split(10, [1, 5]) == [2, 8]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ fetches them: a shopper's browser is sent there.
 """
 
 import re
-from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
@@ -125,11 +124,11 @@ def address_allowed(address: str, *, loopback: bool = False) -> bool:
     return parsed in _GLOBAL_V6 and not any(parsed in network for network in _REFUSED_V6)
 
 
-def check_url(url: str, *, loopback: bool = False, ports: AbstractSet[int] = PORTS_ALLOWED) -> Target:
+def check_url(url: str, *, loopback: bool = False) -> Target:
     """The target of `url`, or UrlRefused.
 
-    https only, one of `ports`, no user, no fragment, a public name or address in its plain form. With `loopback`, the
-    development setting, loopback may also be called by http and on every port.
+    https only, one of PORTS_ALLOWED, no user, no fragment, a public name or address in its plain form. With `loopback`,
+    the development setting, loopback may also be called by http and on every port.
     """
     parts = _parts(url)
     target, is_loopback = _target(parts)
@@ -140,8 +139,8 @@ def check_url(url: str, *, loopback: bool = False, ports: AbstractSet[int] = POR
     if not is_loopback:
         if target.literal and not address_allowed(target.host):
             raise UrlRefused("it leads to an address that is not public")
-        if target.port not in ports:
-            raise UrlRefused(f"its port must be one of {', '.join(map(str, sorted(ports)))}")
+        if target.port not in PORTS_ALLOWED:
+            raise UrlRefused(f"its port must be one of {', '.join(map(str, sorted(PORTS_ALLOWED)))}")
     return target
 
 

@@ -6,12 +6,11 @@ are two programs that must each be right alone; a contract test compares them.
 
     MoneyRefused
       CurrencyRefused    no such currency, or none that can be charged
-      AmountRefused      outside the range, not whole, not a number
+      AmountRefused      not whole, not a number
 """
 
 import copy
 import re
-from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
 from types import MappingProxyType
@@ -20,7 +19,6 @@ import iso4217
 from babel import Locale
 from babel.numbers import NumberPattern
 
-AMOUNT_MIN = 1
 AMOUNT_MAX = 999_999_999_999  # twelve digits: what every acquirer's message can carry, and far below 2**63 when summed
 BASIS_POINTS = 10_000
 DECIMAL_CHARACTERS_MAX = 24  # a longer text is no amount; below the 28 digits up to which decimal arithmetic is exact
@@ -93,7 +91,7 @@ class CurrencyRefused(MoneyRefused):
 
 
 class AmountRefused(MoneyRefused):
-    """Outside the range, no whole number of minor units, or no number at all."""
+    """No whole number of minor units, or no number at all."""
 
 
 def chargeable(code: str) -> str:
@@ -110,13 +108,6 @@ def exponent(code: str) -> int:
     if found is None:
         raise CurrencyRefused("unknown currency")
     return found
-
-
-def check_amount(amount_minor: int, minimum: int = AMOUNT_MIN, maximum: int = AMOUNT_MAX) -> int:
-    """The amount, if it lies within the range and within the currency's configured limits. Raises AmountRefused."""
-    if not max(minimum, AMOUNT_MIN) <= amount_minor <= min(maximum, AMOUNT_MAX):
-        raise AmountRefused(f"amount must be between {max(minimum, AMOUNT_MIN)} and {min(maximum, AMOUNT_MAX)}")
-    return amount_minor
 
 
 def parse_decimal(text: str, decimals: int) -> int:
@@ -145,22 +136,6 @@ def fee(amount_minor: int, basis_points: int, fixed_minor: int) -> int:
     assert amount_minor >= 0
     assert basis_points >= 0
     return (amount_minor * basis_points + BASIS_POINTS // 2) // BASIS_POINTS + fixed_minor
-
-
-def split(amount_minor: int, weights: Sequence[int]) -> list[int]:
-    """The amount in parts by `weights`, to the minor unit: the parts sum exactly.
-
-    Largest remainder; of equal remainders the earlier part gets the unit, so the result depends on nothing else.
-    """
-    total = sum(weights)
-    assert amount_minor >= 0
-    assert total > 0
-    assert all(weight >= 0 for weight in weights)
-    parts = [amount_minor * weight // total for weight in weights]
-    by_remainder = sorted(range(len(weights)), key=lambda index: (-(amount_minor * weights[index] % total), index))
-    for index in by_remainder[: amount_minor - sum(parts)]:
-        parts[index] += 1
-    return parts
 
 
 @lru_cache(maxsize=4096)

@@ -88,22 +88,18 @@ class Chart(Struct, frozen=True):
     bottom: float = BOTTOM
 
 
-def line_chart(
-    id: str, title: str, labels: Sequence[str], series: Sequence[Series], *, unit: Unit = "count", top: float = 0.0
-) -> Chart:
-    """Figures over time. `id` is unique on its page; `top` is the least that the upright axis reaches to."""
-    scale = _checked(labels, series, unit, top)
+def line_chart(id: str, title: str, labels: Sequence[str], series: Sequence[Series], *, unit: Unit = "count") -> Chart:
+    """Figures over time. `id` is unique on its page."""
+    scale = _checked(labels, series, unit)
     step = (RIGHT - LEFT) / max(len(labels) - 1, 1)
     xs = [LEFT + step * place for place in range(len(labels))]
     lines = tuple(_line(number, each, xs, scale) for number, each in enumerate(series))
     return _chart(id, title, labels, series, unit, scale, xs, lines=lines)
 
 
-def bar_chart(
-    id: str, title: str, labels: Sequence[str], series: Sequence[Series], *, unit: Unit = "count", top: float = 0.0
-) -> Chart:
+def bar_chart(id: str, title: str, labels: Sequence[str], series: Sequence[Series], *, unit: Unit = "count") -> Chart:
     """Figures beside each other: a group of bars for each label."""
-    scale = _checked(labels, series, unit, top)
+    scale = _checked(labels, series, unit)
     room = (RIGHT - LEFT) / max(len(labels), 1)
     width = room * BAR_SHARE / max(len(series), 1)
     bars = []
@@ -156,14 +152,14 @@ def nice(most: float, steps: Sequence[float] = STEPS) -> float:
     return next(step * power for step in steps if step * power >= most * (1 - 1e-9))
 
 
-def _checked(labels: Sequence[str], series: Sequence[Series], unit: Unit, top: float) -> float:
+def _checked(labels: Sequence[str], series: Sequence[Series], unit: Unit) -> float:
     """What the upright axis reaches to."""
     assert len(labels) <= POINTS_MAX
     assert len(series) <= SERIES_MAX
     assert all(len(each.values) == len(labels) for each in series), "a figure for each label"
     values = [value for each in series for value in each.values if value is not None]
     assert all(math.isfinite(value) and value >= 0 for value in values), "what is drawn begins at nought"
-    most = max([top, *values])
+    most = max(values, default=0.0)
     if unit == "count":  # whole numbers at each tick
         return TICKS * nice(max(math.ceil(most / TICKS), 1), WHOLE_STEPS)
     return 1.0 if unit == "percent" and most <= 1 else nice(most)

@@ -36,7 +36,6 @@ LISTED_MAX: Final = 100
 
 RUNNING: Final = "running"
 DONE: Final = "done"
-CANCELED: Final = "canceled"
 
 Word = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
 Instant = Annotated[datetime, Meta(tz=True)]

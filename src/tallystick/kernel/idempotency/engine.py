@@ -89,9 +89,8 @@ class LeaseLost(Exception):
 class Idempotency:
     """The engine over one service's `idempotency_key` table."""
 
-    def __init__(self, database: Database, *, lease_s: float = LEASE_S) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._lease_s = lease_s
 
     async def claim(self, requests: Sequence[ClaimRequest], at: datetime) -> list[ClaimOutcome]:
         """Claim the keys of concurrent calls; one outcome for each, in order. Of several calls with one key the
@@ -99,7 +98,7 @@ class Idempotency:
         first: dict[Scope, ClaimRequest] = {}
         for request in requests:
             first.setdefault(request.scope, request)
-        lease_until = at + timedelta(seconds=self._lease_s)
+        lease_until = at + timedelta(seconds=LEASE_S)
         generation = first_generation(at)
         inserted = await self._database.rows(
             SQL.claim_new,
@@ -211,7 +210,7 @@ class Idempotency:
             *_scopes([one.scope for one in ordered]),
             [one.generation for one in ordered],
             at,
-            at + timedelta(seconds=self._lease_s),
+            at + timedelta(seconds=LEASE_S),
         )
         claims = [Claim(_scope(row), row["generation"], row["recovery"]) for row in taken]
         return sorted(claims, key=lambda claim: claim.scope)

@@ -48,9 +48,9 @@ class Of(Struct, frozen=True):
             return JOB not in labels or re.fullmatch(self.values, labels[JOB]) is not None
         return not self.label or labels.get(self.label) in self.values.split("|")
 
-    def promql(self, window_s: int | None = None, ending: str = "") -> str:
+    def promql(self, window_s: int | None = None) -> str:
         """The selector, over a window where one is given."""
-        name = self.metric if self.metric == UP else f"{PREFIX}{self.metric}{ending}"
+        name = self.metric if self.metric == UP else f"{PREFIX}{self.metric}"
         several = any(sign in self.values for sign in "|*")
         where = f'{{{self.label}{"=~" if several else "="}"{self.values}"}}' if self.label else ""
         return f"{name}{where}" + (f"[{duration(window_s)}]" if window_s else "")
