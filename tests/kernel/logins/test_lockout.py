@@ -9,7 +9,7 @@ from argon2 import PasswordHasher
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.kernel.logins import sessions, users
+from tallystick.kernel.logins import lockout, sessions, users
 from tallystick.kernel.logins.backoff import NAME_AT_PLACE, NAME_FROM_ELSEWHERE, PLACE, Failures, counted, wait_s
 from tallystick.kernel.logins.sessions import Logins, Wait, Wrong
 from tallystick.kernel.operators.roles import Role
@@ -118,6 +118,32 @@ async def test_of_many_at_once_only_the_free_ones_are_tried(logins: Logins, monk
     monkeypatch.setattr(sessions, "WAITING_MAX", 1000)
     answers = await asyncio.gather(*(logins.log_in("ada", "wrong", address=DESK) for _ in range(50)))
     assert sum(answer == Wrong() for answer in answers) == NAME_AT_PLACE.free
+
+
+WAITING = Statement(
+    "waiting",
+    "SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+)
+
+
+async def test_a_right_password_and_a_wrong_one_at_once_do_not_wait_for_each_other(gateway_database: Database) -> None:
+    """Both lock the place first and then the name: else one of them would be broken off by the server, and somebody who
+    tries a colleague's name would keep her out now and then."""
+    counted, right = lockout.Lockout(gateway_database), lockout.Lockout(gateway_database)
+    assert await counted.admit("ada", DESK, AT) == 0
+    async with gateway_database.transaction() as wrong:
+        await lockout._count(wrong, {lockout._hash("place", DESK): PLACE}, AT)
+
+        async def forgive() -> None:
+            async with gateway_database.transaction() as tx:
+                await right.forgive(tx, "ada", DESK, AT)
+
+        forgiving = asyncio.create_task(forgive())
+        async with asyncio.timeout(60):
+            while (await gateway_database.rows(WAITING))[0]["n"] == 0:  # noqa: ASYNC110 - the database tells who asks
+                await asyncio.sleep(0.01)
+        await lockout._count(wrong, {lockout._hash("name at place", "ada", DESK): NAME_AT_PLACE}, AT)
+    await forgiving
 
 
 async def test_another_process_knows_it_too(logins: Logins, gateway_database: Database, clock: StandingClock) -> None:

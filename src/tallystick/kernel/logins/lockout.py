@@ -44,12 +44,14 @@ class Lockout:
         return 0.0
 
     async def forgive(self, tx: Transaction, name: str, address: str, at: datetime) -> None:
-        """It was right: the try is taken back, and the name is known at this place."""
+        """It was right: the try is taken back, and the name is known at this place. Locks as who counts does."""
         place = crowd(address)
         here = _hash("place", place or HERE)
-        await tx.execute(SQL.forgive_login, [_hash("name at place", name, place or HERE), _hash("name", name)])
+        names = sorted([_hash("name at place", name, place or HERE), _hash("name", name)])
         if place is not None:
             await tx.execute(SQL.take_back_failure, here, at)
+        await tx.rows(SQL.lock_login_failures, names)
+        await tx.execute(SQL.forgive_login, names)
         await tx.execute(SQL.note_operator_place, name, here, at)
         await tx.execute(SQL.forget_login_failures, at - timedelta(seconds=STALE_S))
 

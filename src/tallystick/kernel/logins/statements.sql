@@ -150,5 +150,8 @@ UPDATE login_failure l
  WHERE l.subject = $1::bytea;
 
 -- forget_login_failures
--- What is long ago counts no more.
-DELETE FROM login_failure l WHERE l.last_at < $1::timestamptz;
+-- What is long ago counts no more. SKIP LOCKED: what somebody is counting just now is not long ago any more, and whoever
+-- waited for it here would hold what that one needs next.
+DELETE FROM login_failure l
+ WHERE l.subject IN (SELECT o.subject FROM login_failure o WHERE o.last_at < $1::timestamptz
+                      ORDER BY o.subject FOR UPDATE SKIP LOCKED);
