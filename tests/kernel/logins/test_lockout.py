@@ -9,12 +9,13 @@ from argon2 import PasswordHasher
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.kernel.logins import lockout, sessions, users
+from tallystick.kernel.logins import lockout, sessions, totp, users
 from tallystick.kernel.logins.backoff import NAME_AT_PLACE, NAME_FROM_ELSEWHERE, PLACE, Failures, counted, wait_s
 from tallystick.kernel.logins.sessions import Logins, Wait, Wrong
 from tallystick.kernel.operators.roles import Role
 from tallystick.ports.database import Database, Statement
 from tallystick.ports.entropy import SystemEntropy
+from tallystick.ports.key_encryption import KeyEncryptionUnavailable
 
 PASSWORD = "correct horse battery"
 DESK, ATTACKER = "203.0.113.9", "198.51.100.1"
@@ -177,6 +178,19 @@ async def test_too_many_that_wait_for_the_core_are_told_to_come_again(
 ) -> None:
     monkeypatch.setattr(sessions, "WAITING_MAX", 0)
     assert isinstance(await logins.log_in("ada", PASSWORD, address=DESK), Wait)
+
+
+async def test_a_second_factor_whose_key_is_away_is_not_called_too_many_tries(
+    gateway_database: Database, clock: StandingClock, logins: Logins, key_encryption: Any
+) -> None:
+    sealed = Logins(gateway_database, clock, SystemEntropy(), key_encryption)
+    secret = await sealed.propose_second_factor("ada")
+    assert secret is not None
+    code = totp.code_at(secret, int(AT.timestamp()) // totp.STEP_S)
+    assert await sealed.confirm_second_factor("ada", code) is not None
+    key_encryption.away = True
+    with pytest.raises(KeyEncryptionUnavailable):
+        await sealed.log_in("ada", PASSWORD, code, address=DESK)
 
 
 async def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(

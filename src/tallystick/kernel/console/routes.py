@@ -128,9 +128,13 @@ def _exception_handlers(console: Console) -> dict[Any, Callable[[Request[Any, An
         log.error("a page of operators broke", exc_info=error)
         return console.problem(500)
 
+    def sealed(_: Request[Any, Any, Any], error: Exception) -> Html:
+        log.warning("second factors cannot be opened now: %s", error)
+        return console.problem(503)
+
     return {
         SecondFactorNeeded: lambda _, _error: console.see_other(ACCOUNT),
-        KeyEncryptionError: lambda _, _error: console.problem(503),
+        KeyEncryptionError: sealed,
         LoginNeeded: lambda _, _error: console.see_other(LOGIN),
         PageRefused: lambda _, refused: console.problem(refused.status, refused.session, refused.words),
         DatabaseUnavailable: lambda _, _error: console.problem(503),

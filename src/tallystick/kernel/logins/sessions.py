@@ -8,7 +8,6 @@ gets a new token, and so does who changes what a login needs; all others of that
 import asyncio
 import hashlib
 import hmac
-import logging
 import math
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -25,9 +24,7 @@ from tallystick.kernel.operators.roles import Role
 from tallystick.ports.clock import Clock
 from tallystick.ports.database import Database, Record, Transaction
 from tallystick.ports.entropy import Entropy
-from tallystick.ports.key_encryption import KeyEncryption, KeyEncryptionError
-
-log = logging.getLogger(__name__)
+from tallystick.ports.key_encryption import KeyEncryption
 
 SESSION_S: Final = 8 * 3600
 """A working day."""
@@ -73,7 +70,7 @@ class Logins:
         self._waiting = 0
 
     async def log_in(self, name: str, password: str, code: str = "", *, address: str = "unknown") -> str | Wrong | Wait:
-        """The token of a new session."""
+        """The token of a new session. Raises KeyEncryptionError."""
         refused = await self.check(name, password, code, address=address)
         if refused is not None:
             return refused
@@ -81,7 +78,8 @@ class Logins:
             return await self._begin(tx, name.strip())
 
     async def check(self, name: str, password: str, code: str, *, address: str) -> Wrong | Wait | None:
-        """Whether this is that person: None. Counts the try, so that it cannot be asked at will."""
+        """Whether this is that person: None. Counts the try, so that it cannot be asked at will. Raises
+        KeyEncryptionError where the second factor cannot be opened now."""
         name = name.strip()
         if len(password) > PASSWORD_CHARACTERS_MAX or len(name) > NAME_CHARACTERS_MAX or "\x00" in name:
             return Wrong()
@@ -94,14 +92,8 @@ class Logins:
         good = await self._matches(rows[0]["password_hash"] if rows else None, password)
         if not rows or not good:
             return Wrong()
-        if rows[0]["secret"] is not None:
-            try:
-                right = await self._use(name, rows[0], code)
-            except KeyEncryptionError as error:
-                log.warning("second factors cannot be opened now: %s", type(error).__name__)
-                return Wait(COME_AGAIN_S)
-            if not right:
-                return Wrong()
+        if rows[0]["secret"] is not None and not await self._use(name, rows[0], code):
+            return Wrong()
         async with self._database.transaction() as tx:
             await self._lockout.forgive(tx, name, address, self._clock.now())
         return None
