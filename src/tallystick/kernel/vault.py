@@ -64,7 +64,7 @@ def open_vault(prefix: str, environ: Mapping[str, str], settings: VaultSettings,
 
 
 def vault_values(kind: type[Struct], prefix: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """The values by reference of the settings that lie in Vault, for a command: it blocks, asks and logs out of mind.
+    """The values by reference of the settings that lie in Vault, for a command: it blocks, asks and keeps nothing.
     Nothing is asked where no setting lies there. Raises SettingsRefused."""
     if not vault_references(kind, prefix, environ):
         return {}

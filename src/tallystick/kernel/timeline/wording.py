@@ -28,7 +28,6 @@ CALLS: Final[Mapping[str, Words]] = {
 """Of both services, as are deliveries and what operators did."""
 
 DELIVERIES: Final[Mapping[str, Words]] = {
-    "delivery.due": ("waiting", HALF, "Webhook {type} to {endpoint}: not delivered yet, after {tries} tries"),
     "delivery.made": ("plain", HALF, "Webhook {type} to {endpoint} is to be sent"),
     "delivery.held": ("waiting", HALF, "Webhook {type} to {endpoint} is held back: {reason}"),
     "delivery.dead": ("bad", HALF, "Webhook {type} to {endpoint} is a dead letter after {tries} tries: {reason}"),
