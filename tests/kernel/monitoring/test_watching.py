@@ -348,6 +348,17 @@ async def test_a_database_that_is_away_is_told_without_it(bench: Bench) -> None:
     assert bench.pager.told[1:] == ["over Gateway: DatabaseDown: The database does not answer."]
 
 
+async def test_a_database_that_comes_back_finds_workers_that_had_no_moment_to_say_that_they_live(bench: Bench) -> None:
+    watch, heart = bench.watch(), Heartbeat(bench.database, bench.clock, "serve")
+    await heart.beat()
+    await bench.goes_on(EVERY_S, watch)
+    bench.clock.passes(90)  # in which it was away: nobody looked, and no heart was heard
+    await bench.goes_on(EVERY_S, watch)
+    await heart.beat()
+    await bench.goes_on(30, watch)
+    assert bench.pager.told == []
+
+
 async def test_time_that_is_moved_brings_no_alert_of_its_own(bench: Bench) -> None:
     """An hour of the sandbox passes in a moment: what became due in it gets a moment to be done; what stays is told."""
     watch, heartbeat = bench.watch(), Heartbeat(bench.database, bench.clock, "serve")

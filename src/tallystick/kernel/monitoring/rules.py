@@ -194,10 +194,12 @@ RULES: Final = (
     Rule(
         "work",
         "WorkersDead",
-        Above(Of("workers_silent_seconds"), MINUTE, by=("job", "kind")),
+        Above(Of("workers_silent_seconds"), 40, by=("job", "kind")),
         "page",
         "No process of the kind that did runs the workers of this service: {kind}.",
-        why="Whoever shows metrics runs workers: one that ran them alone is missed by what its kind last wrote.",
+        for_s=20,
+        why="Whoever shows metrics runs workers: one that ran them alone is missed by what its kind last wrote. After "
+        "the database was away a kind is silent for long, and says in a moment that it lives.",
         follows="ProcessDown",
     ),
     Rule(
