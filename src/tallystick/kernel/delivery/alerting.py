@@ -53,7 +53,7 @@ class Alerter:
 
     async def run(self) -> None:
         """Work for ever."""
-        await looking.run(self.step, self._clock, log, "alerts wait for the database", pause_s=LOOK_S)
+        await looking.run(self.step, self._clock, log, "alerts of dead letters wait for the database", pause_s=LOOK_S)
 
     async def step(self) -> None:
         """Tell what is to be told now."""
