@@ -18,7 +18,7 @@ from tallystick.gateway.webhooks.worker import CalledEndpoints
 from tallystick.kernel.delivery import queue, states
 from tallystick.kernel.delivery.protocol import Claimed, EndpointKey, Result, Try, Verdict
 from tallystick.ports.asyncpg_database import open_database
-from tallystick.ports.database import Database, DatabaseUnavailable, Statement, StatementRefused
+from tallystick.ports.database import Database, DatabaseUnavailable, SerializationFailed, Statement, StatementRefused
 from tallystick.ports.http import Answered, HttpRequest
 
 KEY = EndpointKey("acct_a", False, "we_1")
@@ -216,6 +216,16 @@ async def test_while_the_database_is_away_results_are_kept_for_the_length_of_the
         await bench.until_states(*[("delivered", 1, None)] * 3)
     assert len(receiver.received) == 3
     assert database.times == 0
+
+
+async def test_a_result_that_others_are_in_the_way_of_is_recorded_all_the_same(bench: Any, receiver: Any) -> None:
+    """What was taken by its receiver does not become a dead letter because rows were locked again and again."""
+    bench.endpoint("we_1", receiver.url)
+    await bench.happen()
+    database = _Refusing(bench.database, "record_results", SerializationFailed("DeadlockDetectedError"), times=6)
+    async with bench.running(bench.dispatcher(database=database)):
+        await bench.until(lambda: ("due", 0, None) not in bench.states())
+    assert bench.states() == [("delivered", 1, None)]
 
 
 async def test_an_outage_of_the_database_does_not_end_the_dispatcher(bench: Any, receiver: Any) -> None:

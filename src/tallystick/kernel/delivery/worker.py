@@ -276,11 +276,12 @@ class Dispatcher:
             )
 
     async def _write_down(self, result: Result, claimed_s: float) -> None:
-        """Record a result; while the database is away, for as long as the lease lasts: it means nothing afterwards."""
+        """Record a result; while the database is away, or others are at the same rows, for as long as the lease lasts:
+        it means nothing afterwards."""
         while True:
             try:
                 counted = await self._results.submit(result)
-            except DatabaseUnavailable:
+            except (DatabaseUnavailable, SerializationFailed):
                 if self._clock.monotonic_s() - claimed_s > self._limits.lease_s:
                     log.warning("the result of delivery %s is lost; it will be sent again", result.claimed.id)
                     return
