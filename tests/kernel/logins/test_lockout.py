@@ -180,6 +180,13 @@ async def test_too_many_that_wait_for_the_core_are_told_to_come_again(
     assert isinstance(await logins.log_in("ada", PASSWORD, address=DESK), Wait)
 
 
+async def test_of_a_burst_from_everywhere_no_more_wait_for_the_core_than_may(logins: Logins) -> None:
+    """They come in one moment, before the first of them has got to its password."""
+    burst = [logins.log_in(f"name {n}", "wrong", address=f"203.0.113.{n}") for n in range(50)]
+    answers = await asyncio.gather(*burst)
+    assert sum(answer == Wrong() for answer in answers) == sessions.WAITING_MAX
+
+
 async def test_a_second_factor_whose_key_is_away_is_not_called_too_many_tries(
     gateway_database: Database, clock: StandingClock, logins: Logins, key_encryption: Any
 ) -> None:

@@ -35,7 +35,7 @@ TOKEN_BYTES: Final = 32
 AT_ONCE_MAX: Final = 2
 """Passwords that are checked at once: each takes 64 MiB and a core for some tens of milliseconds."""
 WAITING_MAX: Final = 20
-"""Passwords that wait for it; whoever comes then is told to come again."""
+"""Logins that are looked at, most of which wait for it; whoever comes then is told to come again."""
 COME_AGAIN_S: Final = 2
 
 
@@ -85,11 +85,19 @@ class Logins:
             return Wrong()
         if self._waiting >= WAITING_MAX:
             return Wait(COME_AGAIN_S)
+        self._waiting += 1  # before anything is awaited: a burst comes in one moment
+        try:
+            return await self._checked(name, password, code, address)
+        finally:
+            self._waiting -= 1
+
+    async def _checked(self, name: str, password: str, code: str, address: str) -> Wrong | Wait | None:
         wait_s = await self._lockout.admit(name, address, self._clock.now())
         if wait_s:
             return Wait(math.ceil(wait_s))
         rows = await self._database.rows(SQL.find_operator_user, name)
-        good = await self._matches(rows[0]["password_hash"] if rows else None, password)
+        async with self._checking:
+            good = await asyncio.to_thread(matches, rows[0]["password_hash"] if rows else None, password)
         if not rows or not good:
             return Wrong()
         if rows[0]["secret"] is not None and not await self._use(name, rows[0], code):
@@ -168,14 +176,6 @@ class Logins:
         expires_at: datetime = at + timedelta(seconds=SESSION_S)
         await tx.execute(SQL.insert_operator_session, _hash_of(token), name, at, expires_at)
         return token
-
-    async def _matches(self, password_hash: str | None, password: str) -> bool:
-        self._waiting += 1
-        try:
-            async with self._checking:
-                return await asyncio.to_thread(matches, password_hash, password)
-        finally:
-            self._waiting -= 1
 
     async def _use(self, name: str, row: Record, code: str) -> bool:
         """Whether the code is right and was not used before; it is used up by this."""
