@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 
 from tallystick.kernel.console.console import BrowserRequest, Html
 from tallystick.kernel.identifiers import first_id, owner_of
-from tallystick.kernel.money import MoneyRefused, chargeable, check_amount, exponent, parse_decimal
+from tallystick.kernel.money import AMOUNT_MAX, AmountRefused, MoneyRefused, chargeable, exponent, parse_decimal
 from tallystick.merchant.accounts.commands import MERCHANT_PREFIX
 from tallystick.merchant.console.customers import CustomerPages
 from tallystick.merchant.console.merchants import SQL, Merchants, Scope, is_merchant_id, said
@@ -171,7 +171,10 @@ def _money(asked: OrdersQuery) -> tuple[str | None, int | None]:
     if asked.amount is None and asked.currency is None:
         return None, None
     currency = chargeable(asked.currency or "")
-    return currency, check_amount(parse_decimal((asked.amount or "").replace(",", "."), exponent(currency)))
+    amount = parse_decimal((asked.amount or "").replace(",", "."), exponent(currency))
+    if not 0 < amount <= AMOUNT_MAX:
+        raise AmountRefused("no order has such an amount")
+    return currency, amount
 
 
 def _begin(day: date) -> datetime:
