@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import psycopg
 import pytest
 
-from tallystick.ports.asyncpg_database import open_database
+from tallystick.ports.asyncpg_database import AsyncpgDatabase, open_database
 from tallystick.ports.connections import Connections
 from tallystick.ports.database import Database, DatabaseUnavailable, Statement, StatementRefused
 
@@ -302,6 +303,30 @@ async def test_an_error_leaves_the_connection_in_use(merchant_database: Database
     with pytest.raises(StatementRefused):
         await refused()
     assert (await merchant_database.rows(WHO, 1))[0]["pid"] == before
+
+
+async def test_a_connection_that_breaks_as_a_bulk_transaction_begins_is_unavailable() -> None:
+    class Breaking(Line):
+        said = 0
+
+        async def execute(self, _text: str, **_how: Any) -> str:
+            self.said += 1
+            if self.said == 2:
+                raise asyncpg.ConnectionDoesNotExistError("gone")
+            return "BEGIN"
+
+    async def connect() -> Any:
+        return Breaking()
+
+    nobody: Any = None
+    database = AsyncpgDatabase(Connections(connect, 1, 5.0), nobody)
+
+    async def work() -> None:
+        async with database.transaction(bulk=True):
+            pass
+
+    with pytest.raises(DatabaseUnavailable):
+        await work()
 
 
 async def test_a_transaction_that_swallowed_an_error_does_not_look_committed(merchant_database: Database) -> None:

@@ -160,9 +160,7 @@ class AsyncpgDatabase:
         connection = await self._take()
         transaction = AsyncpgTransaction(connection, BULK_TIMEOUT_S if bulk else STATEMENT_TIMEOUT_S)
         try:
-            await transaction.execute(_BEGIN)
-            for name, value in BULK_SETTINGS.items() if bulk else ():
-                await connection.execute(f"SET LOCAL {name} = '{value}'")
+            await transaction.execute(_BEGIN_BULK if bulk else _BEGIN)
             yield transaction
             await self._commit(connection)
         except BaseException as error:
@@ -245,6 +243,9 @@ class AsyncpgDatabase:
 
 
 _BEGIN = Statement("begin", "BEGIN")
+_BEGIN_BULK = Statement(
+    "begin_bulk", "; ".join(["BEGIN", *(f"SET LOCAL {name} = '{value}'" for name, value in BULK_SETTINGS.items())])
+)
 
 
 def _rows_touched(tag: str) -> int:
