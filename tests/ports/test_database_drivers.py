@@ -17,7 +17,7 @@ from tallystick.ports.database import (
     StatementRefused,
     parse_statements,
 )
-from tallystick.ports.synchronous import SynchronousDatabase
+from tallystick.ports.synchronous import SynchronousConnection, SynchronousDatabase
 
 AT = datetime(2026, 11, 23, 12, 34, 56, 789012, tzinfo=UTC)
 
@@ -170,6 +170,19 @@ async def test_what_the_server_refuses_has_one_name_in_both_drivers(database: Da
             await database.rows(STORE, [poison[0]], ["1"], [poison[1]], [True], [AT], [b""], ["{}"], [None])
 
 
+async def test_what_is_refused_only_when_it_is_committed_has_the_same_name(database: Database) -> None:
+    await database.execute(Statement("late", "CREATE TABLE late (id int CONSTRAINT once UNIQUE DEFERRABLE)"))
+
+    async def write() -> None:
+        async with database.transaction() as tx:
+            await tx.execute(Statement("defer", "SET CONSTRAINTS once DEFERRED"))
+            await tx.execute(Statement("twice", "INSERT INTO late VALUES (1), (1)"))
+
+    with pytest.raises(ConstraintViolated) as refused:
+        await write()
+    assert refused.value.constraint == "once"
+
+
 async def test_a_server_that_takes_no_writes_is_unavailable(database: Database) -> None:
     """A standby, or a primary that was relieved in a failover: nothing is wrong with what was to be written."""
     await database.execute(CREATE)
@@ -197,6 +210,19 @@ async def test_a_full_disk_is_told_in_the_log(empty_dsn: str, caplog: pytest.Log
     told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(told) == 1
     assert "DiskFullError" in told[0]
+
+
+def test_a_connection_that_breaks_amid_several_statements_is_unavailable(empty_dsn: str) -> None:
+    connection, other = SynchronousConnection(empty_dsn, {}), SynchronousConnection(empty_dsn, {})
+    end_the_other = Statement(
+        "end_the_other", "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid = $1::int"
+    )
+    backend = Statement("backend", "SELECT pg_backend_pid() AS pid")
+    [row] = connection.run(backend, ())[0]
+    other.run(end_the_other, (row["pid"],))
+    with pytest.raises(DatabaseUnavailable):
+        connection.run_together([(backend, ()), (backend, ())])
+    other.close()
 
 
 async def test_an_absent_server_is_unavailable() -> None:

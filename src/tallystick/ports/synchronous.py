@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg.adapt import Transformer
-from psycopg.pq import ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 from psycopg.types.string import TextLoader
 
@@ -52,7 +52,7 @@ class SynchronousConnection:
         adapters.register_loader("json", TextLoader)
         self._server = self._connection.pgconn
         self._prepared: dict[str, _Prepared] = {}
-        self._commands: dict[bytes, bytes] = {}
+        self._commands: dict[str, bytes] = {}
         self._values = Transformer(self._connection)
 
     def run(
@@ -60,8 +60,8 @@ class SynchronousConnection:
         statement: Statement,
         parameters: Sequence[Any],
         *,
-        before: Sequence[bytes] = (),
-        after: Sequence[bytes] = (),
+        before: Sequence[str] = (),
+        after: Sequence[str] = (),
     ) -> tuple[Sequence[Record], int]:
         """The rows of `statement`, and how many it gave or touched. The commands `before` and `after` it (BEGIN, say)
         go with it in one message; those after it are not run if it fails. Raises DatabaseError."""
@@ -70,7 +70,7 @@ class SynchronousConnection:
             values: list[Any] = [None if value is None else text_of(value) for value in parameters]
             if not before and not after:
                 return self._read(prepared, self._server.exec_prepared(prepared.name, values))
-            first, last = [self._command(each) for each in before], [self._command(each) for each in after]
+            first, last = ([self._prepared_command(each) for each in commands] for commands in (before, after))
             self._server.enter_pipeline_mode()
             for name in first:
                 self._server.send_query_prepared(name, None)
@@ -100,8 +100,10 @@ class SynchronousConnection:
         results: list[PGresult] = []
         while True:
             result = self._server.get_result()
-            if result is None:
-                continue  # the end of one statement's results
+            if result is None:  # the end of one statement's results
+                if self._server.status != ConnStatus.OK:
+                    raise psycopg.OperationalError("the connection is lost")
+                continue
             if result.status == ExecStatus.PIPELINE_SYNC:
                 break
             results.append(result)
@@ -123,12 +125,12 @@ class SynchronousConnection:
         self._prepared[statement.text] = prepared
         return prepared
 
-    def _command(self, command: bytes) -> bytes:
+    def _prepared_command(self, text: str) -> bytes:
         """The name under which a command without parameters is prepared."""
-        name = self._commands.get(command)
+        name = self._commands.get(text)
         if name is None:
-            name = self._commands[command] = b"c%d" % len(self._commands)
-            result = self._server.prepare(name, command)
+            name = self._commands[text] = b"c%d" % len(self._commands)
+            result = self._server.prepare(name, text.encode())
             if result.status != ExecStatus.COMMAND_OK:
                 raise self._error(result)
         return name
@@ -153,17 +155,13 @@ class SynchronousConnection:
                     copy.write(block)
             return max(cursor.rowcount, 0)
 
-    def simple(self, command: bytes) -> str:
+    def command(self, text: str) -> str:
         """Run a command without parameters or rows; its tag, such as COMMIT. Raises DatabaseError."""
-        result = self._server.exec_(command)
-        if result.status != ExecStatus.COMMAND_OK:
-            raise StatementRefused("?????")
-        return (result.command_status or b"").decode()
-
-    def command(self, text: str) -> None:
-        """Run a command of our own making by itself. Raises DatabaseError."""
         with _PSYCOPG_ERRORS:
-            self._connection.execute(text.encode(), prepare=False)
+            result = self._server.exec_(text.encode())
+            if result.status != ExecStatus.COMMAND_OK:
+                raise self._error(result)
+            return (result.command_status or b"").decode()
 
     def close(self) -> None:
         self._connection.close()
@@ -198,13 +196,13 @@ class SynchronousDatabase(SynchronousTransaction):
 
     @asynccontextmanager
     async def transaction(self, *, bulk: bool = False) -> AsyncIterator[Transaction]:
-        self._connection.simple(b"BEGIN")
+        self._connection.command("BEGIN")
         try:
             yield SynchronousTransaction(self._connection)
         except BaseException:
-            self._connection.simple(b"ROLLBACK")
+            self._connection.command("ROLLBACK")
             raise
-        tag = self._connection.simple(b"COMMIT")
+        tag = self._connection.command("COMMIT")
         assert tag == "COMMIT", "nobody goes on in a transaction after an error"
 
     async def close(self) -> None:

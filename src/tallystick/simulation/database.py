@@ -144,7 +144,7 @@ class VirtualServer:
     def end(self, session: Session, *, commit: bool) -> None:
         """COMMIT or ROLLBACK, and wake those who wait for a lock."""
         if session.begun:
-            tag = session.connection.simple(b"COMMIT" if commit else b"ROLLBACK")
+            tag = session.connection.command("COMMIT" if commit else "ROLLBACK")
             assert tag == "COMMIT" or not commit, "nobody goes on in a transaction after an error"
         session.in_transaction = session.begun = False
         del self.open[session]
@@ -345,7 +345,7 @@ class VirtualDatabase:
         await self._pace()
         self._check(session)
         if session.in_transaction and not session.begun:
-            session.connection.simple(b"BEGIN")
+            session.connection.command("BEGIN")
             session.begun = True
         touched = await session.connection.copy(statement, blocks)
         self._server.wrote(session, statement, touched)
@@ -360,21 +360,21 @@ class VirtualDatabase:
         while True:
             others = len(server.open) - session.in_transaction
             guarded = bool(others) and session.in_transaction and not only_reads(statement)  # what reads never waits
-            before = (b"BEGIN",) if session.in_transaction and not session.begun else ()
+            before = ("BEGIN",) if session.in_transaction and not session.begun else ()
             session.begun = session.in_transaction
             try:
                 return session.connection.run(
                     statement,
                     parameters,
-                    before=(*before, b"SAVEPOINT s") if guarded else before,
-                    after=(b"RELEASE s",) if guarded else (),
+                    before=(*before, "SAVEPOINT s") if guarded else before,
+                    after=("RELEASE s",) if guarded else (),
                 )
             except SerializationFailed as error:
                 if str(error) != "LockNotAvailable":
                     raise
             assert others, "nobody else could hold the lock"
             if guarded:
-                session.connection.simple(b"ROLLBACK TO s; RELEASE s")
+                session.connection.command("ROLLBACK TO s; RELEASE s")
             await self._wait_for_lock(session, statement, since_s)
 
     async def _wait_for_lock(self, session: Session, statement: Statement, since_s: float) -> None:
