@@ -10,6 +10,7 @@ from tallystick.ports.key_encryption import (
     KeyEncryptionRefused,
     KeyEncryptionUnavailable,
     LocalKeyEncryption,
+    MovingKeyEncryption,
     add_key_version,
     make_key_file,
     read_key_file,
@@ -99,6 +100,17 @@ def test_a_key_file_is_made_for_its_owner_and_never_overwritten(path: Path) -> N
     assert read_key_file(path)[1] == first[1]
     assert sorted(read_key_file(path)) == [1, 2]
     assert sorted(entry.name for entry in path.parent.iterdir()) == [path.name]
+
+
+async def test_a_text_that_is_none_is_named_by_its_place_while_keys_move(path: Path) -> None:
+    class Elsewhere(LocalKeyEncryption):
+        scheme = "elsewhere"
+
+    local = LocalKeyEncryption(path)
+    [good] = await local.wrap(KEYS[:1])
+    with pytest.raises(KeyEncryptionRefused) as caught:
+        await MovingKeyEncryption(Elsewhere(path), local).unwrap([good, "nonsense", good, "elsewhere:nonsense"])
+    assert caught.value.places == (1, 3)
 
 
 def _change(path: Path, *, mode: int = 0o600, text: str | None = None) -> None:

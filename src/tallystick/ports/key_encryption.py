@@ -157,8 +157,9 @@ class MovingKeyEncryption:
         return await self._wraps.version()
 
     def _shares(self, wrapped: Sequence[str]) -> list[tuple[KeyEncryption, list[int]]]:
-        own = [place for place, text in enumerate(wrapped) if scheme_of(text) == self.scheme]
-        others = [place for place, text in enumerate(wrapped) if scheme_of(text) != self.scheme]
+        begins = f"{self.scheme}:"
+        own = [place for place, text in enumerate(wrapped) if text.startswith(begins)]
+        others = [place for place, text in enumerate(wrapped) if not text.startswith(begins)]
         return [(port, places) for port, places in ((self._wraps, own), (self._opens, others)) if places]
 
 
