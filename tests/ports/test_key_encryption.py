@@ -1,6 +1,7 @@
 """The local key-encryption port: a key file that only its owner reads, and versions that rotate. RULES §9."""
 
 import base64
+import os
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,31 @@ def test_a_key_file_is_made_for_its_owner_and_never_overwritten(path: Path) -> N
     assert read_key_file(path)[1] == first[1]
     assert sorted(read_key_file(path)) == [1, 2]
     assert sorted(entry.name for entry in path.parent.iterdir()) == [path.name]
+
+
+def test_versions_are_added_by_one_at_a_time(path: Path) -> None:
+    beside, before = path.with_name(f".{path.name}.new"), path.read_bytes()
+    beside.touch()  # of somebody who is at it
+    with pytest.raises(KeyEncryptionUnavailable, match=beside.name):
+        add_key_version(path, ENTROPY)
+    assert path.read_bytes() == before
+    beside.unlink()
+    assert add_key_version(path, ENTROPY) == 2
+
+
+def test_a_version_that_cannot_be_added_leaves_nothing_behind(path: Path) -> None:
+    _change(path, mode=0o644)
+    with pytest.raises(KeyEncryptionUnavailable, match="chmod 600"):
+        add_key_version(path, ENTROPY)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_version_that_root_adds_leaves_the_file_to_its_owner(path: Path) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, 65534, -1)
+    owner = path.stat().st_uid
+    add_key_version(path, ENTROPY)
+    assert path.stat().st_uid == owner
 
 
 async def test_a_text_that_is_none_is_named_by_its_place_while_keys_move(path: Path) -> None:

@@ -19,7 +19,7 @@ import re
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
@@ -206,19 +206,31 @@ def read_key_file(path: Path) -> dict[int, bytes]:
 
 def make_key_file(path: Path, entropy: Entropy) -> None:
     """A new key file with version 1, for its owner alone. Raises FileExistsError: a key is never overwritten."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    _write(descriptor, _KEY_FILE_BEGINS + _line(1, entropy))
+    with _made_for_its_owner(path) as file:
+        _write(file, _KEY_FILE_BEGINS + _line(1, entropy))
     _keep_folder(path.parent)
 
 
 def add_key_version(path: Path, entropy: Entropy) -> int:
     """One more version in the key file, which wraps from now on; its number. The file is replaced whole, so that no
-    crash can leave half of one. Raises KeyEncryptionUnavailable."""
-    version = max(read_key_file(path)) + 1
+    crash can leave half of one, and by one at a time: of two that are added at once one would take the other's place,
+    and every card that it had wrapped would be lost. Raises KeyEncryptionUnavailable."""
     beside = path.with_name(f".{path.name}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    _write(descriptor, path.read_text(encoding="ascii") + _line(version, entropy))
-    os.replace(beside, path)
+    try:
+        file = _made_for_its_owner(beside)
+    except FileExistsError:
+        raise KeyEncryptionUnavailable(
+            f"somebody adds a version, or broke off: remove {beside} where nobody does"
+        ) from None
+    with file:
+        try:
+            version = max(read_key_file(path)) + 1
+            os.fchown(file.fileno(), path.stat().st_uid, -1)  # the service's, also where root adds the version
+            _write(file, path.read_text(encoding="ascii") + _line(version, entropy))
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink()
+            raise
     _keep_folder(path.parent)
     return version
 
@@ -227,11 +239,15 @@ def _line(version: int, entropy: Entropy) -> str:
     return f"v{version} {base64.b64encode(entropy.token_bytes(KEY_BYTES)).decode()}\n"
 
 
-def _write(descriptor: int, text: str) -> None:
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+def _made_for_its_owner(path: Path) -> TextIO:
+    """A new file that nobody else may read. Raises FileExistsError."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii")
+
+
+def _write(file: TextIO, text: str) -> None:
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _keep_folder(folder: Path) -> None:
