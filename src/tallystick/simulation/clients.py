@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from tallystick.ports.http import Answered, Exchange, HttpRequest
+from tallystick.ports.http import Answered, HttpRequest
 from tallystick.simulation.installation import GATEWAY_URL, MERCHANT_URL, Shop
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ class Clients:
             "Idempotency-Key": key,
         }
         body = json.dumps(fields).encode()
-        answer = await self._repeat(HttpRequest("POST", f"{MERCHANT_URL}{path}", headers, body, DEADLINE_S), tries_max)
-        return _read(answer) if isinstance(answer, Answered) and answer.status < 300 else None
+        return await self._repeat(HttpRequest("POST", f"{MERCHANT_URL}{path}", headers, body, DEADLINE_S), tries_max)
 
     async def gateway(self, shop: Shop, path: str, fields: Mapping[str, str], key: str) -> Json | None:
         """A POST to the gateway's API; what it answered with 2xx, or None."""
@@ -48,22 +47,18 @@ class Clients:
             "Idempotency-Key": key,
         }
         body = urlencode(fields).encode()
-        answer = await self._repeat(
-            HttpRequest("POST", f"{GATEWAY_URL}{path}", headers, body, DEADLINE_S), JOB_TRIES_MAX
-        )
-        return _read(answer) if isinstance(answer, Answered) and answer.status < 300 else None
+        request = HttpRequest("POST", f"{GATEWAY_URL}{path}", headers, body, DEADLINE_S)
+        return await self._repeat(request, JOB_TRIES_MAX)
 
     async def look(self, shop: Shop, path: str) -> Json | None:
         """A GET of the gateway's API."""
         headers = {"Authorization": f"Bearer {shop.secret_key}"}
-        answer = await self._repeat(HttpRequest("GET", f"{GATEWAY_URL}{path}", headers, b"", DEADLINE_S), TRIES_MAX)
-        return _read(answer) if isinstance(answer, Answered) and answer.status < 300 else None
+        return await self._repeat(HttpRequest("GET", f"{GATEWAY_URL}{path}", headers, b"", DEADLINE_S), TRIES_MAX)
 
     async def read(self, shop: Shop, path: str) -> Json | None:
         """A GET of the merchant's API."""
         headers = {"Authorization": f"Bearer {shop.api_key}"}
-        answer = await self._repeat(HttpRequest("GET", f"{MERCHANT_URL}{path}", headers, b"", DEADLINE_S), TRIES_MAX)
-        return _read(answer) if isinstance(answer, Answered) and answer.status < 300 else None
+        return await self._repeat(HttpRequest("GET", f"{MERCHANT_URL}{path}", headers, b"", DEADLINE_S), TRIES_MAX)
 
     async def operate(
         self, url: str, key: str, method: str, path: str, fields: Mapping[str, Any] | None = None
@@ -71,31 +66,27 @@ class Clients:
         """A call of an operator's API, repeated as people do; what it answered with 2xx, or None."""
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         body = json.dumps(fields).encode() if fields is not None else b""
-        answer = await self._repeat(
-            HttpRequest(method, f"{url}/operator/v1{path}", headers, body, DEADLINE_S), TRIES_MAX
-        )
-        return _read(answer) if isinstance(answer, Answered) and answer.status < 300 else None
+        request = HttpRequest(method, f"{url}/operator/v1{path}", headers, body, DEADLINE_S)
+        return await self._repeat(request, TRIES_MAX)
 
-    async def _repeat(self, request: HttpRequest, tries_max: int) -> Exchange:
+    async def _repeat(self, request: HttpRequest, tries_max: int) -> Json | None:
+        """What it was answered with 2xx; None where it was refused, or patience ended."""
         chance, network = self._world.chance, self._world.network
         for number in range(tries_max):
             answer = await network.exchange(self._node, request)
-            if isinstance(answer, Answered) and (answer.status < 300 or _is_refusal(answer)):
-                return answer
+            if isinstance(answer, Answered) and answer.status < 300:
+                return _read(answer)
+            if isinstance(answer, Answered) and _is_refusal(answer):
+                return None
             wait_s = BACKOFF_S[min(number, len(BACKOFF_S) - 1)]
             await asyncio.sleep(wait_s * (0.5 + chance.random()))
-        return answer
+        return None
 
 
 def _is_refusal(answer: Answered) -> bool:
     """Whether the service itself said no, for good; what the network makes up carries no JSON."""
-    if not 400 <= answer.status < 500 or (answer.status in (409, 429) and _may_repeat(answer)):
-        return False
-    return "json" in answer.headers.get("content-type", "")
-
-
-def _may_repeat(answer: Answered) -> bool:
-    return "retry-after" in answer.headers or answer.status == 429
+    asks_to_come_again = answer.status == 429 or (answer.status == 409 and "retry-after" in answer.headers)
+    return 400 <= answer.status < 500 and not asks_to_come_again and "json" in answer.headers.get("content-type", "")
 
 
 def _read(answer: Answered) -> Json | None:
