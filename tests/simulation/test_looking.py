@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from tallystick.ports.database import Statement
-from tallystick.simulation.database import VirtualServer
 from tallystick.simulation.due import NEVER, NONE, DueTimes, Times
 from tallystick.simulation.order import only_reads, tables_of, tells_of_all_it_writes, written_by
 from tallystick.simulation.ports import EPOCH
+from tallystick.simulation.server import VirtualServer
 from tallystick.simulation.vain import Vain
 
 LOOK = Statement("look", "SELECT t.id FROM thing t WHERE t.due_at <= $1::timestamptz LIMIT $2::int")

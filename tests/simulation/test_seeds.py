@@ -12,13 +12,13 @@ from tallystick.gateway.faults.faults import KINDS
 from tallystick.ports.database import Statement
 from tallystick.ports.synchronous import SynchronousConnection
 from tallystick.simulation.acts import PLACES
-from tallystick.simulation.database import TABLES
 from tallystick.simulation.databases import databases
 from tallystick.simulation.faults import ALL, MORE, ON_DEMAND, OPERATORS, SHOP, STOCK
 from tallystick.simulation.process import VARIABLE, Asked, Job
 from tallystick.simulation.running import Total, regressions, run_seeds
 from tallystick.simulation.scenario import BROADEST, SCENARIOS
 from tallystick.simulation.seeds import SeedReport, Seeds
+from tallystick.simulation.server import TABLES
 
 PROOF_SEEDS = int(os.environ.get("TALLYSTICK_PROOF_SEEDS", "250"))  # what CI has time for; `make seeds` runs 2,000
 PROOF_LONG_SEEDS = int(os.environ.get("TALLYSTICK_PROOF_LONG_SEEDS", "0"))  # CI has no time for one: `make seeds`

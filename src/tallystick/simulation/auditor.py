@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from tallystick.kernel.invariants.rules import Violation
 from tallystick.ports.database import Statement, Statements
-from tallystick.simulation.database import VirtualServer
 from tallystick.simulation.installation import Shop
 from tallystick.simulation.scenario import Breadth
+from tallystick.simulation.server import VirtualServer
 from tallystick.simulation.shop import ShopServer
 
 SQL = Statements.beside(__file__)

@@ -11,7 +11,7 @@ from tallystick.simulation.order import words_of
 from tallystick.simulation.ports import EPOCH
 
 if TYPE_CHECKING:
-    from tallystick.simulation.database import VirtualServer
+    from tallystick.simulation.server import VirtualServer
 
 NEVER: Final = float("inf")
 

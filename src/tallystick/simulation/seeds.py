@@ -16,7 +16,6 @@ from tallystick.simulation.acts import Acts
 from tallystick.simulation.audit import audit
 from tallystick.simulation.auditor import Auditor
 from tallystick.simulation.clients import Clients, Json
-from tallystick.simulation.database import VirtualServer
 from tallystick.simulation.due import DueTimes
 from tallystick.simulation.installation import Installation, Shop
 from tallystick.simulation.loop import Stalled, VirtualLoop
@@ -24,6 +23,7 @@ from tallystick.simulation.nodes import NODE, Node
 from tallystick.simulation.operators import Operators
 from tallystick.simulation.ports import EPOCH
 from tallystick.simulation.scenario import Scenario, scenario_of
+from tallystick.simulation.server import VirtualServer
 from tallystick.simulation.shoppers import Outsiders
 from tallystick.simulation.weather import Weather
 from tallystick.simulation.world import SECURITY_CODE, Told, World

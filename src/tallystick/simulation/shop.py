@@ -20,8 +20,8 @@ from tallystick.ports.database import Statements
 from tallystick.simulation.ports import EPOCH
 
 if TYPE_CHECKING:
-    from tallystick.simulation.database import VirtualServer
     from tallystick.simulation.nodes import Node
+    from tallystick.simulation.server import VirtualServer
     from tallystick.simulation.world import World
 
 SQL = Statements.beside(__file__)

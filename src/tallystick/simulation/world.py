@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from tallystick.simulation.database import VirtualServer
 from tallystick.simulation.due import DueTimes
 from tallystick.simulation.faults import Faults
 from tallystick.simulation.idling import Idling
@@ -17,6 +16,7 @@ from tallystick.simulation.loop import VirtualLoop
 from tallystick.simulation.network import Network
 from tallystick.simulation.nodes import NODE, Node
 from tallystick.simulation.ports import CardVault, KeptKeyEncryption, KeptSecrets, SeededEntropy
+from tallystick.simulation.server import VirtualServer
 
 RESTART_AFTER_S: Final = (0.2, 40.0)
 STORY_LINES_MAX: Final = 20_000
