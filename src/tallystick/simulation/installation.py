@@ -31,7 +31,7 @@ from tallystick.ports.key_encryption import HeldKeyEncryption
 from tallystick.simulation.database import VirtualDatabase
 from tallystick.simulation.network import VirtualHttp
 from tallystick.simulation.nodes import Node
-from tallystick.simulation.ports import VAULT_KEYS, PublicNames, VaultDatabase
+from tallystick.simulation.ports import KEYS, PublicNames, VaultDatabase
 from tallystick.simulation.scenario import NARROW, Breadth
 from tallystick.simulation.shop import HOOKS_HOST, HOOKS_URL, ShopServer
 from tallystick.simulation.web import BuiltOnce
@@ -107,7 +107,7 @@ class Installation:
             node.clock,
             world.entropy,
             encryption=HeldKeyEncryption(world.card_vault.keys),
-            people_encryption=HeldKeyEncryption(lambda: VAULT_KEYS),
+            people_encryption=HeldKeyEncryption(lambda: KEYS),
             policy=POLICY,
             vault=self._card_vault(node) if self.breadth.people else None,
         )
@@ -121,7 +121,13 @@ class Installation:
         database = VirtualDatabase(world.servers["merchant"], node)
         http = VirtualHttp(world.network, node)
         ports = merchant_app.Ports(
-            database, http, world.secrets, node.clock, world.entropy, key_encryption=world.key_encryption, policy=POLICY
+            database,
+            http,
+            world.secrets,
+            node.clock,
+            world.entropy,
+            key_encryption=HeldKeyEncryption(world.secrets.keys),
+            policy=POLICY,
         )
         return merchant_app.build(self.merchant_settings, ports, web=WEB)
 

@@ -8,10 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
-
 from tallystick.ports.database import Database, DatabaseUnavailable, Record, Statement, Transaction
-from tallystick.ports.key_encryption import KEY_BYTES, KeyEncryptionUnavailable
+from tallystick.ports.key_encryption import KeyEncryptionUnavailable
 from tallystick.ports.secrets import SecretMissing
 
 if TYPE_CHECKING:
@@ -19,10 +17,9 @@ if TYPE_CHECKING:
 
 EPOCH: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 _LOOKING: Final = frozenset({"run", "_run"})  # a worker's `run`, and asyncio's own way into a task
-_KEPT_KEY: Final = bytes(KEY_BYTES)  # of no value
 PUBLIC_ADDRESS: Final = "93.184.216.34"
-VAULT_KEYS: Final = {1: bytes(range(32))}
-"""The key-encryption key of the simulated gateway's card vault."""
+KEYS: Final = {1: bytes(range(32))}
+"""The key-encryption key of the simulated world, of no value."""
 
 
 class VirtualClock:
@@ -75,33 +72,11 @@ class KeptSecrets:
             raise SecretMissing(f"no secret {reference}")
         return self.values[reference]
 
-
-class KeptKeyEncryption:
-    """The key-encryption key of the simulated world; away while the vault is sealed."""
-
-    scheme = "kept"
-
-    def __init__(self, secrets: KeptSecrets) -> None:
-        self._secrets = secrets
-
-    async def wrap(self, keys: Sequence[bytes]) -> list[str]:
-        self._look()
-        return [f"kept:v1:{aes_key_wrap(_KEPT_KEY, key).hex()}" for key in keys]
-
-    async def unwrap(self, wrapped: Sequence[str]) -> list[bytes]:
-        self._look()
-        return [aes_key_unwrap(_KEPT_KEY, bytes.fromhex(text.removeprefix("kept:v1:"))) for text in wrapped]
-
-    async def rewrap(self, wrapped: Sequence[str]) -> list[str]:
-        self._look()
-        return list(wrapped)
-
-    async def version(self) -> int:
-        return 1
-
-    def _look(self) -> None:
-        if self._secrets.sealed:
+    def keys(self) -> Mapping[int, bytes]:
+        """The key-encryption keys that stand beside them. Raises KeyEncryptionUnavailable."""
+        if self.sealed:
             raise KeyEncryptionUnavailable("the vault is sealed")
+        return KEYS
 
 
 class CardVault:
@@ -119,7 +94,7 @@ class CardVault:
         """The key-encryption keys. Raises KeyEncryptionUnavailable."""
         if self.key_away:
             raise KeyEncryptionUnavailable("the card vault's key is away")
-        return VAULT_KEYS
+        return KEYS
 
 
 class VaultDatabase:

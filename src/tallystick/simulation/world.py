@@ -15,7 +15,7 @@ from tallystick.simulation.idling import Idling
 from tallystick.simulation.loop import VirtualLoop
 from tallystick.simulation.network import Network
 from tallystick.simulation.nodes import NODE, Node
-from tallystick.simulation.ports import CardVault, KeptKeyEncryption, KeptSecrets, SeededEntropy
+from tallystick.simulation.ports import CardVault, KeptSecrets, SeededEntropy
 from tallystick.simulation.server import VirtualServer
 
 RESTART_AFTER_S: Final = (0.2, 40.0)
@@ -52,7 +52,6 @@ class World:
         self.faults = Faults(random.Random(f"{seed}:faults"), without=without)
         self.servers = servers
         self.secrets = KeptSecrets()
-        self.key_encryption = KeptKeyEncryption(self.secrets)
         self.card_vault = CardVault()
         self.nodes: list[Node] = []
         self.network = Network(self)
