@@ -26,11 +26,8 @@ if TYPE_CHECKING:
 
 URLS: Final = {"gateway": GATEWAY_URL, "merchant": MERCHANT_URL}
 ACTS: Final = (5, 14)  # of a short seed
-PLACES: Final[dict[Place, int]] = {
-    "acquirer": 4,
-    "webhooks": 2,
-    "api": 1,
-}  # a call to the bank is seldom, an API call is not
+# A call to the bank is seldom, one of the API is not.
+PLACES: Final[dict[Place, int]] = {"acquirer": 4, "webhooks": 2, "api": 1}
 OFF_S: Final = (1.0, 900.0)
 BAD_DAY_S: Final = (10.0, 60.0, 600.0, 3600.0)
 LONG_DAYS_S: Final = 4 * 86400.0  # longer than a schedule: what is tried meanwhile ends as a dead letter
@@ -75,7 +72,7 @@ class Acts:
         kinds, weights = list(acts), list(acts.values())
         until_s = world.loop.now_s + plan.faults_s
         every_s = plan.faults_s / world.chance.randint(*ACTS)
-        for number in itertools.count() if acts else ():
+        for number in itertools.count():
             at_once = number < plan.breadth.acts_at_once
             await asyncio.sleep(0.5 if at_once else every_s * (0.2 + 1.6 * world.chance.random()))
             if world.loop.now_s >= until_s:

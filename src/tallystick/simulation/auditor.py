@@ -76,11 +76,6 @@ class Auditor:
             what = f"{self._refunded[key]} of {received} were promised back"
             self._differing.append(Violation("refunds_within_the_capture", intent, what))
 
-    @property
-    def orders(self) -> int:
-        """Orders that somebody was told of, and payments made without one."""
-        return len(self._orders) + len(self._intents)
-
     def compare(self, gateway: VirtualServer, merchant: VirtualServer, breadth: Breadth) -> Iterator[Violation]:
         """What the services say now, against what they said before."""
         yield from self._differing

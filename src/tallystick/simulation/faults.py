@@ -73,11 +73,11 @@ QUIET_KIND_SHARE: Final = 0.35
 class Faults:
     """The dice of one seed. Nothing is made before `begin` and after `end`."""
 
-    def __init__(self, chance: random.Random, *, without: Sequence[str] = ()) -> None:
+    def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self.counts: Counter[str] = Counter()
         self.active = False
-        self.kinds = {kind for kind in ALL if kind not in without and chance.random() >= QUIET_KIND_SHARE}
+        self.kinds = {kind for kind in ALL if chance.random() >= QUIET_KIND_SHARE}
         self._network = self._among(NETWORK)
         self._statement = self._among(STATEMENT)
         self._commit = self._among(COMMIT)

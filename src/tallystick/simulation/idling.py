@@ -24,9 +24,7 @@ REST_MAX_S: Final = 24 * 3600.0  # what no row tells of (a fault of the workers,
 LOOK_AGAIN_S: Final = 0.2  # how long a commit waits until resting workers are told; they look every 0.05 to 60 s anyway
 COMMIT_S: Final = 5.0  # a row that was written may be due without a new time, if its time has just come
 _NO_TABLES: Final[Set[str]] = frozenset()
-WINDOW_S: Final = (
-    1_300.0  # two clocks may be this far apart; a time before that, that is written only now, is told late
-)
+WINDOW_S: Final = 1_300.0  # two clocks may be this far apart; a time before that, written only now, is told late
 
 
 class _Rest:
@@ -138,7 +136,6 @@ class Idling:
                 )
                 self._set(rest, now_s if is_due else service.due_s(concerned, now_s, skew_s))
         service.seen_s = now_s
-        self._world.looks += 1
 
     def _set(self, rest: _Rest, due_s: float) -> None:
         wake_s = min(rest.first_look_after(due_s) if due_s < NEVER else NEVER, rest.since_s + REST_MAX_S)

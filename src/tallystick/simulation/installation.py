@@ -65,7 +65,7 @@ class Shop(Struct, kw_only=True):
 
 
 class Installation:
-    """The processes of both services, in `nodes` copies each."""
+    """The processes of both services, so many of each, and of the shops."""
 
     def __init__(self, world: World, *, gateways: int, merchants: int, breadth: Breadth = NARROW) -> None:
         self.world = world

@@ -45,7 +45,6 @@ class Network:
         self._services: dict[str, list[Node]] = {}
         self._sites: dict[str, Site] = {}
         self.cut: dict[tuple[str, str], float] = {}  # between which services there is no way, and until when
-        self.exchanges = 0
         self.yet_paid_share = 0.0  # of sessions that the gateway says are closed, and lets be paid all the same
         self.yet_paid: set[str] = set()  # their orders
 
@@ -61,7 +60,6 @@ class Network:
         """One request from `client` and what it sees of the answer."""
         await client.awake()
         world = self._world
-        self.exchanges += 1
         host = urlsplit(request.url).hostname or ""
         site = self._sites.get(host)
         answer: asyncio.Future[Exchange] = world.loop.create_future()

@@ -90,7 +90,7 @@ class Node:
         try:
             await worker.run()
         except Exception as error:
-            self.world.broke(self, f"a worker ended: {type(error).__name__}: {error}", error)
+            self.world.broke(self, f"a worker ended: {type(error).__name__}: {error}")
 
     def adopt(self, task: "asyncio.Task[Any]") -> None:
         """A task was begun in this process."""

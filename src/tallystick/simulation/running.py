@@ -24,7 +24,7 @@ class SimulationBroke(Exception):
 
 
 class Total(Struct):
-    """What a run comes to, so far. `longest_s` is virtual time."""
+    """What a run comes to, so far. `virtual_s` is the sum of its seeds'."""
 
     seeds: int = 0
     counted: int = 0

@@ -29,9 +29,7 @@ from tallystick.simulation.weather import Weather
 from tallystick.simulation.world import SECURITY_CODE, Told, World
 
 HORIZON_S: Final = 30 * 86400.0  # every timer of ours has ended by then, or it never will
-SETTLE_STATEMENTS_MAX: Final = (
-    2_000  # of an order, after the faults have stopped: it takes a fraction, or goes in circles
-)
+SETTLE_STATEMENTS_MAX: Final = 2_000  # of an order, after the faults: it takes a fraction, or goes in circles
 SETTLE_S: Final = 60.0
 OVERDUE_S: Final = 7200.0  # nothing is due any more at the end, so whatever is due then has been forgotten
 BREAKS_TOLD_MAX: Final = 5
@@ -137,8 +135,7 @@ async def _live(world: World, plan: Scenario, auditor: Auditor) -> None:
     outside.start()
     installation.start()
     shops: list[Shop] = []
-    opening = outside.begin(_open(installation, outside, plan.shops, shops))
-    await opening
+    await outside.begin(_open(installation, outside, plan.shops, shops))
     operators = Operators(outside, shops)
     acts = await _employ(world, installation, outside, operators, shops) if plan.breadth.acts else None
     weather = Weather(world, installation, operators, plan)
@@ -183,11 +180,9 @@ async def _employ(
     return Acts(outside, command, shops, installation, operators)
 
 
-async def _open(installation: Installation, outside: object, count: int, shops: list[Shop]) -> None:
-    node = NODE.get()
-    assert node is not None
+async def _open(installation: Installation, outside: Node, count: int, shops: list[Shop]) -> None:
     for number in range(1, count + 1):
-        shops.append(await installation.open_shop(node, number))
+        shops.append(await installation.open_shop(outside, number))
 
 
 async def _settle(world: World, orders: int) -> None:
@@ -254,7 +249,7 @@ class _Listener(logging.Handler):
             return
         if record.exc_info and record.levelno >= logging.ERROR:
             error = record.exc_info[1]
-            self._world.broke(node, f"{record.getMessage()}: {type(error).__name__}: {error}", error)
+            self._world.broke(node, f"{record.getMessage()}: {type(error).__name__}: {error}")
         elif self._world.recording:
             self._world.tell(node.name, f"logs: {record.getMessage()}")
 

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import random
-from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Final
 
@@ -41,15 +40,13 @@ class World:
         servers: dict[str, VirtualServer],
         due_times: dict[str, DueTimes],
         *,
-        without: tuple[str, ...] = (),
         recording: bool = False,
     ) -> None:
-        self.seed = seed
         self.loop = loop
         self.recording = recording
         self.chance = random.Random(f"{seed}:chance")
         self.entropy = SeededEntropy(random.Random(f"{seed}:entropy"))
-        self.faults = Faults(random.Random(f"{seed}:faults"), without=without)
+        self.faults = Faults(random.Random(f"{seed}:faults"))
         self.servers = servers
         self.secrets = KeptSecrets()
         self.card_vault = CardVault()
@@ -60,7 +57,6 @@ class World:
         self.breaks: list[str] = []
         self.statements = 0
         self.commits = 0
-        self.looks = 0
         self.lock_waits = 0
         self.over = False
         self.security_code = SECURITY_CODE  # what every shopper types
@@ -115,7 +111,7 @@ class World:
         if self.recording and len(self.story) < STORY_LINES_MAX:
             self.story.append(Told(self.loop.now_s, who, what))
 
-    def broke(self, node: Node | None, what: str, error: BaseException | None = None) -> None:
+    def broke(self, node: Node | None, what: str) -> None:
         """A fault of ours: something that nobody foresaw was raised. It is a violation by itself."""
         who = node.name if node is not None else "?"
         self.breaks.append(f"{who}: {what}")
@@ -124,7 +120,7 @@ class World:
     def _unheard(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if not self.over and error is not None and "never retrieved" not in context.get("message", ""):
-            self.broke(None, f"{context.get('message')}: {type(error).__name__}: {error}", error)
+            self.broke(None, f"{context.get('message')}: {type(error).__name__}: {error}")
 
 
 def _adopted(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> "asyncio.Task[Any]":
@@ -137,6 +133,3 @@ def _adopted(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> "asynci
         if not node.alive:
             task.cancel()
     return task
-
-
-Later = Callable[[], None]
