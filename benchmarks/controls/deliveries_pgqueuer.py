@@ -1,7 +1,8 @@
 """The control of the deliveries: the same work as jobs of pgqueuer, as its documentation writes them.
 
-Sign both ways, POST with the same client, record the try; pgqueuer claims with SKIP LOCKED, in batches, and notes by
-itself what is done. Its settings are the best of those tried here: a pool, batches of 100, 256 jobs at once.
+Sign both ways, POST with aiohttp as the services do but for deliveries, record the try; pgqueuer claims with SKIP
+LOCKED, in batches, and notes by itself what is done. Its settings are the best of those tried here: a pool, batches of
+100, 256 jobs at once.
 """
 
 from __future__ import annotations
