@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks import intents, orders, webhooks
-from benchmarks.processes import Postgres, postgres
+from benchmarks.processes import Postgres, postgres, share_cores
 from benchmarks.rounds import Subject, interleaved, medians, ratios
 from tallystick.ports.postgres import SETTINGS
 
-CORES = 2  # client, PostgreSQL and servers share them, so that figures of different machines can be compared
 POSTGRESQL = {name: SETTINGS[name] for name in ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers")}
 
 BENCHMARKS: dict[str, tuple[Callable[[Postgres], Sequence[Subject]], Sequence[int]]] = {
@@ -33,10 +31,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="length of one measurement (default 4)")
     parser.add_argument("--subject", action="append", help="measure only this one; may be repeated")
     arguments = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))[:CORES]
-    os.sched_setaffinity(0, cores)
+    cores = share_cores()
     report: dict[str, Any] = {
-        "machine": {"cores": len(cores), "python": platform.python_version(), "postgresql": POSTGRESQL},
+        "machine": {"cores": cores, "python": platform.python_version(), "postgresql": POSTGRESQL},
         "rounds": arguments.rounds,
         "seconds": arguments.seconds,
     }

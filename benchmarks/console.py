@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import gc
 import json
-import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any
 import psycopg
 
 from benchmarks.looking import Ahead, ask, log_in, measured
-from benchmarks.processes import postgres
+from benchmarks.processes import postgres, share_cores
 from tallystick.kernel.migrations import migrate
 from tallystick.merchant.accounts.commands import add_connection, create_merchant
 from tallystick.merchant.app import Ports, build
@@ -36,7 +35,6 @@ from tallystick.ports.entropy import SystemEntropy
 
 FILL = (Path(__file__).parent / "console.sql").read_text()
 ORDERS = 1_000_000
-CORES = 2
 TIMES = 15
 ANEW = "overview, read anew"
 
@@ -149,7 +147,7 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=ORDERS)
     parser.add_argument("--data-dir", type=Path, help="keep the database here, and use the one that is here")
     arguments = parser.parse_args()
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    share_cores()
     with postgres(arguments.data_dir) as server:
         server.create("console")
         dsn = server.dsn("console")

@@ -29,6 +29,7 @@ import psycopg
 import uvloop
 
 from benchmarks.controls.deliveries_pgqueuer import rate as pgqueuer_rate
+from benchmarks.processes import share_cores
 from tallystick.cli.serving import settle_memory
 from tallystick.gateway.webhooks.events import Happening, record
 from tallystick.gateway.webhooks.worker import dispatcher
@@ -286,6 +287,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["backlog", "pick_up", "others"])
     arguments = parser.parse_args()
+    share_cores()
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=sink, args=(theirs,), daemon=True)
     process.start()

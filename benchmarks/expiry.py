@@ -21,7 +21,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from benchmarks.processes import postgres
+from benchmarks.processes import postgres, share_cores
 from tallystick.kernel.migrations import migrate
 from tallystick.merchant.accounts.commands import add_connection, create_merchant
 from tallystick.merchant.app import Ports, build
@@ -36,7 +36,6 @@ from tallystick.ports.http import AiohttpClient
 from tallystick.ports.secrets import LocalSecrets
 
 SIZES = (10_000, 100_000, 1_000_000)
-CORES = 2
 ATTEMPTED = 100  # one order in so many has an attempt
 CHUNK = 100_000  # orders inserted by one statement
 
@@ -134,7 +133,7 @@ def main() -> None:
         structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))  # stdout is the figures'
         print(json.dumps(uvloop.run(one(arguments.one[0], int(arguments.one[1])))))
         return
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    share_cores()
     measured = []
     with postgres() as server:
         for orders in arguments.orders or SIZES:

@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import gc
 import json
-import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +24,7 @@ import psycopg
 from msgspec.structs import replace
 
 from benchmarks.looking import Ahead, ask, log_in, measured
-from benchmarks.processes import postgres
+from benchmarks.processes import postgres, share_cores
 from tallystick.gateway.app import build, open_ports
 from tallystick.gateway.settings import Settings
 from tallystick.kernel.migrations import migrate
@@ -35,7 +34,6 @@ from tallystick.ports.database import Statement
 
 FILL = (Path(__file__).parent / "gateway_console.sql").read_text(encoding="utf-8")
 PAYMENTS = 1_000_000
-CORES = 2
 TIMES = 15
 ANEW = "overview, read anew"
 ACCOUNT = "acct_0000000000000001"  # which has half of all
@@ -155,7 +153,7 @@ def main() -> None:
     parser.add_argument("--payments", type=int, default=PAYMENTS)
     parser.add_argument("--data-dir", type=Path, help="keep the database here, and use the one that is here")
     arguments = parser.parse_args()
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    share_cores()
     with postgres(arguments.data_dir) as server:
         server.create("console")
         dsn = server.dsn("console")

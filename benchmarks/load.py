@@ -207,9 +207,9 @@ async def flood(job: Job) -> Result:
     await load.run(job.seconds, job.warm_up)
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    cpu_before = _own_cpu_s()
+    cpu_before = own_cpu_s()
     seconds = await load.run(job.seconds, len(requests))
-    cpu_s = _own_cpu_s() - cpu_before
+    cpu_s = own_cpu_s() - cpu_before
     load.close()
     latencies = sorted(load.latencies)
     return Result(
@@ -223,7 +223,8 @@ async def flood(job: Job) -> Result:
     )
 
 
-def _own_cpu_s() -> float:
+def own_cpu_s() -> float:
+    """CPU seconds of this process, user and system."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 

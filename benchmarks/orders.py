@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import re
-import resource
 import ssl
 import subprocess
 import sys
@@ -25,8 +24,8 @@ from urllib.parse import urlsplit
 import msgspec
 import uvloop
 
-from benchmarks.load import ANSWER_DEADLINE_S, Client, percentile_ms
-from benchmarks.processes import ROOT, TALLYSTICK, Postgres, Server, cpu_s, free_port, server
+from benchmarks.load import ANSWER_DEADLINE_S, Client, own_cpu_s, percentile_ms
+from benchmarks.processes import ROOT, TALLYSTICK, Postgres, cpu_s, free_port, server
 from benchmarks.rounds import Measured
 from tallystick.cli.customers import keys_in
 from tallystick.demo.folder import Folder
@@ -36,6 +35,7 @@ SHOPPERS = (16, 64)
 WARM_UP_S = 2.0
 LOOK_AGAIN_S = 0.005  # between two looks at an order that is not PAID yet
 PAID_DEADLINE_S = 30.0
+Process = subprocess.Popen[bytes]
 CARD = b"cc-number=4242424242424242&cc-exp=12+%2F+34&cc-csc=123&cc-name="
 
 
@@ -132,7 +132,7 @@ async def buy(job: Orders) -> Paid:
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
     latencies.clear()
-    used, started = _own_cpu_s(), perf_counter()
+    used, started = own_cpu_s(), perf_counter()
     await asyncio.gather(*(shopper.shop(started + job.seconds) for shopper in shoppers))
     seconds = perf_counter() - started
     latencies.sort()
@@ -141,7 +141,7 @@ async def buy(job: Orders) -> Paid:
         seconds=seconds,
         p50_ms=percentile_ms(latencies, 0.50),
         p99_ms=percentile_ms(latencies, 0.99),
-        cpu_s=_own_cpu_s() - used,
+        cpu_s=own_cpu_s() - used,
     )
 
 
@@ -171,7 +171,7 @@ class OrdersSubject:
         return Measured(paid.orders / paid.seconds, paid.p50_ms, paid.p99_ms, used)
 
     def _shop(
-        self, shoppers: int, seconds: float, gateway: Server, merchant: Server
+        self, shoppers: int, seconds: float, gateway: Process, merchant: Process
     ) -> tuple[Paid, dict[str, float], dict[str, float]]:
         ca_file = self._tls.ca_file if self._tls else None
         job = Orders(self._merchant_port, self._gateway_port, self._api_key, shoppers, seconds, ca_file)
@@ -188,12 +188,12 @@ class OrdersSubject:
             paid = msgspec.json.decode(client.stdout.readline(), type=Paid)
             return paid, before, self._used(gateway, merchant)
 
-    def _used(self, gateway: Server, merchant: Server) -> dict[str, float]:
+    def _used(self, gateway: Process, merchant: Process) -> dict[str, float]:
         pids = {"gateway": gateway.pid, "merchant": merchant.pid, "postgresql": self._postgres.pid}
         return {name: cpu_s(pid) for name, pid in pids.items()}
 
     @contextmanager
-    def _serve(self, service: str, port: int) -> Iterator[Server]:
+    def _serve(self, service: str, port: int) -> Iterator[Process]:
         log = self._postgres.folder / f"{self.name}_{service}.log"
         with server([*TALLYSTICK, service, "serve"], port, self._environment, log) as running:
             yield running
@@ -247,11 +247,6 @@ def subjects(postgres: Postgres) -> list[OrdersSubject]:
         OrdersSubject("orders_plain_http", postgres, tls=False),
         OrdersSubject("orders_tls", postgres, tls=True),
     ]
-
-
-def _own_cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def main() -> None:

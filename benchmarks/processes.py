@@ -22,6 +22,14 @@ from tallystick.ports.postgres import EmbeddedPostgres, binary
 ROOT = Path(__file__).parent.parent
 TALLYSTICK = (str(Path(sys.executable).with_name("tallystick")),)
 START_DEADLINE_S = 30.0
+CORES = 2  # client, PostgreSQL and servers share them, so that figures of different machines can be compared
+
+
+def share_cores() -> int:
+    """From here on this process, and whatever it starts, runs on CORES cores. How many of them are here."""
+    cores = sorted(os.sched_getaffinity(0))[:CORES]
+    os.sched_setaffinity(0, cores)
+    return len(cores)
 
 
 class Postgres:
@@ -68,18 +76,6 @@ def postgres(kept: Path | None = None) -> Iterator[Postgres]:
         yield Postgres(stack.enter_context(EmbeddedPostgres(folder)))
 
 
-class Server:
-    """A server under measurement, with everything it started."""
-
-    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
-        self.process = process
-        self.port = port
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -88,7 +84,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(command: Sequence[str], port: int, environment: Mapping[str, str], log: Path) -> Iterator[Server]:
+def server(
+    command: Sequence[str], port: int, environment: Mapping[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     """Start `command`, wait until `port` of 127.0.0.1 answers, stop it at the end."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, env={**os.environ, **environment}, cwd=ROOT, stdout=output, stderr=output)
@@ -102,7 +100,7 @@ def server(command: Sequence[str], port: int, environment: Mapping[str, str], lo
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"{command} did not start:\n{log.read_text(errors='replace')[-4000:]}") from None
                 time.sleep(0.05)
-        yield Server(process, port)
+        yield process
     finally:
         process.send_signal(signal.SIGTERM)
         try:

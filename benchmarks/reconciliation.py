@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from typing import Any
 import psycopg
 import uvloop
 
-from benchmarks.processes import postgres
+from benchmarks.processes import postgres, share_cores
 from tallystick.kernel.migrations import migrate
 from tallystick.merchant.reconciliation.comparing import Compared, RunKey, compare, copy_lines, decide_page
 from tallystick.merchant.reconciliation.findings import Day
@@ -34,7 +33,6 @@ from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
 
 SIZES = (100_000, 1_000_000, 3_000_000)
-CORES = 2
 DIFFERS = 1000  # one order in so many: the line tells another amount, or is not there
 DAY = Day(date(2026, 1, 1))
 HEADER = (
@@ -178,7 +176,7 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(uvloop.run(ours(arguments.one[0], Path(arguments.one[1])))))
         return
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    share_cores()
     measured = []
     with postgres() as server, tempfile.TemporaryDirectory() as folder:
         for size in arguments.lines or SIZES:
