@@ -85,9 +85,7 @@ def test_any_card_number_anywhere_is_removed(middle: int, around: str, separator
     grouped = separator.join(digits[place : place + 4] for place in range(0, 16, 4))
     around = "".join(character for character in around if not character.isdigit() and character not in " -")
     before = REGISTRY.get_sample_value("tallystick_scrubber_hits_total") or 0
-    scrubber = Scrubber()
-    assert grouped not in scrubber.scrub(f"{around}{grouped}{around}")
-    assert scrubber.hits == 1
+    assert grouped not in Scrubber().scrub(f"{around}{grouped}{around}")
     assert REGISTRY.get_sample_value("tallystick_scrubber_hits_total") == before + 1
 
 

@@ -41,9 +41,6 @@ _SECRETS = frozenset(  # names of values
 class Scrubber:
     """A structlog processor that removes card numbers and secrets from all it is given, and counts card numbers."""
 
-    def __init__(self) -> None:
-        self.hits = 0
-
     def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         return {self.scrub(str(key)): self._value(key, value) for key, value in event.items()}
 
@@ -74,7 +71,6 @@ class Scrubber:
         while first < len(groups):
             last = _card_from(groups, first)
             if last is not None:
-                self.hits += 1
                 SCRUBBED.inc()
                 kept += run[at : groups[first].start()] + REMOVED
                 at, first = groups[last].end(), last
@@ -108,9 +104,8 @@ def _join_trace(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> 
     return event
 
 
-def configure_logging(service: str, clock: Clock, *, level: str = "info", stream: TextIO | None = None) -> Scrubber:
+def configure_logging(service: str, clock: Clock, *, level: str = "info", stream: TextIO | None = None) -> None:
     """Send every log line of this process, also those of libraries, as JSON to `stream` (stderr), scrubbed."""
-    scrubber = Scrubber()
 
     def stamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["at"] = clock.now().isoformat()
@@ -133,7 +128,7 @@ def configure_logging(service: str, clock: Clock, *, level: str = "info", stream
         foreign_pre_chain=[structlog.stdlib.ExtraAdder(IDS), *shared],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            scrubber,
+            Scrubber(),
             _join_trace,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
@@ -159,4 +154,3 @@ def configure_logging(service: str, clock: Clock, *, level: str = "info", stream
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    return scrubber
