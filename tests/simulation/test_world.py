@@ -8,7 +8,7 @@ import pytest
 
 from tallystick.ports.database import Statement
 from tallystick.simulation.faults import ALL, Faults
-from tallystick.simulation.loop import Stalled, VirtualLoop
+from tallystick.simulation.loop import VirtualLoop
 from tallystick.simulation.order import any_order
 from tallystick.simulation.scenario import LONG_ORDERS, LONG_SHOPS, SHORT_ORDERS, scenario_of
 
@@ -27,17 +27,6 @@ def test_time_jumps_to_the_next_timer_and_keeps_its_order() -> None:
     loop.run_until_complete(all_of_them())
     loop.close()
     assert seen == [("a moment", 0.001), ("a day", 86_400.0), ("a week", 604_800.0)]
-
-
-def test_a_world_in_which_nothing_can_happen_says_so() -> None:
-    loop = VirtualLoop()
-
-    async def never() -> None:
-        await loop.create_future()
-
-    with pytest.raises(Stalled):
-        loop.run_until_complete(never())
-    loop.close()
 
 
 def test_deadlines_are_virtual() -> None:
