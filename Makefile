@@ -40,7 +40,7 @@ help:
 	@echo "make sbom    write build/sbom.json: what a Tallystick is made of (CycloneDX)"
 	@echo "make monitoring write the rules of Prometheus and the dashboards of Grafana from their tables"
 	@echo "make format  let ruff sort imports and lay out the code"
-	@echo "make lock    pin the newest versions that requirements/*.in allow"
+	@echo "make lock    pin anew what requirements/*.in ask for (UPGRADE=--upgrade takes the newest)"
 
 demo: .venv/.runtime
 	@$(BIN)/tallystick demo $(ARGS)

@@ -125,8 +125,7 @@ INTENT = Machine(
 WEBHOOK = Machine(
     "The life of a delivery",
     "A delivery is due, is tried, and is delivered by a 2xx. Anything else makes it due again; after the last try "
-    "it "
-    "is a dead letter, which a redrive makes due. A disabled endpoint's deliveries are held.",
+    "it is a dead letter, which a redrive makes due. A disabled endpoint's deliveries are held.",
     {"due": (0, 1), "being tried": (1, 1), "delivered": (2, 1), "dead": (1, 2), "held": (0, 2)},
     (
         Arrow("due", "being tried", "claimed", 12),
@@ -143,8 +142,7 @@ WEBHOOK = Machine(
 LEDGER = Machine(
     "Where a payment's money stands",
     "A charge puts what the acquirer owes into what the merchant will have, less the fee. The end of its days releases "
-    "it, "
-    "a payout takes it to the bank. What is given back and what is disputed leaves the merchant first.",
+    "it, a payout takes it to the bank. What is given back and what is disputed leaves the merchant first.",
     {
         "acquirer_receivable": (0, 0),
         "merchant_pending": (1, 0),
@@ -172,8 +170,7 @@ LEDGER = Machine(
 RECONCILIATION = Machine(
     "A day's reconciliation",
     "The day's report is checked and its lines are compared with the orders. What fits is noted; what not is asked "
-    "at "
-    "the gateway and mended, or waits for a later report, or becomes a case that two people decide.",
+    "at the gateway and mended, or waits for a later report, or becomes a case that two people decide.",
     {
         "report, manifest": (0, 0),
         "lines": (1, 0),
