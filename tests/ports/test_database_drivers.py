@@ -1,4 +1,4 @@
-"""The same SQL text runs unchanged through asyncpg and through psycopg's RawCursor (DESIGN §2.5, §8).
+"""The same SQL text runs unchanged through asyncpg and through psycopg's connection (DESIGN §2.5, §8).
 
 Each test runs twice, once for each driver; what goes in and what comes out must be the same.
 """
@@ -12,7 +12,9 @@ from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.database import (
     ConstraintViolated,
     Database,
+    DatabaseError,
     DatabaseUnavailable,
+    SerializationFailed,
     Statement,
     StatementRefused,
     parse_statements,
@@ -195,6 +197,29 @@ async def test_a_server_that_takes_no_writes_is_unavailable(database: Database) 
 
     with pytest.raises(DatabaseUnavailable):
         await write()
+
+
+@pytest.mark.parametrize(
+    ("condition", "name"),
+    [
+        ("io_error", DatabaseUnavailable),  # a disk that fails is no fault of what was to be written
+        ("out_of_memory", DatabaseUnavailable),
+        ("query_canceled", DatabaseUnavailable),
+        ("cannot_connect_now", DatabaseUnavailable),
+        ("invalid_password", DatabaseUnavailable),
+        ("deadlock_detected", SerializationFailed),
+        ("lock_not_available", SerializationFailed),
+        ("program_limit_exceeded", StatementRefused),  # a value too long for its index: no server takes it
+        ("insufficient_privilege", StatementRefused),
+        ("exclusion_violation", ConstraintViolated),
+    ],
+)
+async def test_a_servers_error_has_one_name_in_both_drivers(
+    database: Database, condition: str, name: type[DatabaseError]
+) -> None:
+    raised = Statement("raised", f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{condition}'; END $$")
+    with pytest.raises(name):
+        await database.execute(raised)
 
 
 async def test_a_full_disk_is_told_in_the_log(empty_dsn: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,15 +14,14 @@ from tallystick.ports.database import (
     BULK_TIMEOUT_S,
     SESSION_SETTINGS,
     STATEMENT_TIMEOUT_S,
-    ConstraintViolated,
     DatabaseError,
     DatabaseUnavailable,
     Record,
-    SerializationFailed,
     Statement,
     StatementRefused,
     Transaction,
     copied,
+    named,
 )
 from tallystick.ports.shortages import Shortages
 
@@ -261,28 +260,14 @@ _ASYNCPG_ERRORS = (
     OSError,  # refused, no such name, no such socket, timed out
 )
 _SHORTAGES = Shortages()  # of this process: each of its databases is told of alike
-_UNAVAILABLE = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.ObjectNotInPrerequisiteStateError,  # the database does not accept connections at the moment
-    asyncpg.ReadOnlySQLTransactionError,  # a standby, or a primary that was relieved
-    asyncpg.InvalidAuthorizationSpecificationError,
-)
 
 
 def _named(error: Exception) -> DatabaseError:
     """asyncpg's error under our name for it."""
-    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
-        return ConstraintViolated(error.constraint_name or "unnamed")
-    if isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError | asyncpg.LockNotAvailableError):
-        return SerializationFailed(type(error).__name__)
-    if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
-        return StatementRefused("22000")  # a value that the driver cannot encode: no other connection would take it
-    if isinstance(error, asyncpg.PostgresError) and not isinstance(error, _UNAVAILABLE):
-        return StatementRefused(error.sqlstate or "?????")
     if isinstance(error, asyncpg.InsufficientResourcesError):
         _SHORTAGES.note(type(error).__name__, asyncio.get_running_loop().time())
+    if isinstance(error, asyncpg.PostgresError):
+        return named(error.sqlstate or "?????", type(error).__name__, error.constraint_name)
+    if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
+        return StatementRefused("22000")  # a value that the driver cannot encode: no other connection would take it
     return DatabaseUnavailable(type(error).__name__)

@@ -83,6 +83,31 @@ class StatementRefused(DatabaseError):
         self.sqlstate = sqlstate
 
 
+_AGAIN = {"40001", "40P01", "55P03"}  # a conflict, a deadlock, a lock that was not waited for
+_UNAVAILABLE = (
+    "08",  # the connection broke
+    "25006",  # it takes no writes: a standby, or a primary that was relieved
+    "28",  # it refuses our role or its password, which are rotated
+    "3D000",  # it has no such database
+    "53",  # no room, no memory, no connection left
+    "55",  # it takes no connections at the moment
+    "57",  # it was told to stop, or the statement was cancelled
+    "58",  # its disk fails
+)
+"""SQLSTATEs, or how they begin, of a server that cannot do at present what is asked: nothing is wrong with that."""
+
+
+def named(sqlstate: str, name: str, constraint: str | None) -> DatabaseError:
+    """A server's error under our name for it, the same for both drivers; `name` is the driver's."""
+    if sqlstate.startswith("23"):
+        return ConstraintViolated(constraint or "unnamed")
+    if sqlstate in _AGAIN:
+        return SerializationFailed(name)
+    if sqlstate.startswith(_UNAVAILABLE):
+        return DatabaseUnavailable(name)
+    return StatementRefused(sqlstate)
+
+
 class Statement(Struct, frozen=True):
     """One statement: the name under which it stands in its `statements.sql`, and its text."""
 

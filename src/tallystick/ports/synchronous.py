@@ -14,16 +14,15 @@ from psycopg.pq.abc import PGresult
 from psycopg.types.string import TextLoader
 
 from tallystick.ports.database import (
-    ConstraintViolated,
     DatabaseError,
     DatabaseUnavailable,
     Record,
-    SerializationFailed,
     Statement,
     StatementRefused,
     Transaction,
+    named,
 )
-from tallystick.ports.texts import text_of
+from tallystick.ports.texts import NOT_IN_REPERTOIRE, text_of
 
 
 class _Prepared:
@@ -224,19 +223,13 @@ class _PsycopgErrors:
 
 
 def _named(error: BaseException) -> DatabaseError | None:
-    if isinstance(error, psycopg.IntegrityError):
-        return ConstraintViolated(error.diag.constraint_name or "unnamed")
-    if isinstance(
-        error, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected | psycopg.errors.LockNotAvailable
-    ):
-        return SerializationFailed(type(error).__name__)
-    if isinstance(error, psycopg.OperationalError | psycopg.errors.ReadOnlySqlTransaction):  # the latter: of a standby
+    if isinstance(error, psycopg.Error) and error.sqlstate is not None:
+        return named(error.sqlstate, type(error).__name__, error.diag.constraint_name)
+    if isinstance(error, psycopg.OperationalError):  # no server said it
         return DatabaseUnavailable(type(error).__name__)
     if isinstance(error, UnicodeEncodeError):
-        return StatementRefused("22021")
-    if isinstance(error, psycopg.Error):
-        return StatementRefused(error.sqlstate or "?????")
-    return None
+        return StatementRefused(NOT_IN_REPERTOIRE)
+    return StatementRefused("?????") if isinstance(error, psycopg.Error) else None
 
 
 _PSYCOPG_ERRORS: Final = _PsycopgErrors()
