@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 from tallystick.ports import postgres, postgres_guardian
 from tallystick.ports.postgres import (
     EmbeddedPostgres,
+    PostgresError,
     PostgresFailed,
     PostgresInUse,
     PostgresTooOld,
@@ -156,6 +158,23 @@ def test_a_data_folder_whose_path_is_too_long_for_a_socket(tmp_path: Path) -> No
     with EmbeddedPostgres(data_dir, fast_and_unsafe=True) as server:
         assert require_supported_server(server.dsn()) >= 180000
         assert server.dsn() == EmbeddedPostgres(data_dir).dsn()
+
+
+def test_a_folder_that_somebody_else_has_put_for_the_socket_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever owns it could enter it, and so administer the server; root, who takes over folders, too."""
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    if os.geteuid() != 0:
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+    server = EmbeddedPostgres(tmp_path / ("x" * 120))
+    put = Path(server.dsn().partition("host=")[2])
+    assert put.parent == tmp_path
+    put.mkdir()
+    if os.getuid() == 0:
+        os.chown(put, 65534, -1)
+    with pytest.raises(PostgresError, match="not a folder of this user"):
+        server.start()
 
 
 def test_restart_keeps_the_dsn_and_the_data(tmp_path: Path) -> None:

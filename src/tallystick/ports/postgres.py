@@ -173,6 +173,8 @@ class EmbeddedPostgres:
         assert not self.running, "started twice"
         self.stop()  # what is left of a server that ended by itself
         _private_folder(self.data_dir)
+        socket_dir = self._socket_dir()
+        _private_folder(socket_dir, where_anybody_may_make_one=socket_dir.parent != self.data_dir)
         self._lock = _take_lock(self.data_dir / "lock", LOCK_WAIT_S)
         try:
             _end_orphans(self._cluster)
@@ -254,7 +256,6 @@ class EmbeddedPostgres:
         Nothing runs in the folder any more (`_end_orphans`) and nothing can be started in it (we hold the lock).
         """
         socket_dir = self._socket_dir()
-        _private_folder(socket_dir)
         for path in (self._cluster / "postmaster.pid", socket_dir / SOCKET_NAME, socket_dir / f"{SOCKET_NAME}.lock"):
             path.unlink(missing_ok=True)
 
@@ -303,11 +304,13 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
 
 
-def _private_folder(path: Path) -> None:
-    """Make `path` a folder that only we may enter. Raises PostgresError where it belongs to someone else."""
+def _private_folder(path: Path, *, where_anybody_may_make_one: bool = False) -> None:
+    """Make `path` a folder that only we may enter. Raises PostgresError where it belongs to someone else: root takes
+    over a user's, but not where anybody may have put it for root to find, since its owner can enter it still."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() != 0:
+    found, we = path.lstat(), os.geteuid()
+    takes_over = we == 0 and not where_anybody_may_make_one
+    if not stat.S_ISDIR(found.st_mode) or (found.st_uid != we and not takes_over):
         raise PostgresError(f"{path} is not a folder of this user")
     if stat.S_IMODE(found.st_mode) != 0o700:
         path.chmod(0o700)
