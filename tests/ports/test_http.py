@@ -1,6 +1,7 @@
 """One request, one of three ends, whatever the peer does (DESIGN §2.8); the guard is asked at dial time (RULES §12)."""
 
 import asyncio
+import errno
 import socket
 import ssl
 import threading
@@ -161,6 +162,21 @@ async def test_an_endless_body_is_cut(client: Client) -> None:
     async with _peer(_forever) as port:
         end = await client.send(_request(port))
     assert end == Answered(200, {}, b"x" * 1024, cut=True)
+
+
+async def test_what_is_received_goes_on_in_pieces_and_a_disk_that_is_full_is_no_fault_of_the_peer() -> None:
+    kept = bytearray()
+
+    def full(_piece: bytes) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    client = AiohttpClient()
+    async with _peer(_answering(OK)) as port:
+        end = await client.receive(_request(port), kept.extend)
+        assert end == Answered(200, {"content-length": "2"}, b"")
+        assert kept == b"ok"
+        assert await client.receive(_request(port), full) == Unknown("not_kept")
+    await client.close()
 
 
 async def test_a_compressed_body_is_not_unpacked(client: Client) -> None:

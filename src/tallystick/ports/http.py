@@ -11,7 +11,7 @@ Reasons are words out of this list, fit for rows, labels and people:
 
     NotSent   invalid_url · dns · address_refused · plain_http · connection_refused · connect_timeout · connect_failed ·
               tls_certificate · tls
-    Unknown   answer_timeout · body_timeout · connection_lost · malformed_answer · failed
+    Unknown   answer_timeout · body_timeout · connection_lost · malformed_answer · not_kept · failed
 """
 
 import asyncio
@@ -95,7 +95,7 @@ class Downloads(Http, Protocol):
     async def receive(self, request: HttpRequest, into: Callable[[bytes], object]) -> Exchange:
         """The same for an answer that is too large to hold: the body of a 2xx goes `into` in pieces, that of any other
         answer is kept as usual. `cut` where it was longer than `answer_bytes_max`; what came after that was not read.
-        """
+        An OSError of `into` (a full disk) is the end `not_kept`."""
         ...
 
 
@@ -160,6 +160,8 @@ class AiohttpClient:
         try:
             async with asyncio.timeout(request.deadline_s):
                 return await self._exchange(request, progress, into)
+        except _NotKept:
+            return Unknown("not_kept")
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             # RuntimeError: what uvloop raises when it writes to a connection that has just closed.
             return _end_of(error, progress.phase)
@@ -350,6 +352,10 @@ _REASONS_NOT_SENT: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
+class _NotKept(Exception):
+    """What came could not be written down here."""
+
+
 async def _pass_on(answer: aiohttp.ClientResponse, bytes_max: int, into: Callable[[bytes], object]) -> bool:
     """Hand the body over in pieces; whether there was more than `bytes_max`."""
     size = 0
@@ -358,7 +364,10 @@ async def _pass_on(answer: aiohttp.ClientResponse, bytes_max: int, into: Callabl
         if size > bytes_max:
             answer.close()
             return True
-        into(chunk)
+        try:
+            into(chunk)
+        except OSError as error:
+            raise _NotKept from error
     return False
 
 
