@@ -67,13 +67,15 @@ def test_keeping_the_story_changes_nothing(pair: Mapping[str, str]) -> None:
 
 
 def test_nothing_of_a_seed_is_there_for_the_next(pair: Mapping[str, str]) -> None:
-    """Only what was written is deleted."""
+    """Only what was written is deleted, and never which version the schema is of."""
     seeds = Seeds(pair["gateway"], pair["merchant"])
     seeds.run(505)
     connections = [SynchronousConnection(dsn, {}) for dsn in pair.values()]
     assert all(any(rows_of(connection).values()) for connection in connections)
     seeds.empty()
     assert [{table: rows for table, rows in rows_of(each).items() if rows} for each in connections] == [{}, {}]
+    version = Statement("version", "SELECT version_num FROM schema_version")
+    assert [len(connection.run(version, ())[0]) for connection in connections] == [1, 1]
     for connection in connections:
         connection.close()
 

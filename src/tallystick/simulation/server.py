@@ -22,7 +22,7 @@ TABLES: Final = Statement(
 SELECT t.table_name::text AS name, t.table_schema || '.' || quote_ident(t.table_name) AS place
   FROM information_schema.tables t
  WHERE t.table_type = 'BASE TABLE' AND t.table_schema NOT IN ('pg_catalog', 'information_schema')
-   AND t.table_name <> 'alembic_version'
+   AND t.table_name <> 'schema_version'
  ORDER BY 2""",
 )
 VACUUM_ROWS: Final = 4_000  # what was written and deleted of a table slows down those who look into it
