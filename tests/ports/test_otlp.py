@@ -208,11 +208,13 @@ async def test_the_end_of_the_process_waits_for_no_collector(
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/" if collector_is == "gone" else collector.url
         collector.delay_s = 4.0 if collector_is == "slow" else 0.0
         exporter, tracer = an_exporter(http, url)
+        before = counted("dropped_unreachable")
         some_spans(tracer, 700)
         worker = asyncio.create_task(exporter.run())
         await asyncio.sleep(0.05)
         async with asyncio.timeout(otlp.STOP_S + 1):
             await stopped(worker)
+        assert counted("dropped_unreachable") == before + 700, "what was on its way, too"
 
 
 async def test_what_is_left_at_the_end_is_sent(http: AiohttpClient, collector: Any) -> None:

@@ -96,6 +96,9 @@ class OtlpExporter:
         try:
             body = self.encoded(batch)
             dropped = await self._send(body, tries_max, len(batch))
+        except asyncio.CancelledError:  # the process ends: whether they have arrived is not known
+            _drop(len(batch), "dropped_unreachable")
+            raise
         except Exception:  # the edge: a fault of ours costs these spans, and no payment
             log.exception("spans cannot be exported")
             dropped = len(batch)
