@@ -12,7 +12,7 @@ from msgspec import Struct
 from tallystick.kernel.columns import columns
 from tallystick.kernel.people.tables import Rewrapped, Tables
 from tallystick.ports.database import Database
-from tallystick.ports.key_encryption import KeyEncryption, KeyEncryptionRefused, scheme_of, version_of
+from tallystick.ports.key_encryption import KeyEncryption, KeyEncryptionRefused
 
 PEOPLE_MAX: Final = 500  # of one commit
 
@@ -46,7 +46,8 @@ class Rewrapping:
         rows = await self._database.rows(self._statements.look, *after, people_max)
         if not rows:
             return Step(None, 0, 0)
-        texts = sorted({row["wrapped_by"] for row in rows if not self._is_newest(row["wrapped_by"], newest)})
+        begins = f"{self._encryption.scheme}:v{newest}:"
+        texts = sorted({row["wrapped_by"] for row in rows if not row["wrapped_by"].startswith(begins)})
         anew = await self._anew(texts)
         changed = [
             (*self._tables.owner_of(row).columns, row["customer_id"], row["wrapped_by"], anew[row["wrapped_by"]])
@@ -58,9 +59,6 @@ class Rewrapping:
         refused = [row for row in rows if row["wrapped_by"] in texts and row["wrapped_by"] not in anew]
         last = (*self._tables.owner_of(rows[-1]).columns, rows[-1]["customer_id"])
         return Step(last, done, len(refused))
-
-    def _is_newest(self, text: str, newest: int) -> bool:
-        return scheme_of(text) == self._encryption.scheme and version_of(text) == newest
 
     async def _anew(self, texts: Sequence[str]) -> dict[str, str]:
         """The texts that were taken, with what they are from now on."""
