@@ -80,11 +80,6 @@ class KeyEncryption(Protocol):
         ...
 
 
-def scheme_of(wrapped: str) -> str:
-    """What kind of key-encryption key wrapped this text. Raises KeyEncryptionRefused where it is none."""
-    return _parts(wrapped)[0]
-
-
 def version_of(wrapped: str) -> int:
     """The version that wrapped this text. Raises KeyEncryptionRefused where it is none."""
     return _parts(wrapped)[1]
