@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tallystick.cli.installing import SecretFiles, add_gateway_connection, create_merchant_account
+from tallystick.cli.failures import CommandRefused
+from tallystick.cli.installing import (
+    SecretFiles,
+    add_gateway_connection,
+    add_shop_endpoint,
+    create_merchant_account,
+)
 from tallystick.merchant.gateways.stripe_events import LEARNT_FROM
 from tallystick.merchant.settings import Settings, read
 
@@ -56,12 +62,19 @@ async def test_the_only_merchant_need_not_be_named(settings: Settings, files: Se
 
 @pytest.mark.parametrize("merchants", [0, 2])
 async def test_none_and_several_must_be_told_apart(settings: Settings, files: SecretFiles, merchants: int) -> None:
-    from tallystick.cli.failures import CommandRefused
-
     for number in range(merchants):
         await create_merchant_account(settings, f"Hazel {number}", [])
     with pytest.raises(CommandRefused, match="--merchant"):
         await add_gateway_connection(settings, None, "stripe", "https://gateway.example", files)
+
+
+@pytest.mark.parametrize("named", ["mer_1", "acct_0123456789abcdef", "0123456789abcdef", ""])
+async def test_a_merchant_that_cannot_be_one_is_refused(settings: Settings, files: SecretFiles, named: str) -> None:
+    """A mistyped id ended in a failed assertion."""
+    with pytest.raises(CommandRefused, match="there is no merchant"):
+        await add_gateway_connection(settings, named, "stripe", "https://gateway.example", files)
+    with pytest.raises(CommandRefused, match="there is no merchant"):
+        await add_shop_endpoint(settings, named, "https://shop.example/", [])
 
 
 async def test_the_endpoint_is_created_and_its_secret_written_for_its_owner_alone(

@@ -11,7 +11,7 @@ from tallystick.cli.failures import CommandRefused
 from tallystick.cli.opening import opened
 from tallystick.gateway.accounts import accounts as gateway_accounts
 from tallystick.gateway.settings import Settings as GatewaySettings
-from tallystick.kernel.identifiers import owner_of
+from tallystick.kernel.identifiers import is_owner_id, owner_of
 from tallystick.merchant.accounts import commands as merchants
 from tallystick.merchant.notifications import endpoints as shop_endpoints
 from tallystick.merchant.settings import Settings as MerchantSettings
@@ -173,7 +173,7 @@ async def add_gateway_connection(
             database,
             SystemClock(),
             SystemEntropy(),
-            merchant_id=merchant_id or await _only_merchant(database),
+            merchant_id=await _merchant(database, merchant_id),
             gateway=gateway,
             url=url,
             secret_key_ref=f"{scheme}{secrets.secret_key}",
@@ -217,7 +217,7 @@ async def add_shop_endpoint(
             database,
             SystemClock(),
             SystemEntropy(),
-            merchant_id=merchant_id or await _only_merchant(database),
+            merchant_id=await _merchant(database, merchant_id),
             url=url,
             events=events,
             loopback=settings.shops_on_loopback,
@@ -229,7 +229,7 @@ async def list_shop_endpoints(
 ) -> list[shop_endpoints.ListedEndpoint]:
     """A merchant's endpoints. Raises CommandRefused, DatabaseUnavailable."""
     async with opened(settings.database_dsn) as database:
-        return await shop_endpoints.list_endpoints(database, merchant_id or await _only_merchant(database))
+        return await shop_endpoints.list_endpoints(database, await _merchant(database, merchant_id))
 
 
 async def move_shop_endpoint(settings: MerchantSettings, endpoint_id: str, url: str) -> None:
@@ -308,7 +308,12 @@ def write_secret(path: Path, secret: str) -> None:
     unfinished.replace(path)
 
 
-async def _only_merchant(database: Database) -> str:
+async def _merchant(database: Database, named: str | None) -> str:
+    """The merchant that is named, and the only one where none is. Raises CommandRefused."""
+    if named is not None:
+        if not is_owner_id(merchants.MERCHANT_PREFIX, named):
+            raise CommandRefused(f"there is no merchant {named}: `tallystick merchant accounts create` prints the id")
+        return named
     found = await merchants.list_merchants(database, rows_max=2)
     if len(found) != 1:
         why = "there is none yet: `tallystick merchant accounts create`" if not found else "there are several"

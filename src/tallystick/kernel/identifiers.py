@@ -36,6 +36,12 @@ def new_owner_id(prefix: str, entropy: Entropy) -> str:
     return f"{prefix}_{_random(entropy, OWNER_CHARACTERS)}"
 
 
+def is_owner_id(prefix: str, text: str) -> bool:
+    """Whether the text has the form of an owner's identifier: it says nothing of whether there is such an owner."""
+    named, _, characters = text.rpartition("_")
+    return named == prefix and len(characters) == OWNER_CHARACTERS and characters.isascii() and characters.isalnum()
+
+
 def owned_id(prefix: str, owner: str, at: datetime, entropy: Entropy) -> str:
     """A fresh identifier that carries its owner: `cs_test_` + the owner's characters + time + randomness."""
     characters = owner.rpartition("_")[2]
