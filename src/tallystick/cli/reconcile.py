@@ -13,10 +13,12 @@ from tallystick.cli.merchant_api import MerchantApi
 from tallystick.cli.merchant_calls import ask_as_merchant
 from tallystick.cli.running import DataDir
 from tallystick.cli.showing import AsJson, console, show
+from tallystick.cli.times import DAY
 
 LOOK_EVERY_S: Final = 0.5
 WAIT_S: Final = 3_600.0
 ENDED: Final = ("done", "refused")
+LAYOUTS: Final = {".html": "html", ".csv": "csv"}  # of a day's report, by its file's name
 
 
 class Layout(StrEnum):
@@ -28,15 +30,19 @@ class Layout(StrEnum):
 
 
 def reconcile(
-    day: Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Yesterday if left out.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
+    day: Annotated[datetime | None, typer.Option("--date", help="The day; default: yesterday (UTC).", **DAY)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     corrected: Annotated[
         bool, typer.Option("--corrected", help="The gateway corrected its reports: take this day and later ones again.")
     ] = False,
-    file: Annotated[Path | None, typer.Option(help="Read this file instead of the gateway's report.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Read this file instead of the gateway's report.")
+    ] = None,
     layout: Annotated[Layout | None, typer.Option("--format", help="The layout of --file.")] = None,
     connection: Annotated[str | None, typer.Option(help="con_…; may be left out where there is only one.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write the day's report here: .html or .csv.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the day's report here, to a name in .html or .csv.")
+    ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -49,6 +55,8 @@ def reconcile(
         raise CommandRefused("--file and --format belong together")
     if corrected and (file is not None or dry_run):
         raise CommandRefused("--corrected takes the gateway's report: neither --file nor --dry-run goes with it")
+    if report is not None and (report.suffix not in LAYOUTS or not report.parent.is_dir()):
+        raise CommandRefused(f"{report} cannot be the report: name a file in .html or .csv, in a folder that is there")
     from tallystick.ports.clock import SystemClock
 
     wanted: date = day.date() if day else SystemClock().now().date() - timedelta(days=1)
@@ -62,7 +70,7 @@ def reconcile(
             run = await api.reconcile(wanted.isoformat(), connection, dry_run=dry_run, corrected=corrected)
         run = await _ended(api, run["id"], quiet=as_json)
         if report is not None:
-            report.write_bytes(await api.report(run["id"], "csv" if report.suffix == ".csv" else "html"))
+            report.write_bytes(await api.report(run["id"], LAYOUTS[report.suffix]))
         return run
 
     found = ask_as_merchant(data_dir, work)

@@ -68,6 +68,7 @@ async def test_a_refused_file_is_an_error(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "day.csv").write_bytes(b"damaged")
     status, said = await command(stage, "reconcile", "--file", str(tmp_path / "day.csv"), "--format", "adyen")
     assert (status != 0, "refused" in said) == (True, True), said
+    assert ("Nothing was compared" in said, "Everything fits" in said) == (True, False), said
 
 
 async def test_fees_are_agreed_by_command(stage: Stage, files: Files) -> None:
