@@ -29,6 +29,18 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         ("gateway accounts create", "--name"),
         ("gateway accounts create --name x --mode real", "real"),
         ("nothing", "nothing"),
+        ("gateway nothing", "`tallystick gateway --help`"),
+        ("gateway settle --date yesterday", "'yesterday'"),
+        ("merchant connections fees con_1 eur --from soon", "'soon'"),
+        ("gateway clock advance 1w", "write 90s, 5m, 1h or 3d"),
+        ("gateway clock advance 0", "forward"),
+        ("gateway audit list --since soon", "2026-11-23T12:00:00Z"),
+        ("gateway audit list --since 99999999d", "no time"),
+        ("gateway faults add bank slow", "acquirer"),
+        ("merchant reconcile --file nowhere.csv --format stripe", "nowhere.csv"),
+        ("merchant reconcile --report day.pdf", ".html or .csv"),
+        ("merchant reconcile --report nowhere/day.csv", "nowhere/day.csv"),
+        ("merchant customers keys --key-file /proc/keys/k --index-key-file /proc/keys/i", "/proc/keys"),
     ],
 )
 def test_what_is_missing_is_named(line: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,6 +73,16 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         assert noun in help_text
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("tallystick ")
+
+
+def test_a_noun_alone_is_answered_with_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first thing that a newcomer types came as an error that held the help, and its sentences were cut off."""
+    for line in ([], ["gateway"], ["merchant", "connections"]):
+        assert run(line) == CANNOT_BE
+        alone = capsys.readouterr().err
+        assert alone.startswith(" ".join(["Usage: tallystick", *line, "[OPTIONS]"]))
+        assert run([*line, "--help"]) == 0
+        assert capsys.readouterr().out == alone
 
 
 def test_a_role_that_may_not_do_it_is_told_in_a_sentence() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from tallystick.cli.command import app, run
 
@@ -33,7 +34,16 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, An
             yield from commands(each, (*path, name))
 
 
+def nouns(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if hasattr(command, "commands"):
+        yield path
+        for name, each in command.commands.items():
+            yield from nouns(each, (*path, name))
+
+
 ALL = dict(commands(get_command(app)))
+NOUNS = tuple(nouns(get_command(app)))
+SAME = {"--yes", "--rate", "--dry-run"}
 
 
 def has_json(command: Any) -> bool:
@@ -50,6 +60,26 @@ def test_a_command_prints_json_and_says_what_it_is_for(name: str) -> None:
     assert has_json(ALL[name]) != (name in WITHOUT_JSON), name
     assert ALL[name].help, f"{name} has no help"
     assert all(parameter.help or parameter.name in {"ctx"} for parameter in ALL[name].params), name
+
+
+def test_lists_of_commands_hold_whole_sentences() -> None:
+    """What is cut off with an ellipsis says nothing."""
+    for noun in NOUNS:
+        shown = CliRunner().invoke(app, [*noun, "--help"], env={"COLUMNS": "80"}).output
+        assert "Commands:" in shown, noun
+        assert "..." not in shown.replace("[ARGS]...", ""), noun
+
+
+def test_options_of_one_name_are_told_in_the_same_words() -> None:
+    """Where a word means the same, whoever has read it once has read it everywhere."""
+    said: dict[str, set[str]] = {}
+    for command in ALL.values():
+        for parameter in command.params:
+            for option in parameter.opts:
+                if option in SAME:
+                    said.setdefault(option, set()).add(parameter.help)
+    assert {option: words for option, words in said.items() if len(words) > 1} == {}
+    assert said.keys() == SAME
 
 
 def test_every_command_that_we_tell_people_to_run_is_one() -> None:

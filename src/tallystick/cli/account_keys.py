@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tallystick.cli.nouns import noun
 from tallystick.cli.showing import AsJson, show
 
 if TYPE_CHECKING:
     from tallystick.gateway.accounts.accounts import ListedKey
 
-app = typer.Typer(help="An account's API keys: make a pair, use it, revoke the old one.", no_args_is_help=True)
+app = noun("An account's API keys: make a pair, use it, revoke the old one.")
 
 Account = Annotated[str, typer.Argument(help="acct_…")]
 
@@ -39,7 +40,7 @@ def list_keys(account: Account, as_json: AsJson = False) -> None:
     from tallystick.gateway.settings import read
 
     found = asyncio.run(list_account_keys(read(os.environ), account))
-    show(as_json, {"keys": found}, *map(_words, found))
+    show(as_json, {"keys": found}, *([_words(key) for key in found] or [f"{account} has no keys here."]))
 
 
 @app.command("revoke")

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from tallystick.cli.nouns import noun
 from tallystick.cli.running import NOUNS, DataDir, ask
 from tallystick.cli.showing import AsJson, console, show
+from tallystick.cli.times import instant
 
 PAGES_MAX = 100
 PAGE_ROWS = 100
@@ -15,21 +17,23 @@ PAGE_ROWS = 100
 
 def commands(service: str) -> typer.Typer:
     """The commands for "gateway" or "merchant"."""
-    app = typer.Typer(help=f"What operators of {NOUNS[service]} did: the audit trail.", no_args_is_help=True)
+    app = noun(f"What operators of {NOUNS[service]} did: the audit trail.")
 
     @app.command("list")
     def list_acts(
         operator: Annotated[str | None, typer.Option(help="Only what this operator did.")] = None,
         act: Annotated[str | None, typer.Option(help="Only acts with this in their name, such as `redrives`.")] = None,
         subject: Annotated[str | None, typer.Option(help="Only acts on this, such as an id.")] = None,
-        since: Annotated[str | None, typer.Option(help="From then on: 2026-11-23T12:00:00Z.")] = None,
-        until: Annotated[str | None, typer.Option(help="Before then: 2026-11-24T12:00:00Z.")] = None,
+        since: Annotated[
+            str | None, typer.Option(help="From then on: 2026-11-23T12:00:00Z, or 90m, 4h, 2d ago.")
+        ] = None,
+        until: Annotated[str | None, typer.Option(help="Before then, likewise.")] = None,
         pages: Annotated[int, typer.Option(min=1, max=PAGES_MAX, help=f"How many pages of {PAGE_ROWS}.")] = 1,
         data_dir: DataDir = None,
         as_json: AsJson = False,
     ) -> None:
         """List what operators did, the newest first. Needs the role auditor or admin; that it was read is kept too."""
-        given = {"operator": operator, "act": act, "subject": subject, "since": since, "until": until}
+        given = {"operator": operator, "act": act, "subject": subject, "since": instant(since), "until": instant(until)}
         filters = {name: value for name, value in given.items() if value is not None}
         found = ask(
             service,
@@ -45,7 +49,7 @@ def commands(service: str) -> typer.Typer:
     def purge_acts(
         older_than: Annotated[
             str | None,
-            typer.Option(help="Acts that are this old, such as 400d; otherwise TALLYSTICK_…_AUDIT_RETENTION_DAYS."),
+            typer.Option(help="Acts so many days old, such as 400d; default: …_AUDIT_RETENTION_DAYS."),
         ] = None,
         as_json: AsJson = False,
     ) -> None:

@@ -8,10 +8,11 @@ from urllib.parse import quote
 import typer
 
 from tallystick.cli.merchant_calls import ask_as_merchant
+from tallystick.cli.nouns import noun
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, console, show
 
-app = typer.Typer(help="Cases: what a person must see or decide.", no_args_is_help=True)
+app = noun("Cases: what a person must see or decide.")
 
 PAGES_MAX = 100
 
@@ -76,7 +77,7 @@ def propose(
     action: Annotated[
         Action,
         typer.Option(
-            help="close: nothing is left to do; merge: ask the gateway, and merge it; lift: the goods held may go."
+            help="close: nothing is left to do; merge: ask the gateway, and merge it; lift: held goods may go."
         ),
     ],
     note: Annotated[str, typer.Option(help="Why, for whoever approves it and for the audit trail.")],

@@ -4,7 +4,6 @@ Where both services are known, both are moved in step: signatures carry the time
 hour. So the merchant's clock is moved first, and the gateway's follows before anything new is due.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -14,9 +13,11 @@ import typer
 from msgspec import Struct
 
 from tallystick.cli.failures import CommandFailed, CommandRefused
+from tallystick.cli.nouns import noun
 from tallystick.cli.running import NOUNS, DataDir, ask, ask_both
 from tallystick.cli.service_api import ServiceApi
 from tallystick.cli.showing import AsJson, show
+from tallystick.cli.times import length
 from tallystick.ports.clock import Clock, SystemClock
 
 PATH = "/operator/v1/clock"
@@ -24,9 +25,6 @@ STEPS_MAX = 500  # as in the services: what is due within one of them happens to
 STEP_S_MIN = 1.0
 LOOK_S = 0.1  # between two looks whether what is due was done; also what a service's other processes need to follow
 PATIENCE_S = 20.0  # for what is due before time goes on without it
-UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-_DURATION = re.compile(r"([0-9]{1,8})(s|m|h|d)?")
 
 
 class Standing(Struct, frozen=True):
@@ -40,7 +38,7 @@ class Standing(Struct, frozen=True):
 
 def commands(service: str) -> typer.Typer:
     """The commands for "gateway" or "merchant"."""
-    app = typer.Typer(help="The sandbox's time, where the setting sandbox_clock is on.", no_args_is_help=True)
+    app = noun("The sandbox's time, where the setting sandbox_clock is on.")
 
     @app.command("show")
     def show_clock(data_dir: DataDir = None, as_json: AsJson = False) -> None:
@@ -63,7 +61,9 @@ def commands(service: str) -> typer.Typer:
         """
         from rich.progress import BarColumn, Progress, TextColumn
 
-        seconds = parse_duration(duration)
+        seconds = int(length(duration).total_seconds())
+        if seconds == 0:
+            raise CommandRefused("time moves forward alone: by a second or more")
         with Progress(TextColumn("{task.description}"), BarColumn(), disable=as_json, transient=True) as bar:
             task = bar.add_task("", total=seconds)
 
@@ -78,14 +78,6 @@ def commands(service: str) -> typer.Typer:
         show(as_json, standings, *(f"{NOUNS[name]}: {_clock_time(each.now)}" for name, each in standings.items()))
 
     return app
-
-
-def parse_duration(written: str) -> int:
-    """Seconds that `90`, `90s`, `5m`, `1h` or `3d` mean. Raises CommandRefused."""
-    match = _DURATION.fullmatch(written.strip())
-    if match is None or int(match[1]) == 0:
-        raise CommandRefused(f"{written!r} is no length of time: write 90s, 5m, 1h or 3d")
-    return int(match[1]) * UNITS_S[match[2] or ""]
 
 
 class Moving:

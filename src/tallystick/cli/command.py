@@ -9,11 +9,12 @@ from tallystick.cli import completion, database, demo, explain, gateway, merchan
 from tallystick.cli.doctor import command as doctor
 from tallystick.cli.failures import STOPPED
 from tallystick.cli.failures import explain as explained
+from tallystick.cli.nouns import Noun
 
 app = typer.Typer(
-    name="tallystick",
+    name=completion.PROGRAM,
     help="Orders and card payments whose two halves always match: a merchant service and a Stripe-compatible gateway.",
-    no_args_is_help=True,
+    cls=Noun,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -50,11 +51,13 @@ def run(arguments: list[str]) -> int:
     """Carry out a command line and give its exit code; an expected failure is told in a sentence on stderr."""
     completion.answering_a_shell()
     try:
-        result = app(arguments, standalone_mode=False)
+        result = app(arguments, prog_name=completion.PROGRAM, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return STOPPED
     except typer.TyperException as error:
-        typer.echo(f"tallystick: {error.format_message()} (`--help` shows what there is)", err=True)
+        asked = getattr(error, "ctx", None)
+        path = asked.command_path if asked else completion.PROGRAM
+        typer.echo(f"tallystick: {error.format_message().rstrip('.')}. `{path} --help` shows what there is.", err=True)
         return error.exit_code
     except Exception as error:
         told = explained(error)

@@ -12,11 +12,12 @@ import typer
 
 from tallystick.cli import people_keys
 from tallystick.cli.failures import CommandRefused
+from tallystick.cli.nouns import noun
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, console, show
 
-app = typer.Typer(help="Customers: personal data, for a purpose.", no_args_is_help=True)
-of_accounts = typer.Typer(help="Customers of accounts: who looked at their data, and its keys.", no_args_is_help=True)
+app = noun("Customers: personal data, for a purpose.")
+of_accounts = noun("Customers of accounts: who looked at their data, and its keys.")
 
 PAGES_MAX = 10
 LOG_ROWS = 100
@@ -24,7 +25,7 @@ SERVICES = ("gateway", "merchant")
 
 Merchant = Annotated[str, typer.Option(help="mer_…: whose customer it is.")]
 CustomerId = Annotated[str, typer.Argument(help="cus_…")]
-OfCustomer = Annotated[str | None, typer.Option(help="Only to this customer, cus_…")]
+OfCustomer = Annotated[str | None, typer.Option(help="Only of this customer, cus_….")]
 Purpose = Annotated[str, typer.Option(help="What for: support, delivery, invoice or data_request.")]
 
 
@@ -34,7 +35,7 @@ def show_customer(
     merchant: Merchant,
     purpose: Purpose,
     field: Annotated[
-        list[str] | None, typer.Option(help="email, name, phone or address; repeatable. Left out: what is granted.")
+        list[str] | None, typer.Option(help="email, name, phone or address; repeatable; default: all that is granted.")
     ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -51,11 +52,11 @@ def show_customer(
 def find_customers(
     merchant: Merchant,
     purpose: Purpose,
-    phone: Annotated[bool, typer.Option("--phone", help="Search by a phone number instead of an e-mail.")] = False,
+    phone: Annotated[bool, typer.Option("--phone", help="By a phone number instead.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find customers by an e-mail address, which is asked for, however it is written."""
+    """Find customers by an e-mail address, however it is written; the command asks for it."""
     kind = "phone" if phone else "email"
     text = typer.prompt("Phone number" if phone else "E-mail address", err=True)
     body = {kind: text, "purpose": purpose}
@@ -68,8 +69,8 @@ def find_customers(
 def erase_customer(
     customer: CustomerId,
     merchant: Merchant,
-    purpose: Annotated[str, typer.Option(help="What for.")] = "data_request",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    purpose: Annotated[str, typer.Option(help="What for, as the policy knows it.")] = "data_request",
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -83,7 +84,7 @@ def erase_customer(
 
 @app.command("accesses")
 def list_accesses(
-    merchant: Merchant,
+    merchant: Annotated[str, typer.Option(help="mer_…: whose customers.")],
     customer: OfCustomer = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -116,11 +117,14 @@ def _keys_command(service: str) -> Callable[..., None]:
         as_json: AsJson = False,
     ) -> None:
         """Make the keys that personal data need; files that are there already stay as they are."""
-        made = make_keys(key_file, index_key_file)
+        try:
+            made = make_keys(key_file, index_key_file)
+        except OSError as error:
+            raise CommandRefused(f"{error.filename} cannot be made: {error.strerror}") from None
         show(
             as_json,
             {"made": [str(file) for file in made]},
-            *(f"Made {file}" for file in made),
+            *([f"Made {file}" for file in made] or ["Both files are there already: nothing was made."]),
             "Keep copies elsewhere: without the first file no customer can be read, without the second none is found.",
         )
 

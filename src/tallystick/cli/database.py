@@ -1,32 +1,21 @@
 """`tallystick database …`: the schema of both services."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from tallystick.cli.failures import CommandRefused
+from tallystick.cli.nouns import noun
+from tallystick.cli.running import Service
 from tallystick.cli.showing import AsJson, show
 
-app = typer.Typer(help="The databases' schema.", no_args_is_help=True)
-
-
-class Service(StrEnum):
-    """A service with a database of its own."""
-
-    GATEWAY = "gateway"
-    MERCHANT = "merchant"
-
-
-@app.callback()
-def _noun() -> None:
-    pass
+app = noun("The databases' schema.")
 
 
 @app.command("migrate")
 def migrate_schema(
     service: Annotated[
-        Service | None, typer.Option(help="Only this service's; otherwise of every service whose DSN is set.")
+        Service | None, typer.Option(help="Only this service's; default: every service's whose DSN is set.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

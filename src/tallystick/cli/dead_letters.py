@@ -1,34 +1,37 @@
 """`tallystick gateway dead-letters …` and `endpoints …`: what operators do with webhooks of a running installation."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
 import typer
 
 from tallystick.cli.failures import CommandFailed, CommandRefused
+from tallystick.cli.nouns import noun
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.service_api import ServiceApi
 from tallystick.cli.showing import AsJson, console, show
 from tallystick.cli.standing import show_standings
+from tallystick.cli.times import instant, length
 
-app = typer.Typer(help="Webhooks whose tries are exhausted.", no_args_is_help=True)
-endpoints = typer.Typer(help="Webhook endpoints.", no_args_is_help=True)
+app = noun("Webhooks whose tries are exhausted.")
+endpoints = noun("Webhook endpoints.")
 
 LETTERS = "/operator/v1/dead-letters"
 REDRIVES = "/operator/v1/redrives"
 LOOK_S = 0.5  # between two looks at a redrive's progress
 ROWS_MAX = 100
-UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
-Account = Annotated[str | None, typer.Option(help="Of this account, acct_….")]
-Endpoint = Annotated[str | None, typer.Option(help="To this endpoint, we_….")]
-Type = Annotated[str | None, typer.Option("--type", help="Of this event type; `payment_intent.*` means all of a kind.")]
-Reason = Annotated[str | None, typer.Option(help="That failed at last for this reason, such as http_500.")]
-Since = Annotated[str | None, typer.Option(help="That died since then: 2026-11-23T12:00:00Z, or 90m, 4h, 2d ago.")]
-Until = Annotated[str | None, typer.Option(help="That died before then, likewise.")]
-Ours = Annotated[bool | None, typer.Option("--ours/--theirs", help="By our own fault, or by the endpoint's.")]
+Account = Annotated[str | None, typer.Option(help="Only of this account, acct_….")]
+Endpoint = Annotated[str | None, typer.Option(help="Only to this endpoint, we_….")]
+Type = Annotated[
+    str | None, typer.Option("--type", help="Only of this event type; `payment_intent.*` means all of a kind.")
+]
+Reason = Annotated[str | None, typer.Option(help="Only what failed at last for this reason, such as http_500.")]
+Since = Annotated[str | None, typer.Option(help="Only what died since then: 2026-11-23T12:00:00Z, or 90m, 4h, 2d ago.")]
+Until = Annotated[str | None, typer.Option(help="Only what died before then, likewise.")]
+Ours = Annotated[bool | None, typer.Option("--ours/--theirs", help="Only by our own fault, or only by the endpoint's.")]
 
 
 @app.command("list")
@@ -82,7 +85,7 @@ def show_letter(
 
 @app.command("redrive")
 def redrive(
-    delivery: Annotated[str | None, typer.Argument(help="One dead letter, dlv_….")] = None,
+    delivery: Annotated[str | None, typer.Argument(help="This one alone, dlv_….")] = None,
     account: Account = None,
     endpoint: Endpoint = None,
     type: Type = None,
@@ -91,9 +94,9 @@ def redrive(
     until: Until = None,
     ours: Ours = None,
     everything: Annotated[bool, typer.Option("--all", help="All dead letters there are.")] = False,
-    rate: Annotated[int, typer.Option(min=1, max=1000, help="How many a second.")] = 50,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")] = False,
-    wait: Annotated[bool, typer.Option(help="Wait until it is done; it goes on without us all the same.")] = True,
+    rate: Annotated[int, typer.Option(min=1, max=1000, help="At most so many a second.")] = 50,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    wait: Annotated[bool, typer.Option(help="Wait until it is done; it goes on either way.")] = True,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -112,13 +115,17 @@ def redrive(
         show(as_json, made, f"{made['matched']} dead letters would be redriven. Nothing was done.")
     else:
         words = f"Redrive {made['id']} is {made['state']}: {made['redriven']} of {made['matched']} dead letters."
-        show(as_json, made, words)
+        show(as_json, made, words if made["matched"] else "No dead letter fits: nothing is redriven.")
     if not dry_run and made["state"] == "canceled":
         raise CommandFailed(f"redrive {made['id']} was canceled")
 
 
 @endpoints.command("health")
-def health(endpoint: Endpoint = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+def health(
+    endpoint: Annotated[str | None, typer.Option(help="Only this one, we_….")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
     """Show the endpoints that are slowed down, broken or recovering, and what is held for them."""
     show_standings("gateway", endpoint, data_dir, as_json)
 
@@ -127,15 +134,15 @@ def health(endpoint: Endpoint = None, data_dir: DataDir = None, as_json: AsJson 
 def roll_secret(
     endpoint: Annotated[str, typer.Argument(help="we_…")],
     account: Annotated[str, typer.Option(help="Whose it is, acct_….")],
-    live: Annotated[bool, typer.Option("--live", help="It is one of live mode.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="In live mode.")] = False,
     overlap: Annotated[
-        str, typer.Option(help="How long the old secret signs beside the new one: 0s, 90m, 24h.")
+        str, typer.Option(help="How long the old secret signs beside the new one: 0s, 90m, 24h, at most 7d.")
     ] = "24h",
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Give an endpoint a new signing secret and print it, once; the old one ends by itself."""
-    asked = {"account": account, "livemode": live, "overlap_s": int(_duration(overlap).total_seconds())}
+    asked = {"account": account, "livemode": live, "overlap_s": int(length(overlap).total_seconds())}
 
     async def roll(api: ServiceApi) -> dict[str, Any]:
         return await api.ask("POST", f"/operator/v1/endpoints/{quote(endpoint, safe='')}/roll-secret", asked)
@@ -178,26 +185,6 @@ def _chosen(
 
 def _as_query(chosen: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value).lower() if isinstance(value, bool) else value for name, value in chosen.items()}
-
-
-def instant(text: str | None) -> str | None:
-    """An instant in ISO 8601 (UTC where it names no zone), or a time ago."""
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        from tallystick.ports.clock import SystemClock
-
-        at = SystemClock().now() - _duration(text)
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()
-
-
-def _duration(text: str) -> timedelta:
-    digits, unit = text[:-1], text[-1:]
-    if unit not in UNITS_S or not digits.isascii() or not digits.isdigit() or len(digits) > 6:
-        raise CommandRefused(f"{text!r} is no time: write 2026-11-23T12:00:00Z, or 90s, 30m, 4h, 2d")
-    return timedelta(seconds=int(digits) * UNITS_S[unit])
 
 
 def _print(letters: list[dict[str, Any]]) -> None:

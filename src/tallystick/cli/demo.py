@@ -8,12 +8,12 @@ import typer
 
 def demo(
     once: Annotated[
-        bool, typer.Option("--once", help="Stop after the shoppers; 0 only if every order ended as scripted.")
+        bool, typer.Option("--once", help="Stop after the shoppers; exit code 0 only if every order ended as scripted.")
     ] = False,
-    no_shoppers: Annotated[bool, typer.Option("--no-shoppers", help="Only serve.")] = False,
+    no_shoppers: Annotated[bool, typer.Option("--no-shoppers", help="Only serve: nobody shops but you.")] = False,
     next_day: Annotated[
         bool,
-        typer.Option("--next-day", help="Then move both clocks past midnight, with errors planted; settle, reconcile."),
+        typer.Option("--next-day", help="Go on to the next day, with errors planted; settle, reconcile."),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line with addresses and keys when ready, nothing else on stdout.")

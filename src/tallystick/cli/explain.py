@@ -21,16 +21,21 @@ COLOURS: Final = {"good": "green", "bad": "red", "waiting": "yellow", "soft": "b
 
 def explain(
     id: Annotated[
-        str, typer.Argument(help="An order, payment intent, checkout session, charge, refund, dispute or event.")
+        str,
+        typer.Argument(
+            help="Of an order, payment intent, checkout session, charge, refund, dispute, event, request to the bank "
+            "(acr_…) or case of the merchant service."
+        ),
     ],
     data_dir: DataDir = None,
-    long: Annotated[bool, typer.Option("--long", help="With every id, and every line.")] = False,
+    long: Annotated[bool, typer.Option("--long", help="With all ids, and lines that say little.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Explain a payment: what happened, who said so, when, how long it took, and what is next.
 
-    Asks both services as `tallystick gateway …` and `tallystick merchant …` do, and tells what it learns as one story.
-    A half that cannot be asked is named as missing. Needs the role support, finance, auditor or admin.
+    Asks both services, at TALLYSTICK_GATEWAY_URL with the operator's key TALLYSTICK_GATEWAY_OPERATOR_KEY (or its _FILE)
+    and the merchant's likewise, and tells what it learns as one story. A half that cannot be asked is named as missing.
+    Needs the role support, finance, auditor or admin.
     """
     told, unknown = ask_all(data_dir, lambda apis: _Asking(id, apis).story())
     missing = {**unknown, **told.missing}

@@ -22,6 +22,7 @@ from tallystick.cli import (
     users,
     vault,
 )
+from tallystick.cli.nouns import noun
 from tallystick.cli.showing import AsJson, show
 
 if TYPE_CHECKING:
@@ -34,8 +35,15 @@ def _dsn() -> str:
     return read(os.environ).database_dsn
 
 
-app = typer.Typer(help="The payment gateway.", no_args_is_help=True)
-accounts = typer.Typer(help="Accounts at the gateway: who takes payments.", no_args_is_help=True)
+app = noun(
+    """The payment gateway.
+
+    Commands with --data-dir ask the running gateway, at TALLYSTICK_GATEWAY_URL with an operator's key,
+    TALLYSTICK_GATEWAY_OPERATOR_KEY (or its _FILE); TALLYSTICK_CA_FILE names the authority to trust where it is not a
+    public one. The others work beside it, with its settings: TALLYSTICK_GATEWAY_DATABASE_DSN and so on.
+    """
+)
+accounts = noun("Accounts at the gateway: who takes payments.")
 app.add_typer(accounts, name="accounts")
 app.add_typer(account_keys.app, name="keys")
 app.add_typer(dead_letters.app, name="dead-letters")
@@ -97,7 +105,7 @@ def work() -> None:
 @accounts.command("create")
 def create_account(
     name: Annotated[str, typer.Option(help="What shoppers read on the payment page.")],
-    mode: Annotated[Mode, typer.Option(help="live also makes a live key pair; it needs a real acquirer.")] = Mode.TEST,
+    mode: Annotated[Mode, typer.Option(help="`live` makes a live key pair too; it needs a real acquirer.")] = Mode.TEST,
     origin: Origins = None,
     as_json: AsJson = False,
 ) -> None:
@@ -133,7 +141,7 @@ def set_origins(
 @accounts.command("captures")
 def set_captures(
     account: Annotated[str, typer.Argument(help="acct_…")],
-    several: Annotated[bool, typer.Option("--several/--single", help="Whether final_capture=false is taken.")],
+    several: Annotated[bool, typer.Option("--several/--single", help="In parts (final_capture=false), or once.")],
     as_json: AsJson = False,
 ) -> None:
     """Say whether an account may capture what was authorised in several parts, or once."""
@@ -152,10 +160,13 @@ def set_fees(
     basis_points: Annotated[int, typer.Option(help="Of each amount, in hundredths of a percent.")] = 0,
     fixed: Annotated[int, typer.Option(help="For each payment, in minor units.")] = 0,
     dispute: Annotated[int, typer.Option(help="For each dispute, in minor units; given back when it is won.")] = 0,
-    mode: Annotated[Mode, typer.Option(help="Whose money.")] = Mode.TEST,
+    mode: Annotated[Mode, typer.Option(help="In which mode.")] = Mode.TEST,
     as_json: AsJson = False,
 ) -> None:
-    """Set what an account is charged in a currency from now on: what is not named is 0."""
+    """Set what an account is charged in a currency from now on.
+
+    What is not named is 0.
+    """
     from tallystick.cli.installing import set_account_fees
     from tallystick.gateway.settings import read
 
@@ -168,12 +179,15 @@ def set_fees(
 @accounts.command("days")
 def set_days(
     account: Annotated[str, typer.Argument(help="acct_…")],
-    offset_minutes: Annotated[int, typer.Option(help="When the business day begins, from midnight UTC.")] = 0,
-    available_days: Annotated[int, typer.Option(help="Days after the day that earned it.")] = 2,
-    payouts: Annotated[Payouts, typer.Option(help="Whether what is available is paid out by itself.")] = Payouts.DAILY,
+    offset_minutes: Annotated[int, typer.Option(help="The day's begin: minutes from midnight UTC, -720 to 840.")] = 0,
+    available_days: Annotated[int, typer.Option(help="So many days after the day that earned it, 0 to 30.")] = 2,
+    payouts: Annotated[Payouts, typer.Option(help="By themselves, or when the merchant asks.")] = Payouts.DAILY,
     as_json: AsJson = False,
 ) -> None:
-    """Set an account's business day, how many days later its money is available, and whether it is paid out then."""
+    """Set an account's business day, how many days later its money is available, and whether it is paid out then.
+
+    What is not named goes back to its default.
+    """
     from tallystick.cli.installing import set_account_days
     from tallystick.gateway.settings import read
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tallystick.cli.nouns import noun
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.service_api import ServiceApi
 from tallystick.cli.showing import AsJson, show
@@ -11,17 +12,17 @@ from tallystick.cli.showing import AsJson, show
 PATH = "/operator/v1/cases"
 PAGES_MAX = 100
 
-app = typer.Typer(help="Cases: what a person must see or decide about payments.", no_args_is_help=True)
+app = noun("Cases: what a person must see or decide about payments.")
 
 
 @app.command("list")
 def list_all(
-    account: Annotated[str | None, typer.Option(help="Only those of acct_…")] = None,
-    closed: Annotated[bool, typer.Option("--closed", help="Those that are closed, instead of the open ones.")] = False,
+    account: Annotated[str | None, typer.Option(help="Only of this account, acct_….")] = None,
+    closed: Annotated[bool, typer.Option("--closed", help="The closed ones instead of the open ones.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """List cases."""
+    """List cases, the open ones unless others are asked for."""
     filters: dict[str, str | int] = {"state": "closed" if closed else "open"}
     if account is not None:
         filters["account"] = account
@@ -41,9 +42,9 @@ def list_all(
 @app.command("close")
 def close(
     case: Annotated[str, typer.Argument(help="cas_…, as `list` shows it")],
-    account: Annotated[str, typer.Option(help="acct_…")],
+    account: Annotated[str, typer.Option(help="Whose it is, acct_….")],
     note: Annotated[str, typer.Option(help="What was done about it.")],
-    live: Annotated[bool, typer.Option("--live", help="It is real money.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="In live mode.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:

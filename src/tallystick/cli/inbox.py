@@ -8,12 +8,13 @@ from urllib.parse import quote
 
 import typer
 
-from tallystick.cli.dead_letters import instant
 from tallystick.cli.failures import CommandRefused
+from tallystick.cli.nouns import noun
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, console, show
+from tallystick.cli.times import instant
 
-app = typer.Typer(help="Webhooks that came in and came to nothing so far.", no_args_is_help=True)
+app = noun("Webhooks that came in and came to nothing so far.")
 
 PATH = "/operator/v1/inbox"
 PAGES_MAX = 100
@@ -36,7 +37,10 @@ def list_webhooks(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """List them, those of all merchants. One that is tried no more by itself is a dead letter: `run` tries it again."""
+    """List webhooks that came to nothing, of all merchants.
+
+    One that is tried no more by itself is a dead letter: `run` tries it again.
+    """
     filters = {"state": str(state)} if state else {}
     found = ask("merchant", data_dir, lambda api: api.rows(PATH, pages=PAGES_MAX, filters=filters))
     if as_json:
@@ -55,21 +59,21 @@ def show_webhook(connection: Connection, event: Event, data_dir: DataDir = None,
 
 @app.command("run")
 def run_webhooks(
-    connection: Annotated[str | None, typer.Argument(help="con_…; alone: all of it that fit")] = None,
-    event: Annotated[str | None, typer.Argument(help="evt_…; left out: all that fit")] = None,
-    merchant: Annotated[str | None, typer.Option(help="Those of this merchant, mer_….")] = None,
-    state: Annotated[State | None, typer.Option(help="Those in this state.")] = None,
-    type: Annotated[str | None, typer.Option("--type", help="Those of this event type.")] = None,
+    connection: Annotated[str | None, typer.Argument(help="Only of this connection, con_….")] = None,
+    event: Annotated[str | None, typer.Argument(help="Only this event, evt_….")] = None,
+    merchant: Annotated[str | None, typer.Option(help="Only of this merchant, mer_….")] = None,
+    state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
+    type: Annotated[str | None, typer.Option("--type", help="Only of this event type.")] = None,
     since: Annotated[
-        str | None, typer.Option(help="That came since then: 2026-11-23T12:00:00Z, or 90m, 4h, 2d ago.")
+        str | None, typer.Option(help="Only what came since then: 2026-11-23T12:00:00Z, or 90m, 4h, 2d ago.")
     ] = None,
-    until: Annotated[str | None, typer.Option(help="That came before then, likewise.")] = None,
+    until: Annotated[str | None, typer.Option(help="Only what came before then, likewise.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All there are, of all merchants.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try webhooks again: one now, or all that fit; the running service does so, whatever becomes of us."""
+    """Try webhooks again: one now, or all that fit, which the running service does by itself."""
     given = {"merchant": merchant, "state": state, "type": type, "since": instant(since), "until": instant(until)}
     chosen = {name: str(value) for name, value in given.items() if value is not None}
     if connection and event and not (chosen or everything or dry_run):
@@ -83,7 +87,9 @@ def run_webhooks(
     if dry_run:
         show(as_json, made, f"{made['matched']} webhooks would be tried again. Nothing was done.")
     else:
-        show(as_json, made, f"{made['due']} of {made['matched']} webhooks are tried again; the others are already.")
+        due, matched = made["due"], made["matched"]
+        words = f"{due} of {matched} webhooks are tried again; the others are already."
+        show(as_json, made, words if matched else "No webhook fits: nothing is tried again.")
 
 
 def _run_one(connection: str, event: str, data_dir: Path | None, as_json: bool) -> None:

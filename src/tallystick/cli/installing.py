@@ -136,7 +136,7 @@ async def set_merchant_origins(settings: MerchantSettings, merchant_id: str, ret
 
 async def set_merchant_late_policy(settings: MerchantSettings, merchant_id: str, policy: str) -> None:
     """What is done with a merchant's late money. Raises AccountRefused, DatabaseUnavailable."""
-    async with opened(settings.database_dsn, "accounts late-money", merchant_id) as database:
+    async with opened(settings.database_dsn, "accounts late-policy", merchant_id) as database:
         await merchants.set_late_policy(database, merchant_id=merchant_id, policy=policy)
 
 

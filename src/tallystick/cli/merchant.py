@@ -5,6 +5,7 @@ import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -22,6 +23,7 @@ from tallystick.cli import (
     users,
 )
 from tallystick.cli.failures import CommandFailed, CommandRefused
+from tallystick.cli.nouns import noun
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, show
 
@@ -32,9 +34,17 @@ def _dsn() -> str:
     return read(os.environ).database_dsn
 
 
-app = typer.Typer(help="The merchant service.", no_args_is_help=True)
-accounts = typer.Typer(help="Merchants: who sells.", no_args_is_help=True)
-connections = typer.Typer(help="Connections: a merchant's account at a gateway.", no_args_is_help=True)
+app = noun(
+    """The merchant service.
+
+    Commands with --data-dir ask the running service, at TALLYSTICK_MERCHANT_URL with an operator's key,
+    TALLYSTICK_MERCHANT_OPERATOR_KEY (or its _FILE), or with the merchant's own where they say so; TALLYSTICK_CA_FILE
+    names the authority to trust where it is not a public one. The others work beside it, with its settings:
+    TALLYSTICK_MERCHANT_DATABASE_DSN and so on.
+    """
+)
+accounts = noun("Merchants: who sells.")
+connections = noun("Connections: a merchant's account at a gateway.")
 app.add_typer(accounts, name="accounts")
 app.add_typer(connections, name="connections")
 app.add_typer(merchant_keys.app, name="keys")
@@ -127,7 +137,7 @@ class LatePolicy(StrEnum):
 @accounts.command("late-policy")
 def set_late_policy(
     merchant: Annotated[str, typer.Argument(help="mer_…")],
-    policy: Annotated[LatePolicy, typer.Argument(help="accept_if_available asks the stock hook.")],
+    policy: Annotated[LatePolicy, typer.Argument(help="What becomes of it; accept_if_available asks the stock hook.")],
     as_json: AsJson = False,
 ) -> None:
     """Say what is done with late money: kept, kept if the goods are still there, or given back."""
@@ -141,7 +151,10 @@ def set_late_policy(
 @accounts.command("stock-hook")
 def set_stock_hook(
     merchant: Annotated[str, typer.Argument(help="mer_…")],
-    url: Annotated[str | None, typer.Option(help="The shop's address; left out: no hook any more.")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="The shop's address, https://…; left out: no hook any more."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say where the shop's stock is asked whether goods are there, and told that they are let go.
@@ -279,7 +292,7 @@ def set_secrets(
 @connections.command("backfill")
 def backfill(
     connection: Annotated[str, typer.Argument(help="con_…")],
-    hours: Annotated[float, typer.Option(min=0.0, max=720.0, help="How far back; gateways keep events for 30 days.")],
+    hours: Annotated[float, typer.Option(min=0.0, max=720.0, help="How far back: at most 720, 30 days.")],
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -292,6 +305,6 @@ def backfill(
     from tallystick.ports.clock import SystemClock
 
     since = (SystemClock().now() - timedelta(hours=hours)).isoformat()
-    path = f"/operator/v1/connections/{connection}/backfill"
+    path = f"/operator/v1/connections/{quote(connection, safe='')}/backfill"
     found = ask("merchant", data_dir, lambda api: api.ask("POST", path, {"since": since}))
     show(as_json, found, f"Events of {connection} are compared from {found['backfill_from']} on.")

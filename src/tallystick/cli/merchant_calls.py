@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from tallystick.cli.failures import CommandRefused
 from tallystick.cli.merchant_api import MerchantApi
+from tallystick.cli.running import demo_in
 
 Result = TypeVar("Result")
 
@@ -50,9 +51,5 @@ def _of_environment() -> tuple[str, str, str | None]:
 
 
 def _of_demo(data_dir: Path) -> tuple[str, str, str | None]:
-    from tallystick.demo.folder import Folder
-
-    known = Folder(data_dir).read()
-    if known is None:
-        raise CommandRefused(f"there is no demo in {data_dir}; `tallystick demo --data-dir {data_dir}` makes one")
+    known = demo_in(data_dir)
     return known.addresses.merchant, known.merchant_api_key, known.ca_file

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tallystick.cli.nouns import noun
 from tallystick.cli.showing import AsJson, show
 
 if TYPE_CHECKING:
     from tallystick.merchant.accounts.api_keys import ListedKey
 
-app = typer.Typer(help="A merchant's API keys: make one, use it, revoke the old one.", no_args_is_help=True)
+app = noun("A merchant's API keys: make one, use it, revoke the old one.")
 
 Merchant = Annotated[str, typer.Argument(help="mer_…")]
 
@@ -46,7 +47,7 @@ def list_keys(merchant: Merchant, as_json: AsJson = False) -> None:
             return await list_api_keys(database, merchant_id=merchant)
 
     found = asyncio.run(find())
-    show(as_json, {"keys": found}, *map(_words, found))
+    show(as_json, {"keys": found}, *([_words(key) for key in found] or [f"{merchant} has no keys here."]))
 
 
 @app.command("revoke")

@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from tallystick.cli.failures import CommandRefused
+from tallystick.cli.nouns import noun
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.showing import AsJson, show
 from tallystick.cli.standing import show_standings
 
-letters = typer.Typer(help="Notifications that shops did not take.", no_args_is_help=True)
-app = typer.Typer(help="Endpoints: where a merchant's shop hears of its orders.", no_args_is_help=True)
+letters = noun("Notifications that shops did not take.")
+app = noun("Endpoints: where a merchant's shop hears of its orders.")
 
 PAGES_MAX = 100
 
@@ -24,7 +25,7 @@ EndpointId = Annotated[str, typer.Argument(help="ep_…")]
 def add(
     url: Annotated[str, typer.Option(help="The shop's address, such as https://shop.example/notifications.")],
     event: Annotated[
-        list[str] | None, typer.Option(help="What it hears of: order.paid, …; repeatable; left out: everything.")
+        list[str] | None, typer.Option(help="What it hears of, such as order.paid; repeatable; default: everything.")
     ] = None,
     merchant: Merchant = None,
     as_json: AsJson = False,
@@ -54,7 +55,7 @@ def list_all(merchant: Merchant = None, as_json: AsJson = False) -> None:
 
     found = asyncio.run(list_shop_endpoints(read(os.environ), merchant))
     words = (f"{each.id}  {each.status}  {each.url}  {', '.join(each.enabled_events)}" for each in found)
-    show(as_json, {"endpoints": found}, *words)
+    show(as_json, {"endpoints": found}, *(words if found else ["No endpoints."]))
 
 
 @app.command("health")
@@ -67,14 +68,14 @@ def health(
     show_standings("merchant", endpoint, data_dir, as_json)
 
 
-@app.command("roll")
-def roll(endpoint: EndpointId, as_json: AsJson = False) -> None:
-    """Make a new secret and print it, once; the one before signs beside it until the next is made."""
+@app.command("roll-secret")
+def roll_secret(endpoint: EndpointId, as_json: AsJson = False) -> None:
+    """Give an endpoint a new signing secret and print it, once; the old one signs beside it until the next roll."""
     from tallystick.cli.installing import roll_shop_secret
     from tallystick.merchant.settings import read
 
     secret = asyncio.run(roll_shop_secret(read(os.environ), endpoint))
-    show(as_json, {"endpoint": endpoint, "secret": secret}, secret)
+    show(as_json, {"endpoint": endpoint, "secret": secret}, secret, "Keep it now: it is not shown again.")
 
 
 @app.command("enable")
@@ -91,7 +92,7 @@ def disable(endpoint: EndpointId, as_json: AsJson = False) -> None:
 
 @app.command("remove")
 def remove(endpoint: EndpointId, as_json: AsJson = False) -> None:
-    """Delete an endpoint."""
+    """Delete an endpoint; what it had still to get becomes dead letters."""
     from tallystick.cli.installing import remove_shop_endpoint
     from tallystick.merchant.settings import read
 
@@ -110,7 +111,7 @@ def _switch(endpoint: str, enabled: bool, as_json: bool) -> None:
 
 @letters.command("list")
 def list_letters(
-    endpoint: Annotated[str | None, typer.Option(help="To this endpoint, ep_….")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Only to this endpoint, ep_….")] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -127,19 +128,20 @@ def list_letters(
 
 @letters.command("redrive")
 def redrive(
-    delivery: Annotated[str | None, typer.Argument(help="dlv_…; left out: all that fit")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="Those to this endpoint, ep_….")] = None,
+    delivery: Annotated[str | None, typer.Argument(help="This one alone, dlv_….")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Only to this endpoint, ep_….")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All dead letters there are.")] = False,
-    rate: Annotated[int, typer.Option(min=1, max=1000, help="How many a second.")] = 50,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")] = False,
+    rate: Annotated[int, typer.Option(min=1, max=1000, help="At most so many a second.")] = 50,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Deliver dead letters after all, under their old ids; the running service does so, whatever becomes of us."""
+    """Deliver dead letters after all, under their old ids; the running service does so by itself."""
     chosen = {name: value for name, value in (("delivery", delivery), ("endpoint", endpoint)) if value}
     if not chosen and not everything:
         raise CommandRefused("say which dead letters (a dlv_… or --endpoint), or --all")
     asked = {**chosen, "all": everything, "rate_max": rate, "dry_run": dry_run}
     made = ask("merchant", data_dir, lambda api: api.ask("POST", "/operator/v1/redrives", asked))
     words = "would be redriven. Nothing was done." if dry_run else f"are redriven by {made['id']}."
-    show(as_json, made, f"{made['matched']} dead letters {words}")
+    nothing = "No dead letter fits: nothing is redriven."
+    show(as_json, made, f"{made['matched']} dead letters {words}" if made["matched"] else nothing)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tallystick.cli.nouns import noun
 from tallystick.cli.running import NOUNS, DataDir, ask
 from tallystick.cli.service_api import ServiceApi
 from tallystick.cli.showing import AsJson, show
@@ -17,7 +18,7 @@ from tallystick.kernel.operators.roles import Role
 
 def commands(service: str, dsn: Callable[[], str]) -> typer.Typer:
     """The commands for "gateway" or "merchant", whose database is at `dsn()`; that raises SettingsRefused."""
-    app = typer.Typer(help=f"Operators of {NOUNS[service]}: who may call its operator API.", no_args_is_help=True)
+    app = noun(f"Operators of {NOUNS[service]}: who may call its operator API.")
 
     @app.command("create")
     def create(
@@ -46,7 +47,7 @@ def commands(service: str, dsn: Callable[[], str]) -> typer.Typer:
         words = (
             f"{key.id}  {key.hint}  {key.role:10}  {key.name}{'  revoked' if key.revoked_at else ''}" for key in keys
         )
-        show(as_json, {"operator_keys": keys}, *words)
+        show(as_json, {"operator_keys": keys}, *(words if keys else ["No operator keys."]))
 
     @app.command("revoke")
     def revoke(
@@ -60,7 +61,7 @@ def commands(service: str, dsn: Callable[[], str]) -> typer.Typer:
 
     @app.command("whoami")
     def whoami(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-        """Ask the running installation for whom it takes us: whether address and operator key are right."""
+        """Ask the running service whom it takes you for: whether address and operator key are right."""
 
         async def greet(api: ServiceApi) -> dict[str, Any]:
             return await api.ask("GET", "/operator/v1")

@@ -1,29 +1,25 @@
 """`tallystick order …`: asks a running installation about an order."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tallystick.cli.merchant_api import MerchantApi
 from tallystick.cli.merchant_calls import ask_as_merchant
+from tallystick.cli.nouns import noun
+from tallystick.cli.running import DataDir
 from tallystick.cli.showing import AsJson, console, show
 
-app = typer.Typer(help="Orders of a running installation.", no_args_is_help=True)
-
-
-@app.callback()
-def _noun() -> None:
-    pass
+app = noun("Orders of a running installation.")
 
 
 @app.command("show")
 def show_order(
     order: Annotated[str, typer.Argument(help="The order's id, ord_…")],
-    data_dir: Annotated[Path | None, typer.Option(help="Ask the demo that keeps its data here.")] = None,
+    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Explain an order: how it stands, and everything that happened to it.
+    """Show an order: how it stands, and what the merchant service learnt of it; `explain` tells both halves.
 
     Asks the merchant service at TALLYSTICK_MERCHANT_URL with the key TALLYSTICK_MERCHANT_API_KEY (or its _FILE);
     TALLYSTICK_CA_FILE names the authority to trust where it is not a public one.

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import typer
 
 from tallystick.cli.failures import CommandFailed, CommandRefused
+from tallystick.cli.nouns import noun
 from tallystick.cli.running import DataDir, ask
 from tallystick.cli.service_api import ApiUnreachable, ServiceApi
 from tallystick.cli.showing import AsJson, show
@@ -19,7 +20,7 @@ from tallystick.kernel.money import MoneyRefused, exponent, parse_decimal
 PATH = "/operator/v1/payments"
 KEY_PREFIX = "cok"
 
-app = typer.Typer(help="Payments: how one stands, and what may be done about it.", no_args_is_help=True)
+app = noun("Payments: how one stands, and what may be done about it.")
 
 PaymentId = Annotated[str, typer.Argument(help="pi_…")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
@@ -37,9 +38,9 @@ def show_payment(payment: PaymentId, data_dir: DataDir = None, as_json: AsJson =
 @app.command("refund")
 def refund(
     payment: PaymentId,
-    amount: Annotated[str | None, typer.Option(help="Such as 12.50; without it all that is left.")] = None,
+    amount: Annotated[str | None, typer.Option(help="In major units, such as 12.50; default: all left.")] = None,
     reason: Annotated[
-        str | None, typer.Option(help="duplicate, fraudulent or requested_by_customer: what its merchant is told.")
+        str | None, typer.Option(help="duplicate, fraudulent or requested_by_customer: what the merchant is told.")
     ] = None,
     yes: Yes = False,
     key: Key = None,
@@ -66,7 +67,7 @@ def cancel(
     payment: PaymentId,
     reason: Annotated[
         str | None,
-        typer.Option(help="duplicate, fraudulent, requested_by_customer or abandoned: what its merchant is told."),
+        typer.Option(help="duplicate, fraudulent, requested_by_customer or abandoned: what the merchant is told."),
     ] = None,
     yes: Yes = False,
     key: Key = None,

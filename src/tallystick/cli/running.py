@@ -9,16 +9,28 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from tallystick.cli.failures import CommandRefused
 from tallystick.cli.service_api import ServiceApi
 
+if TYPE_CHECKING:
+    from tallystick.demo.folder import Known
+
 DataDir = Annotated[Path | None, typer.Option(help="Ask the demo that keeps its data here.")]
 Result = TypeVar("Result")
+
+
+class Service(StrEnum):
+    """A service of the installation, with a database of its own."""
+
+    GATEWAY = "gateway"
+    MERCHANT = "merchant"
+
 
 NOUNS = {"gateway": "the gateway", "merchant": "the merchant service"}
 AddressAndKey = tuple[str, str, str | None]
@@ -29,17 +41,17 @@ def ask(service: str, data_dir: Path | None, work: Callable[[ServiceApi], Awaita
 
     Raises CommandRefused, SecretMissing, ServiceApiError.
     """
-    url, key, ca_file = _of_demo(service, data_dir) if data_dir else _of_environment(service)
-    return asyncio.run(_call(service, url, key, ca_file, work))
+    known = {service: _address_and_key(service, data_dir)}
+    return asyncio.run(_call_all(known, lambda apis: work(apis[service])))
 
 
 def ask_both(service: str, data_dir: Path | None, work: Callable[[dict[str, ServiceApi]], Awaitable[Result]]) -> Result:
     """What `work` gives, with the operator APIs by name of the running `service` and, where its address is known too,
     of the other one. Raises as `ask`."""
-    known = {service: _of_demo(service, data_dir) if data_dir else _of_environment(service)}
+    known = {service: _address_and_key(service, data_dir)}
     [other] = NOUNS.keys() - {service}
     try:
-        known[other] = _of_demo(other, data_dir) if data_dir else _of_environment(other)
+        known[other] = _address_and_key(other, data_dir)
     except CommandRefused:
         pass  # one service alone is an installation too
     return asyncio.run(_call_all(known, work))
@@ -54,7 +66,7 @@ def ask_all(
     unknown: dict[str, str] = {}
     for service in NOUNS:
         try:
-            known[service] = _of_demo(service, data_dir) if data_dir else _of_environment(service)
+            known[service] = _address_and_key(service, data_dir)
         except CommandRefused as refused:
             unknown[service] = str(refused)
     if not known:
@@ -76,16 +88,8 @@ async def _call_all(
         return await work(apis)
 
 
-async def _call(
-    service: str, url: str, key: str, ca_file: str | None, work: Callable[[ServiceApi], Awaitable[Result]]
-) -> Result:
-    from tallystick.ports.http import AiohttpClient
-
-    http = AiohttpClient(ca_file=ca_file)
-    try:
-        return await work(ServiceApi(http, NOUNS[service], url, key))
-    finally:
-        await http.close()
+def _address_and_key(service: str, data_dir: Path | None) -> AddressAndKey:
+    return _of_demo(service, data_dir) if data_dir else _of_environment(service)
 
 
 def _of_environment(service: str) -> AddressAndKey:
@@ -101,12 +105,18 @@ def _of_environment(service: str) -> AddressAndKey:
 
 
 def _of_demo(service: str, data_dir: Path) -> AddressAndKey:
+    known = demo_in(data_dir)
+    key = known.operator_keys.get(service)
+    if key is None:
+        raise CommandRefused(f"the demo in {data_dir} has no operator key yet: start it once with this version")
+    return getattr(known.addresses, service), key, known.ca_file
+
+
+def demo_in(data_dir: Path) -> "Known":
+    """What the demo of this folder has made. Raises CommandRefused where there is none."""
     from tallystick.demo.folder import Folder
 
     known = Folder(data_dir).read()
     if known is None:
         raise CommandRefused(f"there is no demo in {data_dir}; `tallystick demo --data-dir {data_dir}` makes one")
-    key = known.operator_keys.get(service)
-    if key is None:
-        raise CommandRefused(f"the demo in {data_dir} has no operator key yet: start it once with this version")
-    return getattr(known.addresses, service), key, known.ca_file
+    return known

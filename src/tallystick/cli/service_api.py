@@ -106,7 +106,8 @@ def _read(answer: Answered) -> dict[str, Any]:
     except msgspec.DecodeError:
         raise ApiRefused(answer.status, "unreadable", f"the answer ({answer.status}) is not the API's") from None
     if answer.status >= 400:
-        told = [str(read[name]) for name in ("title", "detail") if read.get(name)] or [f"status {answer.status}"]
-        errors = [f"{each.get('field')}: {each.get('message')}" for each in read.get("errors") or []]
-        raise ApiRefused(answer.status, str(read.get("code", "")), ": ".join([*told, *errors]))
+        title, detail = str(read.get("title") or f"status {answer.status}"), str(read.get("detail") or "")
+        errors = "; ".join(f"{each.get('field')}: {each.get('message')}" for each in read.get("errors") or [])
+        told = f"{title}: {errors}" if errors else f"{title}. {detail}" if detail else title
+        raise ApiRefused(answer.status, str(read.get("code", "")), told)
     return read

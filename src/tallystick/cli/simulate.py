@@ -18,16 +18,20 @@ STORIES_MAX = 3
 
 
 def simulate(
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds must count.")] = 100,
-    seed: Annotated[int | None, typer.Option(min=0, help="One seed, with its story.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds that prove something.")] = 100,
+    seed: Annotated[int | None, typer.Option(min=0, help="This seed alone, with its whole story.")] = None,
     first: Annotated[int, typer.Option(min=0, help="The seed to begin with.")] = 1,
-    scenario: Annotated[str | None, typer.Option(help="What all seeds are about; default: each chooses.")] = None,
+    scenario: Annotated[str | None, typer.Option(help="Of all seeds, such as `expiry`; default: each chooses.")] = None,
     long: Annotated[bool, typer.Option("--long", help="Three virtual days, 20 merchants, 500 orders each.")] = False,
-    processes: Annotated[int, typer.Option(min=1, max=64, help="Seeds at a time; default: one for each core.")] = (
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Seeds at a time: as many as there are cores.")] = (
         os.cpu_count() or 1
     ),
     database: Annotated[
-        str | None, typer.Option(envvar="TALLYSTICK_SIMULATION_DSN", help="A PostgreSQL server to use instead of ours.")
+        str | None,
+        typer.Option(
+            envvar="TALLYSTICK_SIMULATION_DSN",
+            help="DSN of a PostgreSQL server to use instead of ours.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -20,8 +20,8 @@ Told = dict[str, dict[str, Any]]
 def status(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Say in one screen how the installation is. Exit code 1: something needs a person.
 
-    Asks both services with an operator's key of any role. A service that does not answer needs a person; one whose
-    address is not set is left out, and that is said.
+    Asks both services with an operator's key of any role, as `explain` does. A service that does not answer needs a
+    person; one whose address is not set is left out, and that is said.
     """
     (told, away), unknown = ask_all(data_dir, _ask)
     well = not away and all(each["well"] for each in told.values())

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tallystick.cli.failures import CommandRefused
+from tallystick.cli.nouns import noun
 from tallystick.cli.running import NOUNS
 from tallystick.cli.showing import AsJson, show
 from tallystick.kernel.operators.roles import Role
@@ -18,14 +19,14 @@ Name = Annotated[str, typer.Argument(help="The name to log in with.")]
 
 def commands(service: str, dsn: Callable[[], str]) -> typer.Typer:
     """The commands for "gateway" or "merchant", whose database is at `dsn()`; that raises SettingsRefused."""
-    app = typer.Typer(help=f"People who may log in to the pages of {NOUNS[service]}.", no_args_is_help=True)
+    app = noun(f"People who may log in to the pages of {NOUNS[service]}.")
 
     @app.command("add")
     def add(
         name: Name,
         role: Annotated[Role, typer.Option(help="What the person may do (docs/access.md).")],
         password_file: Annotated[
-            Path | None, typer.Option(help="The file that holds the password; asked for where there is none.")
+            Path | None, typer.Option(help="The file that holds the password; default: the command asks for it.")
         ] = None,
         as_json: AsJson = False,
     ) -> None:
@@ -46,7 +47,7 @@ def commands(service: str, dsn: Callable[[], str]) -> typer.Typer:
             f"{'  disabled' if each.disabled_at else ''}"
             for each in people
         )
-        show(as_json, {"users": people}, *words)
+        show(as_json, {"users": people}, *(words if people else ["Nobody may log in yet."]))
 
     @app.command("role")
     def set_role(
@@ -64,7 +65,7 @@ def commands(service: str, dsn: Callable[[], str]) -> typer.Typer:
     def set_password(
         name: Name,
         password_file: Annotated[
-            Path | None, typer.Option(help="The file that holds the new password; asked for where there is none.")
+            Path | None, typer.Option(help="The file that holds the new password; default: the command asks for it.")
         ] = None,
         as_json: AsJson = False,
     ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tallystick.cli.failures import CommandRefused
+from tallystick.cli.nouns import noun
 from tallystick.cli.showing import AsJson, console, show
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 KeyFile = Annotated[Path, typer.Argument(help="The key file: TALLYSTICK_GATEWAY_VAULT_KEY_FILE.", show_default=False)]
 
-keys = typer.Typer(help="The card vault's key-encryption keys, in a file.", no_args_is_help=True)
+keys = noun("The card vault's key-encryption keys, in a file.")
 
 
 @keys.command("create")

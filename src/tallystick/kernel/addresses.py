@@ -133,7 +133,7 @@ def check_url(url: str, *, loopback: bool = False) -> Target:
     parts = _parts(url)
     target, is_loopback = _target(parts)
     if is_loopback and not loopback:
-        raise UrlRefused("it leads to this machine")
+        raise UrlRefused("it leads to this machine, which a setting for development alone lets through")
     if parts["scheme"].lower() != "https" and not (is_loopback and parts["scheme"].lower() == "http"):
         raise UrlRefused("it must begin with https://")
     if not is_loopback:

@@ -114,7 +114,10 @@ def _refuse_foreign(connection: Connection) -> None:
     owner, role = tables_owner(connection), connection.exec_driver_sql("SELECT current_user").scalar_one()
     connection.rollback()
     if owner == OWNER != role:
-        raise MigrationRefused(f"the tables belong to {OWNER}, and {role} may not migrate them: give the owner's DSN")
+        raise MigrationRefused(
+            f"the tables belong to {OWNER}, and {role} may not migrate them: "
+            "give the owner's DSN, TALLYSTICK_GATEWAY_OWNER_DSN or TALLYSTICK_MERCHANT_OWNER_DSN"
+        )
 
 
 def _version(connection: Connection) -> str | None:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -11,7 +10,7 @@ import msgspec
 import typer
 
 from tallystick.cli.failures import CommandRefused
-from tallystick.cli.running import DataDir
+from tallystick.cli.running import DataDir, Service, demo_in
 from tallystick.cli.showing import AsJson, console, show
 
 if TYPE_CHECKING:
@@ -27,16 +26,9 @@ OTHER_DSNS: Final = {
 """The files of a demo's folder in which the DSNs of the services' other roles are kept."""
 
 
-class Service(StrEnum):
-    """A service of the installation."""
-
-    GATEWAY = "gateway"
-    MERCHANT = "merchant"
-
-
 def doctor(
     service: Annotated[
-        Service | None, typer.Option(help="Only this service; otherwise each whose database is named.")
+        Service | None, typer.Option(help="Only this service; default: each whose database is named.")
     ] = None,
     data_dir: DataDir = None,
     everything: Annotated[bool, typer.Option("--all", help="Show what is well, too.")] = False,
@@ -87,10 +79,7 @@ def _of_demo(data_dir: Path) -> dict[str, str]:
     from tallystick.cli.customers import keys_found
     from tallystick.demo.folder import Folder
 
-    folder = Folder(data_dir)
-    known = folder.read()
-    if known is None:
-        raise CommandRefused(f"there is no demo in {data_dir}; `tallystick demo --data-dir {data_dir}` makes one")
+    folder, known = Folder(data_dir), demo_in(data_dir)
     secrets = folder.path / "secrets"
     settings = keys_found(secrets)
     settings |= {"TALLYSTICK_GATEWAY_WEBHOOKS_TO_LOOPBACK": "true", "TALLYSTICK_MERCHANT_SHOPS_ON_LOOPBACK": "true"}

@@ -192,10 +192,13 @@ def webhook_address(public_url: str, connection_id: str) -> str:
 
 def check_origin(origin: str) -> str:
     """The origin (`https://shop.example`, `http://127.0.0.1:8480`) in its one spelling; plain HTTP on loopback only."""
-    parts = _split(origin)
+    try:
+        parts, found = _split(origin), return_origin(origin)
+    except AccountRefused as refused:
+        raise AccountRefused(f"{origin!r} is not an origin such as https://shop.example: {refused}") from None
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise AccountRefused("an origin is scheme, host and port alone, such as https://shop.example")
-    return return_origin(origin)
+        raise AccountRefused(f"{origin!r} is not an origin such as https://shop.example: it has more than a host")
+    return found
 
 
 def check_gateway_url(url: str) -> str:
@@ -212,7 +215,7 @@ def check_shop_url(url: str, *, loopback: bool) -> str:
     try:
         check_url(url, loopback=loopback)
     except UrlRefused as refused:
-        raise AccountRefused(str(refused)) from None
+        raise AccountRefused(f"the shop's address: {refused}") from None
     return url
 
 
