@@ -19,10 +19,11 @@ PARALLEL := --numprocesses $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --require-hashes -r
 
-.PHONY: help demo test check lint types format proofs seeds simulate mutants chaos alerts blocks bench figures screenshots docs docs-serve diagrams browser audit sbom lock monitoring upgrade-dump clean
+.PHONY: help demo install test check lint types format proofs seeds simulate mutants chaos alerts blocks bench figures screenshots docs docs-serve diagrams browser audit sbom lock monitoring upgrade-dump clean
 
 help:
 	@echo "make demo    take payments: PostgreSQL, gateway, merchant, a shop and a dozen shoppers (ARGS='--help' tells more)"
+	@echo "make install what a running Tallystick needs, into .venv/, and nothing else"
 	@echo "make test    every test but the long ones"
 	@echo "make check   lint, types and tests: what has to pass before a change lands"
 	@echo "make proofs  the long tests, bounded in time"
@@ -44,6 +45,8 @@ help:
 
 demo: .venv/.runtime
 	@$(BIN)/tallystick demo $(ARGS)
+
+install: .venv/.runtime
 
 test: .venv/.dev browser
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
