@@ -99,7 +99,10 @@ def _of_environment(service: str) -> AddressAndKey:
     url = os.environ.get(f"{prefix}URL")
     key, key_file = (os.environ.get(f"{prefix}OPERATOR_KEY{suffix}") for suffix in ("", "_FILE"))
     if not url or not (key or key_file):
-        raise CommandRefused(f"set {prefix}URL and {prefix}OPERATOR_KEY, or name a demo's folder with --data-dir")
+        raise CommandRefused(
+            f"set {prefix}URL and {prefix}OPERATOR_KEY, which `tallystick {service} operators create` makes, or name a "
+            "demo's folder with --data-dir"
+        )
     reference = f"file:{key_file}" if key_file else f"env:{prefix}OPERATOR_KEY"
     return url, read_local(reference), os.environ.get("TALLYSTICK_CA_FILE") or None
 

@@ -98,6 +98,8 @@ def addresses(known: Known, data_dir: str) -> RenderableType:
     table.add_row("Shop", known.addresses.shop)
     table.add_row("Gateway", f"{known.addresses.gateway}  (Stripe's API; key {known.secret_key})")
     table.add_row("Merchant", f"{known.addresses.merchant}/docs  (key {known.merchant_api_key})")
+    consoles = f"{known.addresses.gateway}/console, {known.addresses.merchant}/console"
+    table.add_row("Consoles", f"{consoles}  (the README says how to log in)")
     table.add_row("Data", data_dir)
     table.add_row("In a shell", f"source {data_dir}/environment  (then commands and examples find this demo)")
     if known.ca_file:

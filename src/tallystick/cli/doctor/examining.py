@@ -170,7 +170,12 @@ async def _check_connection(notes: Notes, connection: Connection, secrets: Servi
         except SecretUnavailable as away:
             notes.bad("secret", subject, str(away), "Unseal Vault, or start it.")
         except SecretMissing as missing:
-            notes.bad("secret", subject, str(missing), "Put it there, or name another: `merchant connections secrets`.")
+            notes.bad(
+                "secret",
+                subject,
+                str(missing),
+                "Put it there, or name another: `tallystick merchant connections secrets`.",
+            )
         except ValueError:
             notes.bad("secret", subject, f"{reference} is no {what}", "A webhook secret begins with whsec_.")
         else:

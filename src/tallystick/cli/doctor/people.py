@@ -59,10 +59,11 @@ async def check_people(notes: Notes, prefix: str, settings: Any, secrets: Servic
         notes.bad("personal data", variable, str(refused), "See docs/personal-data.md.")
         return
     if encryption is None or not settings.pii_index_key:
-        says, do = "there is no key for personal data", "Make them: `customers keys`. Until then customers are refused."
+        says = "there is no key for personal data"
+        do = f"Make them: `tallystick {notes.service} customers keys`. Until then customers are refused."
         notes.warning("personal data", variable, says, do)
     if settings.pii_index_key_before:
-        do = "Run `customers reindex`, wait three days, and take it away."
+        do = f"Run `tallystick {notes.service} customers reindex`, wait three days, and take it away."
         notes.warning("personal data", f"{prefix}PII_INDEX_KEY_BEFORE", "customers are found by two keys", do)
     try:
         database = await open_database(settings.pii_dsn or settings.database_dsn, connections_max=2)
