@@ -43,6 +43,6 @@ def _choose(held: contextlib.ExitStack, name: str, wanted: int, say: Callable[[s
             continue
         found: int = probe.getsockname()[1]
         if found != wanted:
-            say(f"Port {wanted} is in use: the {name} listens on {found}.")
+            say(f"Port {wanted} is in use: {name} on {found} instead.")
         return found
     raise OSError("no port is free")
