@@ -416,7 +416,9 @@ def test_days_are_closed_and_corrected_and_the_ledger_is_checked(office: Any, pa
         AT,
     )
     assert "¥5,000" in finance.page("/console/payouts?status=failed")
-    assert "po_1" not in finance.page("/console/payouts?status=paid")
+    for status in ("paid", "pending", "canceled"):
+        page = finance.page(f"/console/payouts?status={status}")
+        assert ("po_1" in page, "cannot be read" in page, f'value="{status}" selected' in page) == (False, False, True)
     office.change("UPDATE payout SET status = 'canceled', automatic = false WHERE id = 'po_1'")
     assert "po_1" in finance.page("/console/payouts?status=canceled")
 

@@ -346,6 +346,19 @@ async def test_days_and_their_mismatches_are_shown(stage: Any, log_in: Any) -> N
     assert "€12.34" in page.text
 
 
+async def test_a_day_that_was_refused_does_not_fit(stage: Any, log_in: Any) -> None:
+    """It said 'Everything fits.', since nothing had been compared."""
+    _, run = await stage.post("/v1/reconciliations", {"date": "2026-11-02", "dry_run": True})
+    refuse = Statement(
+        "refuse",
+        "UPDATE reconciliation SET state = 'refused', finished_at = $3::timestamptz, due_at = NULL"
+        " WHERE merchant_id = $1::text AND reconciliation_id = $2::text",
+    )
+    await stage.database.execute(refuse, stage.merchant_id, run["id"], AT)
+    page = await (await log_in("finance")).get(f"/console/merchants/{stage.merchant_id}/reconciliations/{run['id']}")
+    assert ("Nothing was compared" in page.text, "Everything fits" in page.text) == (True, False)
+
+
 async def test_the_overview_says_what_the_metrics_say(stage: Any, log_in: Any) -> None:
     _, order = await stage.place()
     await stage.pay(order)
