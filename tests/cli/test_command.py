@@ -29,6 +29,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         ("gateway accounts create", "--name"),
         ("gateway accounts create --name x --mode real", "real"),
         ("nothing", "nothing"),
+        ("demo --port-base 65532", "65531"),
         ("gateway nothing", "`tallystick gateway --help`"),
         ("gateway settle --date yesterday", "'yesterday'"),
         ("merchant connections fees con_1 eur --from soon", "'soon'"),

@@ -23,7 +23,9 @@ def demo(
     ] = False,
     port_base: Annotated[
         int,
-        typer.Option(min=1, max=65533, help="The gateway's port; merchant service and shop have the next two."),
+        typer.Option(
+            min=1, max=65531, help="The gateway's port; the merchant's, the shop's and two of metrics follow."
+        ),
     ] = 8443,
     data_dir: Annotated[
         Path | None, typer.Option(help="Where the demo keeps its data; default: tallystick/demo in your data folder.")

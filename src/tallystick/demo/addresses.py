@@ -6,16 +6,13 @@ from collections.abc import Callable
 
 from tallystick.demo.folder import Addresses
 
-PORT_BASE = 8443
-"""The gateway's port; the merchant service has the next one, the shop the one after, then come the metrics of both."""
-
 NAMES = ("gateway", "merchant", "shop", "gateway's metrics", "merchant's metrics")
 Ports = tuple[int, int, int, int, int]
 HOST = "127.0.0.1"
 
 
 def choose_ports(base: int, say: Callable[[str], None]) -> Ports:
-    """Ports for gateway, merchant, shop and the metrics of the first two that nobody listens on."""
+    """Ports that nobody listens on: `base` and those after it, in the order of `NAMES`, or free ones instead."""
     with contextlib.ExitStack() as held:
         gateway, merchant, shop, *metrics = (_choose(held, name, base + place, say) for place, name in enumerate(NAMES))
         return gateway, merchant, shop, metrics[0], metrics[1]
