@@ -122,3 +122,25 @@ async def test_the_address_is_printed_with_what_remains_to_be_done(
     assert f"into {files.webhook_secret}" in shown
     assert "https://gateway.example/v1/webhook_endpoints" in shown
     assert "sk_test_of_no_value" not in shown
+
+
+async def test_a_secret_that_cannot_be_written_is_not_lost_in_silence(
+    settings: Settings, files: SecretFiles, gateway: tuple[str, list[dict[str, Any]]]
+) -> None:
+    """The endpoint is there by then, and what it signs with was shown once."""
+    await create_merchant_account(settings, "Hazel", [])
+    nowhere = SecretFiles(files.secret_key, files.secret_key / "webhook-secret")
+    added = await add_gateway_connection(settings, None, "stripe", gateway[0], nowhere, with_endpoint=True)
+    assert "we_1 is there" in str(added.endpoint_error)
+    assert "roll it" in str(added.endpoint_error)
+    assert SECRET not in str(added.endpoint_error)
+
+
+async def test_a_key_that_cannot_be_read_leaves_a_connection_that_is_told(settings: Settings, tmp_path: Path) -> None:
+    await create_merchant_account(settings, "Hazel", [])
+    folder = SecretFiles(tmp_path, tmp_path / "webhook-secret")
+    added = await add_gateway_connection(
+        settings, None, "stripe", "https://gateway.example", folder, with_endpoint=True
+    )
+    assert added.webhook_url.endswith(added.connection_id)
+    assert "cannot be read" in str(added.endpoint_error)

@@ -22,6 +22,7 @@ class CommandRefused(Exception):
 def explain(error: Exception) -> tuple[int, str] | None:
     """Exit code and sentence of an expected failure; None for one that is a fault of ours."""
     # Imported here: a command that works needs none of them.
+    from tallystick.cli.endpoints import EndpointNotCreated
     from tallystick.cli.service_api import ServiceApiError
     from tallystick.cli.serving import CannotListen, NotSecure
     from tallystick.cli.supervisor import NotStarted
@@ -37,7 +38,8 @@ def explain(error: Exception) -> tuple[int, str] | None:
 
     refused = (SettingsRefused, SecretMissing, GatewayError, MerchantAccountRefused, OperatorRefused)
     cannot_be = (CommandRefused, NotSecure, CertificateRefused, *refused)
-    did_not_work = (CommandFailed, CannotListen, NotStarted, MigrationRefused, PostgresError, ServiceApiError)
+    unheard = (ServiceApiError, EndpointNotCreated)
+    did_not_work = (CommandFailed, CannotListen, NotStarted, MigrationRefused, PostgresError, *unheard)
     if isinstance(error, cannot_be):
         return CANNOT_BE, str(error)
     if isinstance(error, did_not_work):

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -74,7 +75,7 @@ def clear(
     """Clear one fault, or all."""
 
     async def send(api: ServiceApi) -> dict[str, Any]:
-        return await api.ask("DELETE", PATH if fault is None else f"{PATH}/{fault}")
+        return await api.ask("DELETE", PATH if fault is None else f"{PATH}/{quote(fault, safe='')}")
 
     cleared = ask("gateway", data_dir, send)
     show(as_json, cleared, f"{cleared['cleared']} cleared.")

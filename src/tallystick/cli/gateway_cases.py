@@ -1,6 +1,7 @@
 """`tallystick gateway cases …`: what a person must see or decide about payments."""
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -52,6 +53,6 @@ def close(
     body = {"account": account, "note": note, "livemode": live}
 
     async def send(api: ServiceApi) -> dict[str, Any]:
-        return await api.ask("POST", f"{PATH}/{case}/close", body)
+        return await api.ask("POST", f"{PATH}/{quote(case, safe='')}/close", body)
 
     show(as_json, ask("gateway", data_dir, send), f"{case} is closed.")

@@ -19,7 +19,7 @@ from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
 from tallystick.ports.http import AiohttpClient
-from tallystick.ports.secrets import read_local
+from tallystick.ports.secrets import SecretMissing, read_local
 
 
 class SecretFiles(Struct, frozen=True):
@@ -195,9 +195,17 @@ async def subscribe(settings: MerchantSettings, url: str, files: SecretFiles, we
     try:
         secret_key = read_local(f"file:{files.secret_key}")
         endpoint = await create_endpoint(http, url, secret_key, webhook_url)
+    except SecretMissing as missing:
+        raise EndpointNotCreated(str(missing)) from None
     finally:
         await http.close()
-    write_secret(files.webhook_secret, endpoint.secret)
+    try:
+        write_secret(files.webhook_secret, endpoint.secret)
+    except OSError as error:
+        raise EndpointNotCreated(
+            f"{endpoint.id} is there, but {files.webhook_secret} cannot be written ({error.strerror}), and its secret "
+            "was shown once: roll it at the gateway, and put the new one there"
+        ) from None
     return endpoint.id
 
 

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -68,6 +69,6 @@ def resolve(
     }
 
     async def send(api: ServiceApi) -> dict[str, Any]:
-        return await api.ask("POST", f"{PATH}/{object_id}/resolve", body)
+        return await api.ask("POST", f"{PATH}/{quote(object_id, safe='')}/resolve", body)
 
     show(as_json, ask("gateway", data_dir, send), f"{object_id} is recorded as {outcome}.")
