@@ -786,7 +786,7 @@ class Supply:
         with suppress(KeyError, psycopg.Error):
             self._looking[name].execute("SELECT")
             return self._looking[name]
-        connection = psycopg.connect(_with_database(self._dsn, name), autocommit=True)
+        connection = psycopg.connect(_with_database(self._dsn, name), autocommit=True, application_name=SUPPLY)
         connection.execute("SET lock_timeout = '5s'")
         self._looking[name] = connection
         return connection
@@ -796,6 +796,7 @@ class Supply:
         return sorted(str(name) for (name,) in connection.execute(query.encode()))
 
 
+SUPPLY = "supply of databases"  # what its connections are called
 OURS = "relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'pg_toast'::regnamespace)"
 TABLES = f"SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND {OURS} ORDER BY 1".encode()
 SHAPE = f"""

@@ -18,7 +18,8 @@ SLEEP = Statement("sleep", "SELECT pg_sleep($1::float8)")
 WHO = Statement("who", "SELECT pg_backend_pid() AS pid, $1::int AS given")
 OTHERS = Statement(
     "others",
-    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY pid",
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    " AND application_name <> 'supply of databases' ORDER BY pid",
 )
 KILL_OTHERS = Statement(
     "kill_others",
