@@ -77,7 +77,7 @@ async def test_a_webhook_that_came_too_early_is_matched_again(stage: Stage) -> N
 
 async def test_what_fits_no_order_is_a_case_in_the_end(stage: Stage) -> None:
     """RULES §7: parked, matched again after 1 s, 5 s, 30 s, 5 m, 1 h, then a case: one for each payment."""
-    _, intent = await an_early_webhook(stage)
+    order_id, intent = await an_early_webhook(stage)
     pauses = []
     for _ in range(5):
         await make_due(stage)
@@ -92,6 +92,7 @@ async def test_what_fits_no_order_is_a_case_in_the_end(stage: Stage) -> None:
     [case] = page["data"]
     assert (case["kind"], case["state"], case["details"]["event"]) == ("webhook_unmatched", "open", row["event_id"])
     assert case["subject"] == f"{stage.connection_id}:{intent['id']}"
+    assert case["details"]["order"] == order_id, "whose payment it says it is"
     assert await stage.get(f"/v1/cases/{case['id']}") == (200, case)
     assert (await stage.get("/v1/cases/cas_none"))[0] == 404
     assert (await stage.get("/v1/cases?state=closed"))[1] == {"data": [], "next_cursor": None}

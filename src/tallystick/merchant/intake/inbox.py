@@ -59,13 +59,14 @@ class Held(Struct, frozen=True):
 
 
 class Settled(Struct, frozen=True):
-    """What became of it; `subject` names the payment where it fits no order."""
+    """What became of it; where it fits no order, `subject` names the payment and `order_id` the order that it names."""
 
     held: Held
     state: InboxState
     error: str | None
     subject: str
     type: str = ""
+    order_id: str | None = None
 
 
 class InboxWorker:
@@ -181,13 +182,15 @@ def _settled(held: Held, webhook: Webhook, learnt: Sequence[Learnt], unknown: se
     if not event.facts:
         return Settled(held, "ignored", None, subject, event.type)
     known = bool(learnt) and not any(id(each) in unknown for each in learnt)
-    return Settled(held, "applied" if known else "parked", None, subject, event.type)
+    return Settled(held, "applied" if known else "parked", None, subject, event.type, event.order_id)
 
 
 def _case(settled: Settled) -> Found:
     """One for each payment, however many webhooks tell of it."""
     key = settled.held.key
     details = {"connection": key.connection_id, "event": key.event_id, "type": settled.type}
+    if settled.order_id is not None:
+        details["order"] = settled.order_id
     return Found(key.merchant_id, "webhook_unmatched", f"{key.connection_id}:{settled.subject}", details=details)
 
 
