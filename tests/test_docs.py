@@ -2,15 +2,13 @@
 is code, drawings are drawn from what they show. What the code does is tried by process/test_documentation.py.
 """
 
-import importlib.util
 import re
 import runpy
 import shutil
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import get_args
 
+import doc_blocks
 import psycopg
 import pytest
 
@@ -34,17 +32,6 @@ NOT_RUN_MAX = 21  # code blocks that no test runs, each with its reason: lower i
 NOT_ROOMS = {"__pycache__", "static", "templates"}
 
 
-def _loaded(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-doc_blocks = _loaded("doc_blocks")
 diagrams = runpy.run_path(str(ROOT / "scripts" / "diagrams.py"))
 
 

