@@ -9,12 +9,16 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tallystick.ports.database import SESSION_SETTINGS
 from tallystick.ports.http import AiohttpClient, Answered, HttpRequest
+from tallystick.ports.synchronous import SynchronousConnection
+from tallystick.simulation.audit import audit
 
 START_S = 120.0  # for a stack on a machine that does other things too; the usual time is a fraction of it
 COMMAND_S = 120.0
@@ -116,6 +120,15 @@ class Processes:
         async with asyncio.timeout(within_s):
             while not true():  # noqa: ASYNC110 - what is awaited is a process, which sets no event
                 await asyncio.sleep(0.02)
+
+    def broken_rules(self, gateway_dsn: str, merchant_dsn: str, at: datetime) -> list[str]:
+        """What the invariants say of both halves, the same as the simulation is judged by. RULES §14."""
+        gateway, merchant = (SynchronousConnection(dsn, SESSION_SETTINGS) for dsn in (gateway_dsn, merchant_dsn))
+        try:
+            return [str(violation) for violation in audit(gateway, merchant, at)]
+        finally:
+            gateway.close()
+            merchant.close()
 
     def alive(self, pid: int) -> bool:
         """Whether the process runs; one that ended and waits for its parent to notice does not."""

@@ -30,10 +30,7 @@ from tallystick.cli.endpoints import create_endpoint
 from tallystick.cli.merchant_api import MerchantApi
 from tallystick.cli.service_api import ApiRefused, ServiceApiError
 from tallystick.demo.browser import Browser, Form, Lost, Page
-from tallystick.ports.database import SESSION_SETTINGS
 from tallystick.ports.http import AiohttpClient, HttpRequest
-from tallystick.ports.synchronous import SynchronousConnection
-from tallystick.simulation.audit import audit as rules_of_both
 
 CHAOS_S = float(os.environ.get("TALLYSTICK_CHAOS_S", "25"))
 SETTLING_S = 170.0  # for what the faults left behind, with retries every few seconds
@@ -379,16 +376,6 @@ async def until_settled(dsns: dict[str, str]) -> list[str]:
     return ends
 
 
-def broken_rules(dsns: dict[str, str]) -> list[str]:
-    """What the invariants say of both halves, the same as the simulation is judged by."""
-    gateway, merchant = (SynchronousConnection(dsns[f"{name}_DATABASE_DSN"], SESSION_SETTINGS) for name in SERVICES)
-    try:
-        return [str(violation) for violation in rules_of_both(gateway, merchant, datetime.now(UTC))]
-    finally:
-        gateway.close()
-        merchant.close()
-
-
 async def test_nothing_is_lost_and_nothing_is_charged_twice(
     processes: Any, http: AiohttpClient, tmp_path: Path
 ) -> None:
@@ -411,7 +398,9 @@ async def test_nothing_is_lost_and_nothing_is_charged_twice(
             proxy.bad = False
         await asyncio.gather(*acting)
         left = await until_settled(dsns)
-        halves, violations = Halves(dsns), broken_rules(dsns)
+        halves = Halves(dsns)
+        both = (dsns[f"{name}_DATABASE_DSN"] for name in SERVICES)
+        violations = processes.broken_rules(*both, datetime.now(UTC))
 
     report(seen, killed, proxies, halves)
     assert killed.total() >= CHAOS_S / 10
