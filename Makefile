@@ -19,7 +19,7 @@ PARALLEL := --numprocesses $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --require-hashes -r
 
-.PHONY: help demo install test check lint types format proofs seeds simulate mutants chaos alerts blocks bench figures screenshots docs docs-serve diagrams browser audit sbom lock monitoring upgrade-dump clean
+.PHONY: help demo install test check lint types format proofs seeds simulate mutants chaos alerts blocks walks bench figures screenshots docs docs-serve diagrams browser audit sbom lock monitoring upgrade-dump clean
 
 help:
 	@echo "make demo          take payments: PostgreSQL, gateway, merchant, a shop and a dozen shoppers (ARGS='--help' tells more)"
@@ -33,6 +33,7 @@ help:
 	@echo "make chaos         five minutes of kill -9 and a bad network, then the audit"
 	@echo "make alerts        five faults in the sandbox: Prometheus and the services tell each, alone, within a minute"
 	@echo "make blocks        run every code block of the documentation, minutes against one demo: whoever changes a page does"
+	@echo "make walks         do what the pages have an operator do on bad days, with payments going on: restore, rotate, outages"
 	@echo "make bench         measure, beside the same job written in other ways"
 	@echo "make figures       every benchmark after the other, with its controls, as the table of the README"
 	@echo "make screenshots   take the pictures of the console in docs/images again"
@@ -86,6 +87,9 @@ alerts: .venv/.dev
 
 blocks: .venv/.dev .venv/.docs
 	TALLYSTICK_DOCUMENTATION=all $(BIN)/python -m pytest -m proof tests/process/test_documentation.py $(ARGS)
+
+walks: .venv/.dev
+	$(BIN)/python -m pytest -m walk tests/process/walks $(ARGS)
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks $(ARGS)
