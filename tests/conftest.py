@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import http.client
 import http.server
+import itertools
 import json
 import os
 import shutil
@@ -28,7 +29,6 @@ from contextlib import (
     suppress,
 )
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -72,7 +72,28 @@ Fields = Sequence[tuple[str, str]] | dict[str, str] | bytes
 
 START_S, STOP_S = 30.0, 15.0
 
-_numbers = count(1)
+_numbers = itertools.count(1)
+
+
+LONG = ("process/", "merchant/test_openapi_contract.py", "test_alert_rules.py", "simulation/test_seeds.py")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes long is begun first, by each process as much: with one of them left for the end the others would wait.
+
+    xdist deals the tests out in as many runs of neighbours as there are processes.
+    """
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    if processes == 1:
+        return
+    here = f"{Path(__file__).parent}/"
+    long = [item for item in items if str(item.path).removeprefix(here).startswith(LONG)]
+    others = iter([item for item in items if not str(item.path).removeprefix(here).startswith(LONG)])
+    dealt: list[pytest.Item] = []
+    for process in range(processes):
+        dealt += long[process::processes]
+        dealt += itertools.islice(others, max(0, len(items) * (process + 1) // processes - len(dealt)))
+    items[:] = [*dealt, *others]
 
 
 @pytest.fixture(scope="session", autouse=True)

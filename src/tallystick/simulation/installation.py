@@ -43,7 +43,7 @@ SHOP_URL: Final = "https://shop.tallystick.example"
 GATEWAY_HOST, MERCHANT_HOST, SHOP_HOST = (url.removeprefix("https://") for url in (GATEWAY_URL, MERCHANT_URL, SHOP_URL))
 
 YET_PAID_SHARE: Final = 0.7  # of the sessions that a scenario's gateway only says it has closed
-NO_DSN: Final = "the simulation connects by itself"
+NO_DSN: Final = "postgresql:///nowhere"  # never opened: the simulation connects by itself
 WEB: Final = BuiltOnce()
 INDEX_KEY: Final = "of no value, and the same for every seed"
 POLICY: Final = built_in()  # knows nothing between two questions, so one serves all
