@@ -31,13 +31,13 @@ class FixedClock:
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
     root = logging.getLogger()
-    before, level = root.handlers[:], root.level
+    before, level, of_structlog = root.handlers[:], root.level, structlog.get_config()
     stream = io.StringIO()
     configure_logging("gateway", FixedClock(), stream=stream)
     yield stream
     root.handlers[:] = before
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**of_structlog)  # not its defaults: these write to stdout, which other tests read
 
 
 def test_a_line_is_json_with_time_and_service(lines: io.StringIO) -> None:
