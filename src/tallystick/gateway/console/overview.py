@@ -1,8 +1,8 @@
 """The first page: how payments, webhooks and money stand, in the numbers that `/metrics` tells as well (RULES §13).
 
 What stands in the database is read by the same figures (`gateway/monitoring`), for all who look and as seldom as it may
-be; its last hours are charts. What only a process can count, answers
-and how long receivers took, is what the process counted that shows the page, since it was started.
+be; its last hours are charts. What only a process can count, answers and how long receivers took, is what the process
+counted that shows the page, since it was started.
 """
 
 import asyncio
@@ -19,8 +19,10 @@ from tallystick.gateway.monitoring.figures import FIGURES
 from tallystick.kernel.console.access import ROOT
 from tallystick.kernel.console.console import BrowserRequest, Html
 from tallystick.kernel.monitoring.conditions import Value
+from tallystick.kernel.monitoring.counts import last_violations
 from tallystick.kernel.monitoring.figures import WINDOWS, Figures, read
-from tallystick.ports.metrics import DELIVERY_SECONDS, INVARIANTS_VIOLATED, REQUESTS
+from tallystick.kernel.monitoring.histograms import counts_of, quantile
+from tallystick.ports.metrics import DELIVERY_SECONDS, REQUESTS
 
 OVERVIEW: Final = f"{ROOT}/overview"
 REFRESH_S: Final = 30
@@ -49,6 +51,7 @@ class Shown(Struct, frozen=True):
     found: Figures
     hours: Hours
     more_accounts: bool
+    violations: int
 
 
 class OverviewPage:
@@ -74,8 +77,8 @@ class OverviewPage:
             authorization=authorization(figures.get("charges_made", [])),
             figures=told,
             answers=answers(),
-            delivery_p99_s=delivery_seconds(DELIVERY_QUANTILE),
-            violations=violations(),
+            delivery_p99_s=quantile(counts_of(DELIVERY_SECONDS), DELIVERY_QUANTILE),
+            violations=shown.violations,
             charts=charts_of(shown.hours, told["work_overdue_seconds"]),
             accounts_max=ACCOUNTS_MAX if shown.more_accounts else None,
         )
@@ -86,10 +89,12 @@ class OverviewPage:
             now_s, at = self._desk.clock.monotonic_s(), self._desk.clock.now()
             if self._shown is not None and now_s - self._shown_s < READ_AGAIN_S:
                 return self._shown
-            found, (hours, more) = await asyncio.gather(
-                read(self._desk.database, FIGURES, at), self._of_hours(self._shown, at, now_s)
+            found, (hours, more), violated = await asyncio.gather(
+                read(self._desk.database, FIGURES, at),
+                self._of_hours(self._shown, at, now_s),
+                last_violations(self._desk.database),
             )
-            self._shown, self._shown_s = Shown(at, found, hours, more), now_s
+            self._shown, self._shown_s = Shown(at, found, hours, more, sum(violated.values())), now_s
             return self._shown
 
     async def _of_hours(self, shown: Shown | None, at: datetime, now_s: float) -> tuple[Hours, bool]:
@@ -125,21 +130,3 @@ def answers() -> Mapping[str, Any]:
     told = sum(sample.value for sample in counted)
     faulty = sum(sample.value for sample in counted if sample.labels["status"] == "5xx")
     return {"told": int(told), "faulty": int(faulty), "success": 1 - faulty / told if told else None}
-
-
-def delivery_seconds(quantile: float) -> float | None:
-    """Within how many seconds so many of a hundred receivers answered: the edge of the histogram's bucket; infinity
-    beyond the last one. None where this process has delivered nothing."""
-    buckets = [
-        (float(sample.labels["le"]), sample.value)
-        for family in DELIVERY_SECONDS.collect()
-        for sample in family.samples
-        if sample.name.endswith("_bucket")
-    ]
-    total = buckets[-1][1] if buckets else 0
-    return next((edge for edge, count in buckets if count >= quantile * total), None) if total else None
-
-
-def violations() -> int:
-    """What the last round of checks in this process found that must never be."""
-    return int(sum(sample.value for family in INVARIANTS_VIOLATED.collect() for sample in family.samples))
