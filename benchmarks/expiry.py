@@ -28,11 +28,11 @@ from tallystick.merchant.app import Ports, build
 from tallystick.merchant.expiry.sweeping import Sweeper
 from tallystick.merchant.expiry.worker import AttemptWorker
 from tallystick.merchant.settings import Settings
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Statement
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import AiohttpClient
 from tallystick.ports.secrets import LocalSecrets
 
 SIZES = (10_000, 100_000, 1_000_000)

@@ -47,10 +47,10 @@ from tallystick.kernel.grants import ROLES
 from tallystick.kernel.logins import users
 from tallystick.kernel.migrations import migrate
 from tallystick.kernel.service import Web, at_first_call
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import AiohttpClient
 from tallystick.ports.key_encryption import KeyEncryptionRefused, KeyEncryptionUnavailable, make_key_file
 from tallystick.ports.postgres import EmbeddedPostgres, create_databases, require_supported_server
 from tallystick.ports.postgres_roles import make_roles

@@ -21,10 +21,10 @@ from tallystick.kernel.signatures import sign_stripe
 from tallystick.merchant import app as merchant_app
 from tallystick.merchant.accounts.commands import add_connection, create_merchant
 from tallystick.merchant.settings import Settings as MerchantSettings
+from tallystick.ports.aiohttp_http import AiohttpClient, SystemNames
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Statement
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import AiohttpClient, SystemNames
 
 SEED = 20261128
 WIRE, OPERATORS, MERCHANTS, SIGNATURES = 45_000, 5_000, 10_000, 40_000

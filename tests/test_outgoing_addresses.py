@@ -28,10 +28,11 @@ from tallystick.merchant.accounts.commands import (
 )
 from tallystick.merchant.notifications.endpoints import add_endpoint, move_endpoint
 from tallystick.merchant.settings import Settings as MerchantSettings
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import AiohttpClient, HttpRequest, NotSent
+from tallystick.ports.http import HttpRequest, NotSent
 from tallystick.ports.http1 import Http1Client
 
 # Names and what the name server says of them. A list of several is what it says one time after the other.
@@ -238,7 +239,7 @@ async def test_a_name_that_comes_to_mean_something_inside_is_not_followed(
     dial: Dial, dialled: list[str], name_server: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DNS rebinding: public when it was registered and at the first delivery, inside at the next lookup."""
-    monkeypatch.setattr("tallystick.ports.http.RESOLVED_FOR_S", 0)
+    monkeypatch.setattr("tallystick.ports.aiohttp_http.RESOLVED_FOR_S", 0)
     for inside in ("127.0.0.1", "10.0.0.5", "169.254.169.254", "::1", "::ffff:127.0.0.1"):
         name = f"rebound-{inside.replace('.', '-').replace(':', '-')}.example.com"
         name_server[name] = ["93.184.215.14"]

@@ -17,7 +17,8 @@ from pgqueuer.queries import Queries
 from pgqueuer.types import QueueExecutionMode
 
 from tallystick.kernel.signatures import sign_standard, sign_stripe
-from tallystick.ports.http import AiohttpClient, Answered, HttpRequest
+from tallystick.ports.aiohttp_http import AiohttpClient
+from tallystick.ports.http import Answered, HttpRequest
 
 BATCH_JOBS = 100
 JOBS_AT_ONCE = 256

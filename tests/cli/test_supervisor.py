@@ -12,8 +12,8 @@ import pytest
 
 from tallystick.cli import supervisor as supervisor_module
 from tallystick.cli.supervisor import NotStarted, Program, Supervisor
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.http import AiohttpClient
 
 SERVER = """
 import http.server, sys
@@ -140,7 +140,7 @@ async def test_nothing_is_left_when_the_supervisor_itself_is_killed(tmp_path: Pa
 import asyncio, os, sys
 from tallystick.cli.supervisor import Program, Supervisor
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.http import AiohttpClient
+from tallystick.ports.aiohttp_http import AiohttpClient
 async def main():
     supervisor = Supervisor(clock=SystemClock(), http=AiohttpClient(), say=print)
     await supervisor.start(Program("sleeper", (sys.executable, "-c", {SLEEPER!r}), dict(os.environ)))

@@ -18,7 +18,8 @@ import uvloop
 
 from tallystick.cli import serving
 from tallystick.cli.serving import Address, serve
-from tallystick.ports.http import AiohttpClient, Answered, HttpRequest, NotSent
+from tallystick.ports.aiohttp_http import AiohttpClient
+from tallystick.ports.http import Answered, HttpRequest, NotSent
 from tallystick.ports.http1 import Http1Client
 from tallystick.ports.tls import CertificateRefused, ServedCertificate
 

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from tallystick.demo.browser import Browser, Lost, read_page
-from tallystick.ports.http import AiohttpClient
+from tallystick.ports.aiohttp_http import AiohttpClient
 
 URL = "https://pay.example/pay/cs_1?x=1"
 

@@ -24,10 +24,10 @@ from tallystick.merchant.accounts.commands import add_connection, create_merchan
 from tallystick.merchant.app import Ports, build
 from tallystick.merchant.gateways import stripe
 from tallystick.merchant.settings import Settings
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Statement
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import AiohttpClient
 
 SECRET_KEY = "sk_test_of_no_value"
 WEBHOOK_SECRET = "whsec_of_no_value"

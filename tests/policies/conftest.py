@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.ports.http import AiohttpClient
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.policy import OpaPolicy, Policy, RegoPolicy
 
 FOLDER = Path(__file__).parents[2] / "policies"

@@ -14,8 +14,9 @@ import pytest
 import trustme
 
 from tallystick.kernel.addresses import address_allowed
-from tallystick.ports import http
-from tallystick.ports.http import AiohttpClient, Answered, HttpRequest, NotSent, SystemNames, Unknown
+from tallystick.ports import aiohttp_http
+from tallystick.ports.aiohttp_http import AiohttpClient, SystemNames
+from tallystick.ports.http import Answered, HttpRequest, NotSent, Unknown
 from tallystick.ports.http1 import Http1Client
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -386,7 +387,7 @@ def _lookup(answers: dict[str, list[str]]) -> Callable[..., list[tuple[object, .
 async def test_a_name_server_that_hangs_holds_nothing_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lookup takes a thread, not the loop; given up, it was not sent."""
     release = threading.Event()
-    monkeypatch.setattr(http, "RESOLVE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(aiohttp_http, "RESOLVE_TIMEOUT_S", 0.1)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: release.wait(5))
     async with _peer(_answering(OK)) as port, asyncio.timeout(3):
         hanging = asyncio.create_task(client.send(_request(port, host="hanging.example")))

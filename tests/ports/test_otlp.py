@@ -11,9 +11,9 @@ import pytest
 from msgspec import Struct
 
 from tallystick.ports import otlp
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import AiohttpClient
 from tallystick.ports.metrics import REGISTRY
 from tallystick.ports.otlp import NOT_SHOWN, OtlpExporter
 from tallystick.ports.telemetry import REMOVED

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.ports.http import AiohttpClient
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.policy import OpaPolicy, PolicyInvalid, RegoPolicy, Ruling
 
 RULES = """

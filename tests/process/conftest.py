@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.database import SESSION_SETTINGS
-from tallystick.ports.http import AiohttpClient, Answered, HttpRequest
+from tallystick.ports.http import Answered, HttpRequest
 from tallystick.ports.synchronous import SynchronousConnection
 from tallystick.simulation.audit import audit
 

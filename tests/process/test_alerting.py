@@ -26,7 +26,8 @@ from tallystick.cli.endpoints import create_endpoint
 from tallystick.kernel.monitoring.prometheus import rules_file
 from tallystick.kernel.monitoring.rules import RULES, shortened
 from tallystick.kernel.operators.roles import Role
-from tallystick.ports.http import AiohttpClient, HttpRequest
+from tallystick.ports.aiohttp_http import AiohttpClient
+from tallystick.ports.http import HttpRequest
 
 pytestmark = [
     pytest.mark.proof,

@@ -30,7 +30,8 @@ from tallystick.cli.endpoints import create_endpoint
 from tallystick.cli.merchant_api import MerchantApi
 from tallystick.cli.service_api import ApiRefused, ServiceApiError
 from tallystick.demo.browser import Browser, Form, Lost, Page
-from tallystick.ports.http import AiohttpClient, HttpRequest
+from tallystick.ports.aiohttp_http import AiohttpClient
+from tallystick.ports.http import HttpRequest
 
 CHAOS_S = float(os.environ.get("TALLYSTICK_CHAOS_S", "25"))
 SETTLING_S = 170.0  # for what the faults left behind, with retries every few seconds

@@ -9,7 +9,7 @@ import psycopg
 import stripe
 
 from tallystick.cli.merchant_api import MerchantApi
-from tallystick.ports.http import AiohttpClient
+from tallystick.ports.aiohttp_http import AiohttpClient
 
 TEST_BOUND_S = 180
 TRIES = "SELECT a.started_at FROM delivery_attempt a WHERE a.delivery = %s ORDER BY a.number"

@@ -9,7 +9,8 @@ from typing import Any
 
 from tallystick.cli.merchant_api import MerchantApi
 from tallystick.cli.service_api import ServiceApiError
-from tallystick.ports.http import AiohttpClient, HttpRequest
+from tallystick.ports.aiohttp_http import AiohttpClient
+from tallystick.ports.http import HttpRequest
 
 TEST_BOUND_S = 180
 KEYS = {

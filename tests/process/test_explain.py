@@ -11,7 +11,7 @@ import psycopg
 from tallystick.cli.merchant_api import MerchantApi
 from tallystick.cli.service_api import ServiceApi
 from tallystick.demo.browser import Browser
-from tallystick.ports.http import AiohttpClient
+from tallystick.ports.aiohttp_http import AiohttpClient
 
 TEST_BOUND_S = 180
 VISA, DECLINED = "4242424242424242", "4000000000000002"

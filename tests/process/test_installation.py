@@ -17,7 +17,8 @@ from tallystick.cli.merchant_api import MerchantApi
 from tallystick.demo.browser import Browser
 from tallystick.demo.shoppers import DECLINED, VISA
 from tallystick.kernel.grants import GATEWAY, MERCHANT, OWNER
-from tallystick.ports.http import AiohttpClient, HttpRequest
+from tallystick.ports.aiohttp_http import AiohttpClient
+from tallystick.ports.http import HttpRequest
 from tallystick.ports.postgres import create_databases
 
 TEST_BOUND_S = 180

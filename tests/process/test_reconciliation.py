@@ -14,8 +14,8 @@ from tallystick.cli.clock import Moving
 from tallystick.cli.merchant_api import MerchantApi
 from tallystick.cli.service_api import ServiceApi
 from tallystick.demo.browser import Browser
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.http import AiohttpClient
 
 TEST_BOUND_S = 180
 VISA, DISPUTED = "4242424242424242", "4000000000000259"

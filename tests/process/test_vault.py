@@ -17,7 +17,8 @@ from tallystick.cli.merchant_api import MerchantApi
 from tallystick.cli.service_api import ServiceApiError
 from tallystick.demo.browser import Browser, Lost
 from tallystick.demo.shoppers import VISA
-from tallystick.ports.http import AiohttpClient, Answered, HttpRequest
+from tallystick.ports.aiohttp_http import AiohttpClient
+from tallystick.ports.http import Answered, HttpRequest
 from tallystick.ports.postgres import EmbeddedPostgres
 from tallystick.ports.postgres_roles import give_database, make_roles
 

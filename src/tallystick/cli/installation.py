@@ -17,9 +17,9 @@ from tallystick.gateway.settings import Settings as GatewaySettings
 from tallystick.gateway.settings import read as read_gateway
 from tallystick.merchant.settings import Settings as MerchantSettings
 from tallystick.merchant.settings import read as read_merchant
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.alerts import AppriseAlerts, TargetInvalid
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.http import AiohttpClient
 
 PII_SETTINGS = {name: f"TALLYSTICK_{name.upper()}_PII_" for name in SERVICES}
 

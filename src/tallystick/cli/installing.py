@@ -15,10 +15,10 @@ from tallystick.kernel.identifiers import is_owner_id, owner_of
 from tallystick.merchant.accounts import commands as merchants
 from tallystick.merchant.notifications import endpoints as shop_endpoints
 from tallystick.merchant.settings import Settings as MerchantSettings
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import AiohttpClient
 from tallystick.ports.secrets import SecretMissing, read_local
 
 

@@ -28,7 +28,7 @@ def ask_as_merchant(data_dir: Path | None, work: Callable[[MerchantApi], Awaitab
 async def _call(
     url: str, api_key: str, ca_file: str | None, work: Callable[[MerchantApi], Awaitable[Result]]
 ) -> Result:
-    from tallystick.ports.http import AiohttpClient
+    from tallystick.ports.aiohttp_http import AiohttpClient
 
     http = AiohttpClient(ca_file=ca_file)
     try:

@@ -77,7 +77,7 @@ def ask_all(
 async def _call_all(
     known: dict[str, AddressAndKey], work: Callable[[dict[str, ServiceApi]], Awaitable[Result]]
 ) -> Result:
-    from tallystick.ports.http import AiohttpClient
+    from tallystick.ports.aiohttp_http import AiohttpClient
 
     async with AsyncExitStack() as opened:
         apis = {}

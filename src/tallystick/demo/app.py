@@ -14,9 +14,9 @@ from tallystick.demo.hearing import hearing_routes
 from tallystick.demo.pages import basket_routes, order_routes
 from tallystick.demo.shop import HERE, PREFIX, Html, Shop, ShopRequest, ShopSettings
 from tallystick.kernel.settings import SettingsRefused, load
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import AiohttpClient
 from tallystick.ports.telemetry import configure_logging
 
 BODY_BYTES_MAX = 8 * 1024  # a basket's form needs a tenth of it

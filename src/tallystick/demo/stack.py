@@ -35,9 +35,9 @@ from tallystick.kernel.operators.roles import Role
 from tallystick.merchant.accounts.commands import webhook_address
 from tallystick.merchant.settings import Settings as MerchantSettings
 from tallystick.merchant.settings import read as read_merchant
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import AiohttpClient
 from tallystick.ports.key_encryption import make_key_file
 
 SHOP_NAME = "Notch & Hazel"

@@ -12,11 +12,12 @@ from tallystick.kernel.monitoring.traces import NO_TRACES, Traces, open_traces
 from tallystick.kernel.opening import opened_alerts, opened_database
 from tallystick.kernel.people.opening import people_database, people_encryption, who_decides
 from tallystick.kernel.service_secrets import ServiceSecrets
+from tallystick.ports.aiohttp_http import AiohttpClient, SystemNames
 from tallystick.ports.alerts import AppriseAlerts, LastingAlerts
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import Entropy, SystemEntropy
-from tallystick.ports.http import AiohttpClient, Http, SystemNames
+from tallystick.ports.http import Http
 from tallystick.ports.http1 import Http1Client
 from tallystick.ports.key_encryption import KeyEncryption
 from tallystick.ports.policy import Policy

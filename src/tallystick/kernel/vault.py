@@ -36,7 +36,7 @@ async def opened_secrets(prefix: str, environ: Mapping[str, str]) -> AsyncIterat
     if settings is None:
         yield ServiceSecrets(prefix, environ, None)
         return
-    from tallystick.ports.http import AiohttpClient
+    from tallystick.ports.aiohttp_http import AiohttpClient
     from tallystick.ports.vault_secrets import VaultSecrets
 
     http = AiohttpClient(ca_file=settings.ca_file or None)

@@ -11,11 +11,12 @@ from tallystick.kernel.people.opening import people_database, people_encryption,
 from tallystick.kernel.service_secrets import ServiceSecrets
 from tallystick.kernel.settings import SettingsRefused
 from tallystick.merchant.settings import PREFIX, Settings
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.alerts import AppriseAlerts, LastingAlerts
 from tallystick.ports.clock import Clock, SandboxClock, SystemClock
 from tallystick.ports.database import Database
 from tallystick.ports.entropy import Entropy, SystemEntropy
-from tallystick.ports.http import AiohttpClient, Downloads, Http
+from tallystick.ports.http import Downloads, Http
 from tallystick.ports.http1 import Http1Client
 from tallystick.ports.key_encryption import KeyEncryption
 from tallystick.ports.policy import Policy

@@ -1,7 +1,7 @@
 """The HTTP-out port for many small exchanges: HTTP/1.1 on kept connections, and nothing that a delivery does not use.
 
-The general client (`http.AiohttpClient`) costs a delivery more than signing, claiming and recording it together: mostly
-what a client for everybody must have (cookies, redirects, middlewares, multidicts, streamed bodies).
+The general client (`AiohttpClient`) costs a delivery more than signing, claiming and recording it together: mostly what
+a client for everybody must have (cookies, redirects, middlewares, multidicts, streamed bodies).
 Here a request is one write and an answer is what httptools makes of what was read; the ends are the same, told in the
 same words (ports/http). A connection carries one exchange at a time. What is dialled is an address that was resolved
 and checked before, never a name (RULES §12).
@@ -18,8 +18,9 @@ from typing import Final, NamedTuple, cast
 from aiohappyeyeballs import start_connection
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from tallystick.ports import http
-from tallystick.ports.http import AddressRefused, Answered, Exchange, HttpRequest, NotSent, SystemNames, Unknown
+from tallystick.ports import aiohttp_http
+from tallystick.ports.aiohttp_http import AddressRefused, SystemNames
+from tallystick.ports.http import Answered, Exchange, HttpRequest, NotSent, Unknown
 from tallystick.ports.tls import verifying
 
 HEAD_BYTES_MAX: Final = 32 * 1024
@@ -85,14 +86,14 @@ class Http1Client:
             return NotSent("invalid_url")
         if self._url_allowed is not None and not self._url_allowed(request.url):
             return NotSent("address_refused")
-        if self._busy >= http.CONNECTIONS_MAX and not await self._place(ends_s):
+        if self._busy >= aiohttp_http.CONNECTIONS_MAX and not await self._place(ends_s):
             return NotSent("connect_timeout")
         self._busy += 1
         try:
             connection = self._kept(target) or await self._connect(target, ends_s)
             return await connection.exchange(written, request.answer_bytes_max, ends_s)
         except (OSError, ValueError) as error:  # of connecting: an exchange raises nothing
-            return NotSent(http.reason_not_sent(error))
+            return NotSent(aiohttp_http.reason_not_sent(error))
         finally:
             self._busy -= 1
             if self._waiting:
@@ -134,7 +135,7 @@ class Http1Client:
         while kept:
             connection = kept.pop()
             since_s = self._idle_since_s.pop(connection)
-            if connection.usable and asyncio.get_running_loop().time() - since_s < http.KEEPALIVE_S:
+            if connection.usable and asyncio.get_running_loop().time() - since_s < aiohttp_http.KEEPALIVE_S:
                 return connection
             connection.drop()
         return None
@@ -146,12 +147,12 @@ class Http1Client:
             found = await self._addresses(target.peer.host)
             if not target.peer.tls:
                 for _, place in found:
-                    http.refuse_plain_http(place)
+                    aiohttp_http.refuse_plain_http(place)
             infos = [
                 (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (place, target.peer.port))
                 for family, place in found
             ]
-            async with asyncio.timeout(http.CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(aiohttp_http.CONNECT_TIMEOUT_S):
                 dialled = await start_connection(
                     infos, happy_eyeballs_delay=SECOND_FAMILY_AFTER_S, interleave=1, loop=loop
                 )
@@ -178,7 +179,7 @@ class Http1Client:
             if len(self._lookups) >= NAMES_MAX:
                 self._lookups.clear()
             lookup = loop.create_task(self._names.lookup(host, 0, socket.AF_UNSPEC))
-            known = self._lookups[host] = (loop.time() + http.RESOLVED_FOR_S, lookup)
+            known = self._lookups[host] = (loop.time() + aiohttp_http.RESOLVED_FOR_S, lookup)
             lookup.add_done_callback(lambda ended: self._forget_failed(host, ended))
         return self._allowed(await asyncio.shield(known[1]))
 
@@ -205,19 +206,19 @@ class Http1Client:
         loop = asyncio.get_running_loop()
         self._idle.setdefault(connection.peer, []).append(connection)
         self._idle_since_s[connection] = loop.time()
-        if len(self._idle_since_s) > http.CONNECTIONS_MAX:
+        if len(self._idle_since_s) > aiohttp_http.CONNECTIONS_MAX:
             next(iter(self._idle_since_s)).drop()
         if self._sweep is None:
-            self._sweep = loop.call_later(http.KEEPALIVE_S, self._end_idle)
+            self._sweep = loop.call_later(aiohttp_http.KEEPALIVE_S, self._end_idle)
 
     def _end_idle(self) -> None:
         """End what was idle for too long, and forget peers to whom nothing is kept."""
         loop = asyncio.get_running_loop()
-        until_s = loop.time() - http.KEEPALIVE_S
+        until_s = loop.time() - aiohttp_http.KEEPALIVE_S
         for connection in [kept for kept, since_s in self._idle_since_s.items() if since_s <= until_s]:
             connection.drop()
         self._idle = {peer: kept for peer, kept in self._idle.items() if kept}
-        self._sweep = loop.call_later(http.KEEPALIVE_S, self._end_idle) if self._idle else None
+        self._sweep = loop.call_later(aiohttp_http.KEEPALIVE_S, self._end_idle) if self._idle else None
 
 
 class _Connection(asyncio.Protocol):
@@ -357,7 +358,7 @@ class _Connection(asyncio.Protocol):
 @lru_cache(TARGETS_MAX)
 def _target(url: str) -> Target:
     """Where `url` leads. Raises ValueError for what is no http address, or names a user."""
-    parsed = http.http_url(url)
+    parsed = aiohttp_http.http_url(url)
     host, port = parsed.raw_host, parsed.port
     assert host is not None
     assert port is not None

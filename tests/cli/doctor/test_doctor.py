@@ -20,10 +20,10 @@ from tallystick.gateway.people.records import Records
 from tallystick.kernel.people.opening import built_in
 from tallystick.merchant.accounts.commands import add_connection, create_merchant, set_stock_hook
 from tallystick.merchant.notifications.endpoints import add_endpoint
+from tallystick.ports.aiohttp_http import SystemNames
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import Database, Statement
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import SystemNames
 from tallystick.ports.key_encryption import LocalKeyEncryption, make_key_file
 
 NOW = datetime.now(UTC)

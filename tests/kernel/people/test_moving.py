@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.clock import SystemClock
-from tallystick.ports.http import AiohttpClient
 from tallystick.ports.key_encryption import (
     HeldKeyEncryption,
     KeyEncryptionRefused,

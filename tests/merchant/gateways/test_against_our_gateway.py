@@ -10,9 +10,9 @@ from tallystick.kernel.outcomes import Done, Refused
 from tallystick.merchant.gateways.port import Connection, Item, Opening, Refunding
 from tallystick.merchant.gateways.stripe import StripeGateway
 from tallystick.merchant.orders.facts import Closed, RefundSeen, SessionOpened, Succeeded
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import AiohttpClient
 
 CLOCK = SystemClock()
 

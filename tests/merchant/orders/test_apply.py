@@ -31,10 +31,10 @@ from tallystick.merchant.orders.facts import (
 from tallystick.merchant.orders.learning import Learnt, OrderKey
 from tallystick.merchant.orders.outbox import Outbox
 from tallystick.merchant.orders.view import order_view
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.database import ConstraintViolated, Database, SerializationFailed, Statement
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import AiohttpClient
 from tallystick.ports.secrets import LocalSecrets
 from tallystick.ports.synchronous import SynchronousDatabase
 

@@ -25,9 +25,9 @@ from tallystick.merchant.reconciliation.reading import Layout, Reading
 from tallystick.merchant.reconciliation.resolving import Resolver
 from tallystick.merchant.reconciliation.salvaging import Salvager
 from tallystick.merchant.reconciliation.taking import Taker
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.database import Database, Statement
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import AiohttpClient
 
 STRIPE_COLUMNS = (
     "balance_transaction_id created_utc available_on_utc currency gross fee net reporting_category source_id "

@@ -501,7 +501,7 @@ from tallystick.merchant.reconciliation.taking import Taker
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.entropy import SystemEntropy
-from tallystick.ports.http import AiohttpClient
+from tallystick.ports.aiohttp_http import AiohttpClient
 
 class Clock(SystemClock):
     def now(self):

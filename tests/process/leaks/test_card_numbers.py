@@ -21,7 +21,8 @@ from tallystick.cli.service_api import ServiceApiError
 from tallystick.demo.browser import Browser, Form, Lost, Page
 from tallystick.gateway.cards.pan import Pan, luhn
 from tallystick.gateway.vault.sealing import unseal
-from tallystick.ports.http import AiohttpClient, Answered, HttpRequest
+from tallystick.ports.aiohttp_http import AiohttpClient
+from tallystick.ports.http import Answered, HttpRequest
 from tallystick.ports.key_encryption import LocalKeyEncryption
 
 APPROVED, DECLINED, INSUFFICIENT, CHALLENGED, CHALLENGED_DECLINED, TIMEOUT = "0", "5", "6", "7", "8", "9"

@@ -25,7 +25,8 @@ from tallystick.cli.merchant_api import MerchantApi
 from tallystick.cli.service_api import ApiRefused, ServiceApiError
 from tallystick.demo.browser import Browser, Lost, Page
 from tallystick.demo.shoppers import ASKS_THE_BANK, VISA
-from tallystick.ports.http import AiohttpClient, Answered, HttpRequest
+from tallystick.ports.aiohttp_http import AiohttpClient
+from tallystick.ports.http import Answered, HttpRequest
 from tallystick.ports.postgres import USER, EmbeddedPostgres, binary
 
 ROOT = Path(__file__).parents[3]

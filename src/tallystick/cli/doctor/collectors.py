@@ -7,7 +7,8 @@ from tallystick.cli.doctor.findings import Notes
 from tallystick.cli.doctor.peers import DEADLINE_S, DO
 from tallystick.kernel.addresses import own_address_allowed
 from tallystick.kernel.monitoring.collector import headers_of
-from tallystick.ports.http import AiohttpClient, Answered, HttpRequest
+from tallystick.ports.aiohttp_http import AiohttpClient
+from tallystick.ports.http import Answered, HttpRequest
 
 NOTHING: Final = b'{"resourceSpans":[]}'
 """An export of no span: every collector takes it, and shows nothing."""

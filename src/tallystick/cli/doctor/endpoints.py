@@ -13,9 +13,9 @@ from tallystick.cli.doctor.findings import Notes
 from tallystick.gateway.webhooks.listeners import SQL as WEBHOOKS
 from tallystick.kernel.addresses import Target, UrlRefused, address_allowed, check_url
 from tallystick.merchant.notifications.listeners import SQL as NOTIFICATIONS
+from tallystick.ports.aiohttp_http import SystemNames
 from tallystick.ports.asyncpg_database import open_database
 from tallystick.ports.database import Database, DatabaseError, Record
-from tallystick.ports.http import SystemNames
 
 LOOKED_AT_MAX: Final = 2000  # of all owners; looking up more names than that is a burden to the name server
 PAGE_ROWS: Final = 500

@@ -7,7 +7,8 @@ from typing import Final
 
 from tallystick.cli.doctor.databases import check_clock
 from tallystick.cli.doctor.findings import Notes
-from tallystick.ports.http import AiohttpClient, Answered, HttpRequest
+from tallystick.ports.aiohttp_http import AiohttpClient
+from tallystick.ports.http import Answered, HttpRequest
 
 DEADLINE_S: Final = 5.0
 DO: Final = {

@@ -9,9 +9,9 @@ from tallystick.kernel.addresses import own_address_allowed
 from tallystick.kernel.monitoring.collector import headers_of
 from tallystick.kernel.service import Worker
 from tallystick.kernel.service_settings import ServiceSettings
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.clock import Clock
 from tallystick.ports.entropy import Entropy
-from tallystick.ports.http import AiohttpClient
 from tallystick.ports.otlp import OtlpExporter
 from tallystick.ports.tracing import UNTRACED, SpanTracer, Tracer
 

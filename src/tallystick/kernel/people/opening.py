@@ -10,8 +10,8 @@ from tallystick.kernel.key_encryption import chosen
 from tallystick.kernel.opening import opened_database
 from tallystick.kernel.service_secrets import ServiceSecrets
 from tallystick.kernel.service_settings import ServiceSettings
+from tallystick.ports.aiohttp_http import AiohttpClient
 from tallystick.ports.database import Database
-from tallystick.ports.http import AiohttpClient
 from tallystick.ports.key_encryption import KeyEncryption, KeyEncryptionError, read_key_file
 from tallystick.ports.policy import OpaPolicy, Policy, PolicyInvalid, RegoPolicy
 
