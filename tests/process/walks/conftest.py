@@ -39,6 +39,7 @@ FILES = {  # where the unit files have the services look for their DSNs
     "tallystick_merchant": "merchant-dsn",
     "tallystick_pii": "pii-dsn",
 }
+HOSTS = {"pay.example": "gateway", "shop-pay.example": "merchant"}  # what they are called on the page
 MORE = {  # of a sandbox in which both stand on one machine; everything else is the page's
     "gateway": "webhooks_to_loopback = true\nwebhook_schedule_s = '{schedule_s}'\n",
     "merchant": "shops_on_loopback = true\n",
@@ -145,14 +146,12 @@ class Installation:
         self.authority.cert_pem.write_to_path(self.ca_file)
         self.terminal = Terminal(self.folder, self._known())
         await self._databases()
+        await self.terminal.does(self.operating.block("tallystick gateway vault-key create"))
         for service in SERVICES:
             self._settings(service, schedule_s)
-        operating, does = self.operating, self.terminal.does
-        await does(operating.command("(umask 077; head -c 32 /dev/urandom"))
-        await does(operating.command("tallystick gateway vault-key create"))
-        await does(operating.command("tallystick merchant customers keys"))
-        for name in sorted({f"{key}={shlex.quote(value)}" for each in SERVICES for key, value in self._of_unit(each)}):
-            await does(f"export {name}")
+            for name, value in self.environment[service].items():
+                await self.terminal.does(f"export {name}={shlex.quote(value)}")
+            await self.start(service)
         await self._accounts()
         self.http = AiohttpClient(ca_file=str(self.ca_file))
 
@@ -164,11 +163,11 @@ class Installation:
         for role in FILES:
             self.write_dsn(role)
         for service in SERVICES:
-            self.write(f"etc/{service}-owner", self.dsn("tallystick_owner", service))
+            self.write(f"etc/{service}-owner-dsn", self.dsn("tallystick_owner", service))
         await self.migrate()
 
     def _settings(self, service: str, schedule_s: str) -> None:
-        host = {"gateway": "pay.example", "merchant": "shop-pay.example"}[service]
+        [host] = [host for host, of in HOSTS.items() if of == service]
         text = self.operating.file(f"etc/{service}.toml").replace("/etc/tallystick", str(self.etc))
         text = re.sub(r"metrics_port = \d+", f"metrics_port = {self._metrics_ports[service]}", text)
         text = text.replace(f"https://{host}", self.urls[service])
@@ -186,24 +185,22 @@ class Installation:
                 yield name, value
 
     async def _accounts(self) -> None:
-        does, told = self.terminal.does, self.terminal.json
-        made = await told("tallystick gateway accounts create --name 'Northwind Books'")
-        self.account, keys = made["account"], made["keys"][0]
-        self.write("gateway.key", keys["secret_key"])
-        shop = await told("tallystick merchant accounts create --name 'Northwind Books'")
+        does = self.terminal.does
+        await does(f"export TALLYSTICK_CA_FILE={self.ca_file}")
+        block = self.operating.block("tallystick gateway accounts create")
+        for host, service in HOSTS.items():
+            block = block.replace(f"https://{host}", self.urls[service])
+        assert "connections add " in block, "the gateway runs already, so that it can be told"
+        url = await does(block.replace("connections add ", "connections add --create-endpoint "))
+        self.connection = url.rpartition("/")[2]
+        self.account = json.loads((self.folder / "gateway.json").read_text())["account"]
+        shop = json.loads((self.folder / "merchant.json").read_text())
         self.merchant, self.api_key = shop["merchant"], shop["api_key"]
+        [self.endpoint] = [row["id"] for row in self.rows("gateway", "SELECT id FROM webhook_endpoint")]
         for service in SERVICES:
-            operator = await told(f"tallystick {service} operators create --name ada --role admin")
-            self.write(f"{service}-operator", operator["operator_key"])
             await does(f"export TALLYSTICK_{service.upper()}_URL={self.urls[service]}")
-            await does(f"export TALLYSTICK_{service.upper()}_OPERATOR_KEY_FILE={self.folder}/{service}-operator")
-            await self.start(service)
-        await does(f"export TALLYSTICK_CA_FILE={self.ca_file} TALLYSTICK_MERCHANT_API_KEY={self.api_key}")
-        connect = f"tallystick merchant connections add --gateway stripe --url {self.urls['gateway']}"
-        files = "--secret-key-file gateway.key --webhook-secret-file webhook.key --create-endpoint"
-        self.connection = (await told(f"{connect} {files}"))["connection"]
-        [row] = self.rows("gateway", "SELECT id FROM webhook_endpoint")
-        self.endpoint = row["id"]
+            await does(f"export TALLYSTICK_{service.upper()}_OPERATOR_KEY_FILE={self.folder}/ada-{service}.key")
+        await does(f"export TALLYSTICK_MERCHANT_API_KEY={self.api_key}")
 
     # What an operator does
 

@@ -182,7 +182,7 @@ async def _restore(installation: Any, service: str, webhook: HttpRequest | None 
 async def _signed(installation: Any, order: str) -> HttpRequest:
     """What the gateway has sent of an order, signed now."""
     [row] = installation.rows("gateway", EVENT, order.encode())
-    secret = (installation.folder / "webhook.key").read_text().strip()
+    secret = (installation.etc / "webhook-secret").read_text().strip()
     signature = sign_stripe([secret], int((await installation.now()).timestamp()), row["body"])
     url = f"{installation.urls['merchant']}/webhooks/{installation.connection}"
     return HttpRequest(

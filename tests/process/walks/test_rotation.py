@@ -169,7 +169,7 @@ async def test_what_others_were_given(installation: Any, shoppers: Any, manual: 
     """API keys, signing secrets, operators' keys, passwords: the new one is given, the old one ended."""
     page, does, told = manual("secrets"), installation.terminal.does, installation.terminal.json
     shop = await told(f"tallystick merchant endpoints add --url {hearing.url}/shop")
-    key = (installation.folder / "gateway.key").read_text().strip()
+    key = (installation.etc / "gateway-key").read_text().strip()
     other = await create_endpoint(installation.http, installation.urls["gateway"], key, f"{hearing.url}/other")
     shoppers.come()
     await shoppers.pay_meanwhile()
@@ -184,16 +184,16 @@ async def test_what_others_were_given(installation: Any, shoppers: Any, manual: 
     await shoppers.pay_meanwhile()
 
     # The merchant's key at the gateway: into its file, then the old one is revoked.
-    old_secret = (installation.folder / "gateway.key").read_text().strip()
+    old_secret = (installation.etc / "gateway-key").read_text().strip()
     pair = await told(page.command("tallystick gateway keys create", {"acct": installation.account}))
-    installation.write("gateway.key", pair["secret_key"])
+    installation.write("etc/gateway-key", pair["secret_key"])
     await shoppers.pay_meanwhile()
     await _revoked(installation, page, "gateway", "acct", installation.account, old_secret[-4:])
     await _refused(installation, "gateway", "/v1/balance", old_secret)
     await shoppers.pay_meanwhile()
 
     # What signs the gateway's webhooks: both sign, whichever the merchant has; then the new one alone.
-    old_hook = (installation.folder / "webhook.key").read_text().strip()
+    old_hook = (installation.etc / "webhook-secret").read_text().strip()
     roll = f"{page.command('tallystick gateway endpoints roll-secret')} {installation.endpoint}"
     new_hook = (await told(f"{roll} --account {installation.account}"))["secret"]
     roll = roll.replace(installation.endpoint, other.id)
@@ -202,7 +202,7 @@ async def test_what_others_were_given(installation: Any, shoppers: Any, manual: 
     await shoppers.pay_meanwhile()
     assert await _webhook(installation, shoppers.orders[-1], old_hook) == 200
     assert await _webhook(installation, shoppers.orders[-1], new_hook) == 400, "not known here yet"
-    installation.write("webhook.key", new_hook)
+    installation.write("etc/webhook-secret", new_hook)
     async with asyncio.timeout(TAKEN_UP_S):
         while await _webhook(installation, shoppers.orders[-1], new_hook) != 200:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.2)
@@ -212,11 +212,11 @@ async def test_what_others_were_given(installation: Any, shoppers: Any, manual: 
 
     # What signs what the shop hears.
     heard = len(hearing.requests)
-    second = (await told(f"tallystick merchant endpoints roll {shop['endpoint']}"))["secret"]
+    second = (await told(f"tallystick merchant endpoints roll-secret {shop['endpoint']}"))["secret"]
     await shoppers.pay_meanwhile()
     by = hearing.signed_by("/shop", heard, shop["secret"], second)
     assert {(True, True)} <= by <= {(True, False), (True, True)}, "some may have been signed before"
-    third = (await told(f"tallystick merchant endpoints roll {shop['endpoint']}"))["secret"]
+    third = (await told(f"tallystick merchant endpoints roll-secret {shop['endpoint']}"))["secret"]
     await asyncio.sleep(3)  # what was signed before is on its way
     heard = len(hearing.requests)
     await shoppers.pay_meanwhile()
@@ -279,11 +279,11 @@ async def _another_operator(installation: Any) -> None:
     for service in ("gateway", "merchant"):
         keys = (await told(f"tallystick {service} operators list"))["operator_keys"]
         made = await told(f"tallystick {service} operators create --name ada --role admin")
-        installation.write(f"{service}-operator-before", (installation.folder / f"{service}-operator").read_text())
-        installation.write(f"{service}-operator", made["operator_key"])
+        installation.write(f"ada-{service}-before.key", (installation.folder / f"ada-{service}.key").read_text())
+        installation.write(f"ada-{service}.key", made["operator_key"])
         await does(f"tallystick {service} operators whoami")
         await does(f"tallystick {service} operators revoke {keys[0]['id']}")
-        old = f"TALLYSTICK_{service.upper()}_OPERATOR_KEY_FILE={installation.folder}/{service}-operator-before"
+        old = f"TALLYSTICK_{service.upper()}_OPERATOR_KEY_FILE={installation.folder}/ada-{service}-before.key"
         await does(f"{old} tallystick {service} operators whoami", exits=1)
 
 
