@@ -100,7 +100,7 @@ async def _another_card_key(installation: Any, shoppers: Any, page: Any) -> str:
     assert {row["wrapped_by"].split(":")[1] for row in installation.rows("gateway", stored)} == {"v1"}
     does = installation.terminal.does
     await does(page.command("tallystick gateway vault-key add", {"vault.keys": "etc/vault.keys"}))
-    await does("tallystick gateway rewrap")
+    await does(f"tallystick {installation.operating.command('gateway rewrap')}")
     assert {row["wrapped_by"].split(":")[1] for row in installation.rows("gateway", stored)} == {"v2"}
     _forget_version_1(installation, "etc/vault.keys")
     await Browser(installation.http).submit(asked, asked.forms[0], {}, "result=succeeded")
@@ -118,7 +118,7 @@ async def _another_key_of_people(installation: Any, shoppers: Any, page: Any) ->
     """Within the hour, or with a restart; only then `rewrap`, and the version before is not needed any more."""
     does, wrapped = installation.terminal.does, "SELECT wrapped_by FROM pii.subject_key"
     assert {row["wrapped_by"].split(":")[1] for row in installation.rows("merchant", wrapped)} == {"v1"}
-    await does("tallystick gateway vault-key add etc/pii-keys")
+    await does(f"tallystick {installation.operating.command('gateway vault-key add')} etc/pii-keys")
     await shoppers.buy("still-under-the-old-key")
     assert {row["wrapped_by"].split(":")[1] for row in installation.rows("merchant", wrapped)} == {"v1"}
     await installation.stop("merchant")
@@ -212,11 +212,12 @@ async def test_what_others_were_given(installation: Any, shoppers: Any, manual: 
 
     # What signs what the shop hears.
     heard = len(hearing.requests)
-    second = (await told(f"tallystick merchant endpoints roll-secret {shop['endpoint']}"))["secret"]
+    roll = f"tallystick {installation.operating.command('merchant endpoints roll-secret')} {shop['endpoint']}"
+    second = (await told(roll))["secret"]
     await shoppers.pay_meanwhile()
     by = hearing.signed_by("/shop", heard, shop["secret"], second)
     assert {(True, True)} <= by <= {(True, False), (True, True)}, "some may have been signed before"
-    third = (await told(f"tallystick merchant endpoints roll-secret {shop['endpoint']}"))["secret"]
+    third = (await told(roll))["secret"]
     await asyncio.sleep(3)  # what was signed before is on its way
     heard = len(hearing.requests)
     await shoppers.pay_meanwhile()
@@ -245,7 +246,7 @@ async def _another_api_key(installation: Any, page: Any) -> str:
 
 
 async def _revoked(installation: Any, page: Any, service: str, word: str, owner: str, last: str) -> None:
-    keys = await installation.terminal.json(f"tallystick {service} keys list {owner}")
+    keys = await installation.terminal.json(f"tallystick {page.command(f'{service} keys list', {word: owner})}")
     [old] = [key["id"] for key in keys["keys"] if key.get("last4", key.get("hint", "")).endswith(last)]
     await installation.terminal.does(f"tallystick {page.command(f'{service} keys revoke', {word: owner, 'KEY': old})}")
 
@@ -276,13 +277,14 @@ async def _webhook(installation: Any, order: str, secret: str) -> int:
 
 async def _another_operator(installation: Any) -> None:
     told, does = installation.terminal.json, installation.terminal.does
+    create, revoke = (installation.operating.command(f"operators {verb}") for verb in ("create", "revoke"))
     for service in ("gateway", "merchant"):
         keys = (await told(f"tallystick {service} operators list"))["operator_keys"]
-        made = await told(f"tallystick {service} operators create --name ada --role admin")
+        made = await told(f"tallystick {service} {create} --name ada --role admin")
         installation.write(f"ada-{service}-before.key", (installation.folder / f"ada-{service}.key").read_text())
         installation.write(f"ada-{service}.key", made["operator_key"])
         await does(f"tallystick {service} operators whoami")
-        await does(f"tallystick {service} operators revoke {keys[0]['id']}")
+        await does(f"tallystick {service} {revoke} {keys[0]['id']}")
         old = f"TALLYSTICK_{service.upper()}_OPERATOR_KEY_FILE={installation.folder}/ada-{service}-before.key"
         await does(f"{old} tallystick {service} operators whoami", exits=1)
 
@@ -309,7 +311,8 @@ async def _another_person(installation: Any) -> None:
     assert not await _is_in(installation, here)
     assert await _logged_in(installation, second) is None
     assert await _logged_in(installation, third) is not None
-    await installation.terminal.does("tallystick gateway users reset-totp ada", exits=2)  # she has none to be lost
+    reset = installation.operating.command("users reset-totp")
+    await installation.terminal.does(f"tallystick gateway {reset} ada", exits=2)  # she has none to be lost
 
 
 async def _logged_in(installation: Any, password: str) -> Browser | None:
