@@ -191,10 +191,15 @@ async def _signed(installation: Any, order: str) -> HttpRequest:
 
 
 async def _next_day(installation: Any) -> None:
-    """One o'clock of the next night: the day is closed, and half an hour after midnight it is compared."""
+    """One o'clock of the next night: the day is closed, and half an hour after midnight it is compared. In parts: where
+    an order cannot be closed, time stands still every few minutes for its next try, and a command is not waited for
+    without end."""
     now = await installation.now()
     ends = (now + timedelta(days=1)).replace(hour=1, minute=0, second=0, microsecond=0)
-    await installation.pass_time(f"{int((ends - now).total_seconds())}s")
+    while now < ends:
+        part = min(ends - now, timedelta(hours=6))
+        await installation.pass_time(f"{part // timedelta(seconds=1) + 1}s")
+        now = await installation.now()
 
 
 async def _run_of(installation: Any, day: str) -> dict[str, Any]:
