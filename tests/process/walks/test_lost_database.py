@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-AWAY_S = 12.0  # longer than a lease of an inquiry, so that what was under way is looked at again
+AWAY_S = 20.0  # longer than a bank's answer is held until it can be written: else both shoppers may notice nothing
 IN_USE = 409  # a call that was cut off holds its key for a moment more
 BACK_S = 20.0  # "within seconds", on a machine that does other things too
 
