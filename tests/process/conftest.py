@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -23,6 +24,7 @@ from tallystick.simulation.audit import audit
 
 START_S = 120.0  # for a stack on a machine that does other things too; the usual time is a fraction of it
 COMMAND_S = 120.0
+PORTS_FROM, PORTS_OF_A_DEMO, DEMOS = 10_240, 8, 2_600  # up to 31,040
 
 
 class Running:
@@ -139,14 +141,25 @@ class Processes:
             return False
 
     def free_ports(self, count: int) -> list[int]:
-        """Ports on 127.0.0.1 that nobody listened on a moment ago."""
-        probes = [socket.socket() for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        ports: list[int] = [probe.getsockname()[1] for probe in probes]
-        for probe in probes:
-            probe.close()
-        return ports
+        """Ports on 127.0.0.1 that nobody listened on a moment ago, each with as many free behind it as a demo takes.
+
+        They lie below those that the system hands out: one of these may be somebody's before it is taken here.
+        """
+        found: list[int] = []
+        while len(found) < count:
+            first = PORTS_FROM + PORTS_OF_A_DEMO * secrets.randbelow(DEMOS)
+            if first not in found and all(_is_free(first + each) for each in range(PORTS_OF_A_DEMO)):
+                found.append(first)
+        return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @pytest.fixture

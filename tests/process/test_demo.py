@@ -52,9 +52,9 @@ async def test_the_line_of_a_demo_that_stays(processes: Any, tmp_path: Path) -> 
     """One line with exactly these keys, free ports where the documented ones are in use, and restarts that lose
     nothing: of the gateway, of the database, of everything after kill -9 of everything."""
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        base = processes.free_ports(1)[0]
+        taken.bind(("127.0.0.1", base))
         taken.listen()
-        base = taken.getsockname()[1]
         arguments = ("demo", "--json", "--no-shoppers", "--data-dir", str(tmp_path), "--port-base", str(base))
         async with asyncio.timeout(TEST_BOUND_S), processes.running(*arguments) as demo:
             line = await demo.line()
