@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tallystick.gateway.accounts.accounts import SQL as ACCOUNTS
 from tallystick.gateway.accounts.accounts import set_days, set_fees
 from tallystick.gateway.balance.api import SQL
 from tallystick.gateway.faults.faults import NewFault
@@ -18,10 +19,15 @@ from tallystick.gateway.settlement import closing
 from tallystick.gateway.settlement.closing import pages_of
 from tallystick.gateway.settlement.report import Tally
 from tallystick.kernel.identifiers import first_id
-from tallystick.ports.database import StatementRefused
+from tallystick.ports.database import Statement, StatementRefused
 
 Core = Any
 Another = Callable[[], Core]
+
+WAITING = Statement(
+    "waiting",
+    "SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+)
 
 
 async def next_day(core: Core, days: int = 1) -> int:
@@ -170,6 +176,21 @@ async def test_an_open_day_is_closed_when_it_ends_by_the_days_as_they_are_now(co
     assert await core.settlement.close_due() == 0, "it is closed a while after it has ended"
     core.clock.ahead += timedelta(minutes=10)
     assert await core.settlement.close_due() == 1
+
+
+async def test_days_that_two_people_change_at_once_are_moved_by_each_change_once(core: Core) -> None:
+    await pay(core, 1000)
+    closes = Statement("closes", "SELECT close_at FROM balance_account")
+    [before] = await core.database.rows(closes)
+    async with core.database.transaction() as tx:
+        await tx.execute(ACCOUNTS.set_days, core.account_id, 60, 2, "daily")
+        other = asyncio.create_task(set_days(core.database, core.account_id, offset_minutes=-30))
+        while not (await core.database.rows(WAITING))[0]["n"]:
+            assert not other.done()
+            await asyncio.sleep(0.01)
+    await other
+    [after] = await core.database.rows(closes)
+    assert after["close_at"] - before["close_at"] == timedelta(minutes=-30)
 
 
 async def test_no_day_ends_before_the_one_before_it_however_far_its_begin_is_moved_back(core: Core) -> None:

@@ -55,18 +55,19 @@ VALUES ($1::text, $2::boolean, $3::text, $4::int, $5::bigint, $6::bigint)
 
 -- set_days
 -- When an account's business day begins, how many days later money is available, and whether it is paid out then. The days that are
--- open are closed as much earlier or later as they end now.
+-- open are closed as much earlier or later as they end now; locked first, so that two changes at once are each counted from the other.
 WITH before AS MATERIALIZED (
-    SELECT a.day_offset_minutes FROM account a WHERE a.account_id = $1::text
+    SELECT a.day_offset_minutes FROM account a WHERE a.account_id = $1::text ORDER BY a.account_id FOR NO KEY UPDATE
 ), moved AS (
     UPDATE balance_account b
        SET close_at = b.close_at + ($2::int - before.day_offset_minutes) * interval '1 minute'
       FROM before
      WHERE b.account_id = $1::text AND b.close_at IS NOT NULL
 )
-UPDATE account
+UPDATE account a
    SET day_offset_minutes = $2::int, available_days = $3::int, payout_interval = $4::text
- WHERE account_id = $1::text;
+  FROM before
+ WHERE a.account_id = $1::text;
 
 -- adopt_api_version
 -- The first Stripe-Version that an account sends is the version of its webhook endpoints.
